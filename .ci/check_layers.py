@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+"""Layers only look down: a table of what each room may include, and a check that every
+header compiles alone. Prints what breaks the rule and exits with 1."""
+import pathlib
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+PROJECT = {  # Room: the rooms it may include from.
+    'suspend': {'suspend'},
+    'plugin/loop': {'plugin/loop'},
+    'plugin/blocking': {'plugin/blocking', 'plugin/loop', 'suspend'},
+    'plugin/python': {'plugin/python', 'plugin/blocking', 'plugin/loop', 'suspend'},
+    'plugin/uwsgi': {'plugin/uwsgi', 'plugin/python', 'plugin/blocking', 'plugin/loop', 'suspend'},
+    'plugin': {'plugin/uwsgi'},
+}
+FOREIGN = {  # Header: the rooms that may include it; the standard library and libc are everybody's.
+    'Python.h': {'plugin/python', 'plugin/uwsgi'},
+    'uwsgi.h': {'plugin/uwsgi'},
+    'plugins/python/uwsgi_python.h': {'plugin/uwsgi'},
+    'ev.h': {'plugin/loop'},
+    'boost/context/fiber.hpp': {'suspend'},
+    'link.h': {'plugin/blocking'},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
+
+
+def room_of(path):
+    return path.parent.as_posix()
+
+
+def broken_includes():
+    files = sorted(p.relative_to(ROOT) for top in ('suspend', 'plugin') for p in (ROOT / top).rglob('*')
+                   if p.suffix in ('.cc', '.h'))
+    assert files, 'no sources found'
+    for path in files:
+        room = room_of(path)
+        for kind, name in INCLUDE.findall((ROOT / path).read_text()):
+            if name in FOREIGN:
+                if room not in FOREIGN[name]:
+                    yield f'{path}: <{name}> belongs to {", ".join(sorted(FOREIGN[name]))}'
+            elif kind == '"' and room_of(pathlib.PurePath(name)) not in PROJECT[room]:
+                yield f'{path}: {room} must not include "{name}"'
+        if room not in ('plugin/uwsgi', 'plugin') and re.search(r'\b(uwsgi|up)\.\w', strip_comments((ROOT / path).read_text())):
+            yield f'{path}: uwsgi. and up. belong to plugin/uwsgi'
+
+
+def strip_comments(text):
+    return re.sub(r'//[^\n]*|"(?:\\.|[^"\n])*"', '', text)
+
+
+def headers_that_need_others(folder):
+    with open(folder / 'uwsgi.h', 'w') as header:
+        header.write(subprocess.check_output(['uwsgi', '--dot-h'], text=True))
+    for path in sorted(p for top in ('suspend', 'plugin') for p in (ROOT / top).rglob('*.h')):
+        result = subprocess.run(
+            ['g++', '-std=gnu++17', '-fsyntax-only', '-w', '-x', 'c++', f'-I{ROOT}', f'-I{folder}',
+             '-I' + sysconfig.get_path('include'), str(path)],
+            capture_output=True, text=True)
+        if result.returncode:
+            yield f'{path.relative_to(ROOT)} does not compile alone:\n{result.stderr}'
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        problems = [*broken_includes(), *headers_that_need_others(pathlib.Path(folder))]
+    print('\n'.join(problems) or 'layers: every include looks down, every header compiles alone')
+    return 1 if problems else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,87 @@
+# The developer's door. Every target does its own set-up; `make help` lists them.
+
+PYTHON ?= /usr/bin/python3
+UWSGI ?= uwsgi
+BUILD := $(CURDIR)/build
+PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
+
+SOURCES := $(wildcard suspend/*.cc plugin/*.cc plugin/*/*.cc)
+HEADERS := $(wildcard suspend/*.h plugin/*/*.h)
+PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
+
+# What a unit test links: layers 0 and 1 without CPython and uWSGI.
+UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc)
+UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
+UNIT_FLAGS := -std=gnu++17 -g -Wall -Wextra -Werror -I.
+UNIT_LIBS := -lgtest -lgtest_main -lboost_context -lev -lpthread -ldl
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+.PHONY: all help deps run test unit layers server-test release-smoke embed test-embed asan bench format clean
+
+all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+deps: ## install what a bare Debian 12 lacks
+	@tools/install-deps
+
+# $(call build_plugin,folder,extra compiler flags,extra linker flags)
+define build_plugin
+	@mkdir -p $(1)
+	cd $(1) && PYTHON=$(PYTHON) UWSGI_TORNADO_CFLAGS="$(2)" UWSGI_TORNADO_LDFLAGS="$(3)" \
+		$(UWSGI) --build-plugin "$(CURDIR) tornado" > build.log 2>&1 || { cat build.log; exit 1; }
+endef
+
+$(BUILD)/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
+	$(call build_plugin,$(BUILD),,)
+
+# Counts fibers, watchers and references, and says at the end what is left.
+$(BUILD)/debug/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
+	$(call build_plugin,$(BUILD)/debug,-DUWSGI_TORNADO_DEBUG,)
+
+$(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
+	$(call build_plugin,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE),$(SANITIZE))
+
+$(BUILD)/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
+	g++ $(UNIT_FLAGS) -O1 $(UNIT_SOURCES) $(UNIT_TESTS) -o $@ $(UNIT_LIBS)
+
+$(BUILD)/asan/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
+	@mkdir -p $(BUILD)/asan
+	g++ $(UNIT_FLAGS) -O1 $(SANITIZE) $(UNIT_SOURCES) $(UNIT_TESTS) -o $@ $(UNIT_LIBS)
+
+run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
+	@tools/run-example
+
+test: layers unit server-test release-smoke test-embed ## build and run everything
+
+layers: | deps ## check that layers only look down and every header compiles alone
+	$(PYTHON) .ci/check_layers.py
+
+unit: $(BUILD)/unit_tests ## C++ tests: no interpreter, no uWSGI
+	$(BUILD)/unit_tests --gtest_brief=1
+
+server-test: $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
+	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server
+
+release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get
+	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke
+
+embed: | deps ## build/embed/uwsgi: one binary with Python and this engine inside (UWSGI_SRC= to choose the source)
+	@PYTHON=$(PYTHON) tools/build-embedded $(BUILD)/embed
+
+test-embed: embed ## the server tests against that binary
+	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server
+
+asan: $(BUILD)/asan/unit_tests $(BUILD)/asan/tornado_plugin.so ## unit and server tests under ASan and UBSan
+	$(BUILD)/asan/unit_tests --gtest_brief=1
+	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(PYTEST) tests/server
+
+bench: $(BUILD)/tornado_plugin.so ## measure against the peers, interleaved (about 15 minutes)
+	$(PYTHON) bench/run.py
+
+format: ## clang-format what changed
+	clang-format -i $(SOURCES) $(HEADERS) $(UNIT_TESTS)
+
+clean: ## remove build/
+	rm -rf $(BUILD)

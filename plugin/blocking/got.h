@@ -1,0 +1,59 @@
+// Redirects calls that loaded objects make through their global offset tables.
+#pragma once
+
+#include <link.h>
+// <elf.h> makes macros of names that <ev.h> has as enumerators.
+#undef EV_NONE
+#undef EV_CURRENT
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace blocking {
+
+// The tables of one loaded object, as its PT_DYNAMIC segment names them.
+struct ObjectTables {
+  std::string name;  // Its path; empty for the main program.
+  ElfW(Addr) base = 0;
+  const ElfW(Sym)* symbols = nullptr;
+  const char* strings = nullptr;
+  std::size_t strings_size = 0;
+  const ElfW(Rela)* plt = nullptr;
+  std::size_t plt_count = 0;
+  const ElfW(Rela)* data = nullptr;
+  std::size_t data_count = 0;
+  ElfW(Addr) relro_begin = 0;  // Sealed by the loader; empty when begin == end.
+  ElfW(Addr) relro_end = 0;
+};
+
+// Reads the tables of the object `info` describes. Fields it lacks stay null.
+ObjectTables read_tables(const dl_phdr_info& info);
+
+// A slot that was redirected, and what undoes it.
+struct Slot {
+  void** address;
+  void* original;
+  ElfW(Addr) relro_begin;
+  ElfW(Addr) relro_end;
+};
+
+using Replacements = std::unordered_map<std::string_view, void*>;
+
+// Points every slot of `object` that calls a function named in `replacements`
+// to its replacement, and appends what it changed to `changed`.
+// Returns the number of slots changed; one that already points there is not counted.
+int redirect(const ObjectTables& object, const Replacements& replacements,
+             std::vector<Slot>& changed);
+
+// Writes `value` into a slot, opening and sealing its RELRO page when it has one.
+// Returns false, with errno, when the page cannot be opened.
+bool write_slot(const Slot& slot, void* value) noexcept;
+
+// True for the relocation types that fill a slot with a function's address:
+// JUMP_SLOT and GLOB_DAT. `machine` is an EM_ value of <elf.h>.
+bool fills_function_slot(unsigned int machine, unsigned int type) noexcept;
+
+}  // namespace blocking

@@ -1,0 +1,30 @@
+// Who a fiber is to CPython: its own thread.
+#pragma once
+
+#include <pthread.h>
+
+#include <vector>
+
+#include "plugin/blocking/call.h"
+#include "suspend/fiber.h"
+
+namespace blocking {
+
+// The thread ident of `fiber`: its address, which no real thread has.
+inline pthread_t identity_of(const suspend::Fiber& fiber) noexcept {
+  return reinterpret_cast<pthread_t>(&fiber);
+}
+
+// While one lives, libpython's pthread_self() on this thread answers with `fiber`'s ident
+// although it does not run: a thread state takes its ident as it is created.
+class BorrowedIdentity {
+ public:
+  explicit BorrowedIdentity(const suspend::Fiber& fiber) noexcept;
+  ~BorrowedIdentity();
+  BorrowedIdentity(const BorrowedIdentity&) = delete;
+  BorrowedIdentity& operator=(const BorrowedIdentity&) = delete;
+};
+
+std::vector<Call> identity_calls();
+
+}  // namespace blocking

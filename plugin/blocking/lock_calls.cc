@@ -1,0 +1,203 @@
+#include "plugin/blocking/lock_calls.h"
+
+#include <semaphore.h>
+#include <time.h>
+
+#include <atomic>
+#include <cassert>
+#include <cerrno>
+#include <list>
+#include <mutex>
+#include <unordered_map>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/wait.h"
+#include "plugin/loop/fd_wait.h"
+
+namespace blocking {
+namespace {
+
+using suspend::Fiber;
+
+// A fiber that waits for a semaphore. Lives on that fiber's stack.
+struct Waiter {
+  explicit Waiter(Fiber& waiting) noexcept : fiber(waiting) {}
+
+  Fiber& fiber;
+  bool listed = false;  // In a queue of the lobby or among its woken. Under the lobby's mutex.
+};
+
+// Where fibers wait for semaphores. The kernel's futex does not know fibers, so a post
+// asks here whether one waits. Posts come from any thread; waiting, from the loop's.
+class Lobby {
+ public:
+  // Any thread. One load when nobody waits for any semaphore.
+  //
+  // No wake-up is lost: a waiter is counted before it tries the semaphore a last time,
+  // a post raises the semaphore before it reads the count, and both are sequentially
+  // consistent, so one of the two sees the other.
+  void posted(sem_t* semaphore) noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (waiting_.load(std::memory_order_seq_cst) != 0) wake_first(semaphore);
+  }
+
+  void enter(sem_t* semaphore, Waiter& waiter) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    assert(!waiter.listed);
+    queues_[semaphore].push_back(&waiter);
+    waiter.listed = true;
+    waiting_.fetch_add(1, std::memory_order_seq_cst);
+  }
+
+  // Takes a waiter out, woken or not. A wake-up it had but did not use goes to the next.
+  void leave(sem_t* semaphore, Waiter& waiter) noexcept {
+    bool handed_on = false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (waiter.listed) {
+        handed_on = !remove_from_queue(semaphore, waiter);
+        if (handed_on) woken_.remove(&waiter);
+        waiter.listed = false;
+      }
+      waiting_.fetch_sub(1, std::memory_order_seq_cst);
+    }
+    if (handed_on) wake_first(semaphore);
+  }
+
+  int waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+
+ private:
+  void wake_first(sem_t* semaphore) noexcept {
+    bool tell_loop = false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      const auto queue = queues_.find(semaphore);
+      if (queue == queues_.end()) return;
+      Waiter* first = queue->second.front();
+      queue->second.pop_front();
+      if (queue->second.empty()) queues_.erase(queue);
+      tell_loop = woken_.empty();
+      woken_.push_back(first);
+    }
+    if (!tell_loop) return;
+    const loop::Callback resume{[](void* self) noexcept { static_cast<Lobby*>(self)->resume_woken(); },
+                                this};
+    if (on_loop_thread()) gate_loop().add_callback(resume);
+    else gate_loop().add_callback_threadsafe(resume);
+  }
+
+  void resume_woken() noexcept {
+    // Those woken meanwhile wait for the next turn, or two fibers that pass a lock to
+    // and fro would keep the loop from everything else.
+    std::size_t count;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      count = woken_.size();
+    }
+    while (count-- > 0) {
+      Waiter* next;
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (woken_.empty()) return;
+        next = woken_.front();
+        woken_.pop_front();
+        next->listed = false;
+        if (count == 0 && !woken_.empty()) {
+          gate_loop().add_callback(
+              {[](void* self) noexcept { static_cast<Lobby*>(self)->resume_woken(); }, this});
+        }
+      }
+      next->fiber.resume();
+    }
+  }
+
+  bool remove_from_queue(sem_t* semaphore, Waiter& waiter) noexcept {
+    const auto queue = queues_.find(semaphore);
+    if (queue == queues_.end()) return false;
+    const std::size_t before = queue->second.size();
+    queue->second.remove(&waiter);
+    const bool removed = queue->second.size() != before;
+    if (queue->second.empty()) queues_.erase(queue);
+    return removed;
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<sem_t*, std::list<Waiter*>> queues_;
+  std::list<Waiter*> woken_;  // Taken from a queue, not yet resumed.
+  std::atomic<int> waiting_{0};
+};
+
+Lobby& lobby() noexcept {
+  static Lobby* const forever = new Lobby;  // Other threads post until the process ends.
+  return *forever;
+}
+
+// Takes the semaphore, suspending `fiber` until it can be had. False with ETIMEDOUT.
+bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline) {
+  Waiter waiter(fiber);
+  for (;;) {
+    lobby().enter(semaphore, waiter);
+    bool taken = sem_trywait(semaphore) == 0;
+    bool timed_out = false;
+    if (!taken) {
+      ++counters.lock;
+      loop::FdWait timer(gate_loop(), resumes(fiber));
+      if (!deadline.is_never()) timer.start(deadline.left_s());
+      park(fiber);
+      timed_out = timer.timed_out();
+      taken = sem_trywait(semaphore) == 0;
+    }
+    lobby().leave(semaphore, waiter);
+    if (taken) return true;
+    if (timed_out) {
+      errno = ETIMEDOUT;
+      return false;
+    }
+  }
+}
+
+int suspending_sem_wait(sem_t* semaphore) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return sem_wait(semaphore);
+  if (sem_trywait(semaphore) == 0) return 0;
+  return take(*fiber, semaphore, Deadline::never()) ? 0 : -1;
+}
+
+int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return sem_clockwait(semaphore, clock, until);
+  if (sem_trywait(semaphore) == 0) return 0;
+  timespec now;
+  if (until->tv_nsec < 0 || until->tv_nsec >= 1000000000L || clock_gettime(clock, &now) != 0) {
+    return sem_clockwait(semaphore, clock, until);  // Invalid: let it say so.
+  }
+  const double left_s = static_cast<double>(until->tv_sec - now.tv_sec) +
+                        static_cast<double>(until->tv_nsec - now.tv_nsec) * 1e-9;
+  return take(*fiber, semaphore, Deadline::after(left_s)) ? 0 : -1;
+}
+
+int suspending_sem_timedwait(sem_t* semaphore, const timespec* until) noexcept {
+  return suspending_sem_clockwait(semaphore, CLOCK_REALTIME, until);
+}
+
+int waking_sem_post(sem_t* semaphore) noexcept {
+  const int result = sem_post(semaphore);
+  // `semaphore` may be gone by now: from here on it is a name only.
+  if (gate() != nullptr) lobby().posted(semaphore);
+  return result;
+}
+
+}  // namespace
+
+std::vector<Call> lock_calls() {
+  return {
+      {"sem_wait", address_of(suspending_sem_wait)},
+      {"sem_timedwait", address_of(suspending_sem_timedwait)},
+      {"sem_clockwait", address_of(suspending_sem_clockwait)},
+      {"sem_post", address_of(waking_sem_post)},
+  };
+}
+
+int fibers_waiting_for_locks() noexcept { return lobby().waiting(); }
+
+}  // namespace blocking

@@ -1,0 +1,172 @@
+#include "plugin/blocking/policy.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+
+#include "plugin/blocking/identity.h"
+#include "plugin/blocking/io_calls.h"
+#include "plugin/blocking/lock_calls.h"
+#include "plugin/blocking/sleep_calls.h"
+
+namespace blocking {
+namespace {
+
+// Libraries that may suspend: none holds a private lock across a blocking call. A wheel
+// bundles the same under a hashed name ("libpq-9b38f5e3.so.5.17").
+constexpr std::array<std::string_view, 8> kKnownSafe = {
+    "libpq",     "libmariadb", "libmysqlclient", "libssl",
+    "libcrypto", "libcurl",    "libhiredis",     "libmemcached",
+};
+
+std::string_view file_name(std::string_view path) noexcept {
+  const auto slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+bool starts_with(std::string_view text, std::string_view start) noexcept {
+  return text.substr(0, start.size()) == start;
+}
+
+bool contains(std::string_view text, std::string_view part) noexcept {
+  return text.find(part) != std::string_view::npos;
+}
+
+// "libpq" names libpq.so.5 and libpq-9b38f5e3.so.5.17, not libpqxx.so.
+bool names_library(std::string_view file, std::string_view name) noexcept {
+  if (!starts_with(file, name)) return false;
+  if (file.size() == name.size()) return true;
+  const char next = file[name.size()];
+  return next == '.' || next == '-';
+}
+
+bool any_names(const std::vector<std::string>& names, std::string_view file) {
+  return std::any_of(names.begin(), names.end(),
+                     [file](const std::string& name) { return names_library(file, name); });
+}
+
+// "_ssl.cpython-311-x86_64-linux-gnu.so", "_cffi.abi3.so".
+bool is_extension_module(std::string_view file) noexcept {
+  return contains(file, ".cpython-") || contains(file, ".abi3.so");
+}
+
+Replacements to_map(const std::vector<Call>& calls, bool libpython) {
+  Replacements map;
+  for (const Call& call : calls) {
+    if (libpython || call.scope == Scope::kEveryObject) map[call.name] = call.replacement;
+  }
+  return map;
+}
+
+std::vector<Call> calls_to_redirect(bool identity_only) {
+  std::vector<Call> all = identity_calls();
+  if (identity_only) return all;
+  for (const auto& calls : {io_calls(), sleep_calls(), lock_calls()}) {
+    all.insert(all.end(), calls.begin(), calls.end());
+  }
+  return all;
+}
+
+bool holds(const dl_phdr_info& info, const void* address) noexcept {
+  const auto at = reinterpret_cast<ElfW(Addr)>(address);
+  for (int i = 0; i < info.dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = info.dlpi_phdr[i];
+    const ElfW(Addr) begin = info.dlpi_addr + segment.p_vaddr;
+    if (segment.p_type == PT_LOAD && at >= begin && at < begin + segment.p_memsz) return true;
+  }
+  return false;
+}
+
+// Some function of CPython's, wherever it is linked.
+const void* python_code() noexcept {
+  static const void* const address = dlsym(RTLD_DEFAULT, "PyEval_RestoreThread");
+  return address;
+}
+
+}  // namespace
+
+Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choice) {
+  if (holds_python) return Kind::kLibpython;
+  const std::string_view file = file_name(path);
+  if (any_names(choice.native_libs, file)) return Kind::kOther;
+  if (any_names(choice.suspend_libs, file)) return Kind::kListed;
+  if (is_extension_module(file)) return Kind::kListed;
+  const bool known = std::any_of(kKnownSafe.begin(), kKnownSafe.end(),
+                                 [file](std::string_view name) { return names_library(file, name); });
+  return known ? Kind::kListed : Kind::kOther;
+}
+
+Redirection::Redirection(ObjectChoice choice, bool identity_only)
+    : choice_(std::move(choice)),
+      everywhere_(to_map(calls_to_redirect(identity_only), false)),
+      in_libpython_(to_map(calls_to_redirect(identity_only), true)) {}
+
+int Redirection::look() {
+  const std::size_t before = slots_.size();
+  dl_iterate_phdr(&on_object, this);
+  return static_cast<int>(slots_.size() - before);
+}
+
+int Redirection::on_object(dl_phdr_info* info, std::size_t, void* self) {
+  static_cast<Redirection*>(self)->consider(*info);
+  return 0;
+}
+
+void Redirection::consider(const dl_phdr_info& info) {
+  // Ourselves: the replacements must reach the real calls.
+  if (holds(info, reinterpret_cast<const void*>(&on_object)) &&
+      !(python_code() != nullptr && holds(info, python_code()))) {
+    return;
+  }
+  const ObjectTables object = read_tables(info);
+  const bool python = python_code() != nullptr && holds(info, python_code());
+  const Kind kind = classify(object.name, python, choice_);
+  if (kind == Kind::kOther) return;
+  const int count =
+      redirect(object, kind == Kind::kLibpython ? in_libpython_ : everywhere_, slots_);
+  if (count == 0) return;
+  const std::string name{file_name(object.name)};
+  objects_.push_back({name.empty() ? "the main program" : name, count});
+}
+
+namespace {
+
+struct LoadedQuestion {
+  const void* address;
+  bool loaded;
+};
+
+int ask_object(dl_phdr_info* info, std::size_t, void* question) noexcept {
+  auto* asked = static_cast<LoadedQuestion*>(question);
+  asked->loaded = holds(*info, asked->address);
+  return asked->loaded ? 1 : 0;
+}
+
+// False once the object that holds `address` has been unloaded.
+bool is_loaded(const void* address) noexcept {
+  LoadedQuestion question{address, false};
+  dl_iterate_phdr(&ask_object, &question);
+  return question.loaded;
+}
+
+}  // namespace
+
+void Redirection::undo() noexcept {
+  for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) {
+    if (is_loaded(slot->address)) write_slot(*slot, slot->original);
+  }
+  slots_.clear();
+  objects_.clear();
+}
+
+std::string Redirection::summary() const {
+  std::string text;
+  for (const Object& object : objects_) {
+    if (!text.empty()) text += ", ";
+    text += object.name + " " + std::to_string(object.slots);
+  }
+  return text;
+}
+
+}  // namespace blocking

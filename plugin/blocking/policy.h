@@ -1,0 +1,60 @@
+// Which loaded objects are redirected, and which of their calls.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plugin/blocking/got.h"
+
+namespace blocking {
+
+enum class Kind {
+  kLibpython,  // Where CPython itself is linked: libpython, or the main program of a static build.
+  kListed,     // An extension module, or a library known to be safe.
+  kOther,      // Left alone.
+};
+
+// What to add to and remove from the built-in list: the start of a file name, "libfoo".
+struct ObjectChoice {
+  std::vector<std::string> suspend_libs;
+  std::vector<std::string> native_libs;
+};
+
+// Judges an object by its path. `holds_python` says that CPython's own code is in it.
+Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choice);
+
+// The redirected slots of the process, undone by undo(). The loop's thread only.
+class Redirection {
+ public:
+  // With `identity_only` no call suspends; libpython still learns who each fiber is.
+  Redirection(ObjectChoice choice, bool identity_only);
+  ~Redirection() { undo(); }
+  Redirection(const Redirection&) = delete;
+  Redirection& operator=(const Redirection&) = delete;
+
+  // Redirects what has been loaded since the last look. Returns the number of slots.
+  int look();
+  void undo() noexcept;
+
+  // "libpython3.11.so.1.0 45, libpq.so.5.15 9": the objects with redirected slots.
+  std::string summary() const;
+  int slot_count() const noexcept { return static_cast<int>(slots_.size()); }
+  int object_count() const noexcept { return static_cast<int>(objects_.size()); }
+
+ private:
+  struct Object {
+    std::string name;
+    int slots;
+  };
+  static int on_object(dl_phdr_info* info, std::size_t, void* self);
+  void consider(const dl_phdr_info& info);
+
+  const ObjectChoice choice_;
+  Replacements everywhere_;
+  Replacements in_libpython_;
+  std::vector<Slot> slots_;
+  std::vector<Object> objects_;
+};
+
+}  // namespace blocking

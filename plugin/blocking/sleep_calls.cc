@@ -1,0 +1,76 @@
+#include "plugin/blocking/sleep_calls.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/wait.h"
+
+namespace blocking {
+namespace {
+
+using suspend::Fiber;
+
+bool is_valid(const timespec& interval) noexcept {
+  return interval.tv_sec >= 0 && interval.tv_nsec >= 0 && interval.tv_nsec < 1000000000L;
+}
+
+void sleep_for(Fiber& fiber, double seconds) {
+  ++counters.sleep;
+  sleep_until(fiber, Deadline::after(seconds));
+}
+
+double seconds_of(const timespec& interval) noexcept {
+  return static_cast<double>(interval.tv_sec) + static_cast<double>(interval.tv_nsec) * 1e-9;
+}
+
+// Returns an error number, not errno, as clock_nanosleep(2) does. A suspended fiber gets
+// no signals, so a sleep is never cut short and `left` stays as it is.
+int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* request,
+                               timespec* left) noexcept {
+  const bool known = clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME;
+  Fiber* fiber = known && is_valid(*request) ? may_suspend() : nullptr;
+  if (fiber == nullptr) return clock_nanosleep(clock, flags, request, left);
+  double seconds = seconds_of(*request);
+  if ((flags & TIMER_ABSTIME) != 0) {
+    timespec now;
+    clock_gettime(clock, &now);
+    seconds -= seconds_of(now);
+  }
+  sleep_for(*fiber, seconds);
+  return 0;
+}
+
+int suspending_nanosleep(const timespec* request, timespec* left) noexcept {
+  Fiber* fiber = is_valid(*request) ? may_suspend() : nullptr;
+  if (fiber == nullptr) return nanosleep(request, left);
+  sleep_for(*fiber, seconds_of(*request));
+  return 0;
+}
+
+int suspending_usleep(useconds_t microseconds) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return usleep(microseconds);
+  sleep_for(*fiber, static_cast<double>(microseconds) * 1e-6);
+  return 0;
+}
+
+unsigned int suspending_sleep(unsigned int seconds) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return sleep(seconds);
+  sleep_for(*fiber, seconds);
+  return 0;
+}
+
+}  // namespace
+
+std::vector<Call> sleep_calls() {
+  return {
+      {"clock_nanosleep", address_of(suspending_clock_nanosleep)},
+      {"nanosleep", address_of(suspending_nanosleep)},
+      {"usleep", address_of(suspending_usleep)},
+      {"sleep", address_of(suspending_sleep)},
+  };
+}
+
+}  // namespace blocking

@@ -1,0 +1,60 @@
+#include "plugin/loop/io_loop.h"
+
+#include <stdexcept>
+
+namespace loop {
+
+IoLoop::IoLoop()
+    : loop_(ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV)), posted_watcher_(loop_.get(), this) {
+  if (!loop_) throw std::runtime_error("the kernel gives no epoll descriptor");
+  ev_set_userdata(loop_.get(), this);
+  ev_set_loop_release_cb(loop_.get(), &on_release, &on_acquire);
+  posted_watcher_.start();
+}
+
+IoLoop::~IoLoop() = default;
+
+void IoLoop::run() noexcept {
+  stopping_ = false;
+  while (!stopping_) turn();
+}
+
+void IoLoop::turn() noexcept {
+  if (observer_) observer_->turning();
+  ready_.run();
+  // libev does the rest: it sleeps until the first deadline or event, runs what
+  // is due, then what is ready. With callbacks waiting it only looks.
+  const bool sleep = ready_.empty() && !stopping_;
+  may_sleep_ = sleep;
+  ev_run(loop_.get(), sleep ? EVRUN_ONCE : EVRUN_NOWAIT);
+}
+
+void IoLoop::add_callback_threadsafe(Callback callback) {
+  {
+    const std::lock_guard<std::mutex> lock(posted_mutex_);
+    posted_.push_back(callback);
+  }
+  posted_watcher_.send();
+}
+
+void IoLoop::take_posted() noexcept {
+  std::vector<Callback> batch;
+  {
+    const std::lock_guard<std::mutex> lock(posted_mutex_);
+    batch.swap(posted_);
+  }
+  for (const Callback& callback : batch) callback.function(callback.argument);
+}
+
+// libev calls these round every poll, also one that only looks.
+void IoLoop::on_release(struct ev_loop* loop) noexcept {
+  auto* self = static_cast<IoLoop*>(ev_userdata(loop));
+  if (self->may_sleep_ && self->observer_) self->observer_->falling_asleep();
+}
+
+void IoLoop::on_acquire(struct ev_loop* loop) noexcept {
+  auto* self = static_cast<IoLoop*>(ev_userdata(loop));
+  if (self->may_sleep_ && self->observer_) self->observer_->awake();
+}
+
+}  // namespace loop

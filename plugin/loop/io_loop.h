@@ -1,0 +1,79 @@
+// The IOLoop: one libev loop, run by one thread.
+#pragma once
+
+#include <ev.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "plugin/loop/ready_queue.h"
+#include "plugin/loop/watcher.h"
+
+namespace loop {
+
+// What a layer above does round each turn; the GIL is handed over here.
+class TurnObserver {
+ public:
+  // Once a turn, before its callbacks.
+  virtual void turning() noexcept = 0;
+  // Round a poll that may sleep. Nothing of the loop's may be touched in between.
+  virtual void falling_asleep() noexcept = 0;
+  virtual void awake() noexcept = 0;
+
+ protected:
+  ~TurnObserver() = default;
+};
+
+// Every member is for the loop's thread, but add_callback_threadsafe() and raw().
+class IoLoop {
+ public:
+  // Throws std::runtime_error when the kernel gives no epoll descriptor.
+  IoLoop();
+  ~IoLoop();
+  IoLoop(const IoLoop&) = delete;
+  IoLoop& operator=(const IoLoop&) = delete;
+
+  // Turns until stop().
+  void run() noexcept;
+  // Ends run() after the present turn.
+  void stop() noexcept { stopping_ = true; }
+
+  // One iteration: callbacks, due timeouts, poll, events. May be called from
+  // inside a callback, when something must be waited for on the loop's own stack.
+  void turn() noexcept;
+
+  // Calls back in the next turn.
+  void add_callback(Callback callback) { ready_.push(callback); }
+  // The same from any thread; wakes the loop.
+  void add_callback_threadsafe(Callback callback);
+
+  bool has_callbacks() const noexcept { return !ready_.empty(); }
+
+  // `observer` may be null and outlives the loop.
+  void observe(TurnObserver* observer) noexcept { observer_ = observer; }
+
+  // For watchers.
+  struct ev_loop* raw() const noexcept { return loop_.get(); }
+
+ private:
+  struct Destroy {
+    void operator()(struct ev_loop* loop) const noexcept { ev_loop_destroy(loop); }
+  };
+
+  void take_posted() noexcept;
+  static void on_release(struct ev_loop* loop) noexcept;
+  static void on_acquire(struct ev_loop* loop) noexcept;
+
+  std::unique_ptr<struct ev_loop, Destroy> loop_;
+  ReadyQueue ready_;
+  TurnObserver* observer_ = nullptr;
+  bool stopping_ = false;
+  bool may_sleep_ = false;
+
+  std::mutex posted_mutex_;
+  std::vector<Callback> posted_;
+  AsyncWatcher<IoLoop, &IoLoop::take_posted> posted_watcher_;
+};
+
+}  // namespace loop

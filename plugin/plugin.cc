@@ -1,0 +1,22 @@
+// The entry uWSGI looks up: the plugin's name, options and loop.
+#include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+#include "plugin/uwsgi/worker.h"
+
+namespace {
+
+uwsgi_plugin describe() {
+  uwsgi_plugin plugin{};
+  plugin.name = "tornado";
+  plugin.options = engine::option_table();
+  plugin.on_load = [] { uwsgi_register_loop(const_cast<char*>("tornado"), engine::run_worker); };
+  plugin.init = engine::check_options;
+  plugin.postinit_apps = engine::check_applications;
+  return plugin;
+}
+
+}  // namespace
+
+extern "C" {
+__attribute__((visibility("default"))) uwsgi_plugin tornado_plugin = describe();
+}

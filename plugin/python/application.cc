@@ -1,0 +1,96 @@
+#include "plugin/python/application.h"
+
+namespace python {
+namespace {
+
+struct Application {
+  PyObject_HEAD
+  PyObject* callable;
+};
+
+PyObject* multithread_key() noexcept {
+  static PyObject* const key = PyUnicode_InternFromString("wsgi.multithread");
+  return key;
+}
+
+PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  if (PyTuple_GET_SIZE(args) > 0 && PyDict_Check(PyTuple_GET_ITEM(args, 0)) &&
+      PyDict_SetItem(PyTuple_GET_ITEM(args, 0), multithread_key(), Py_True) < 0) {
+    return nullptr;
+  }
+  return PyObject_Call(reinterpret_cast<Application*>(self)->callable, args, kwargs);
+}
+
+int application_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
+  Py_VISIT(reinterpret_cast<Application*>(self)->callable);
+  return 0;
+}
+
+int application_clear(PyObject* self) noexcept {
+  Py_CLEAR(reinterpret_cast<Application*>(self)->callable);
+  return 0;
+}
+
+void application_dealloc(PyObject* self) noexcept {
+  PyObject_GC_UnTrack(self);
+  application_clear(self);
+  Py_TYPE(self)->tp_free(self);
+}
+
+struct PendingError {
+  PyRef type;
+  PyRef value;
+  PyRef traceback;
+};
+
+// Clears the error indicator; the value is an exception object that knows its traceback.
+PendingError take_pending_error() noexcept {
+  PyObject* type = nullptr;
+  PyObject* value = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (value != nullptr && traceback != nullptr) PyException_SetTraceback(value, traceback);
+  return {PyRef::steal(type), PyRef::steal(value), PyRef::steal(traceback)};
+}
+
+PyTypeObject* application_type() noexcept {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "uwsgi_tornado._Application";
+    t.tp_basicsize = sizeof(Application);
+    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
+    t.tp_call = application_call;
+    t.tp_traverse = application_traverse;
+    t.tp_clear = application_clear;
+    t.tp_dealloc = application_dealloc;
+    return t;
+  }();
+  return PyType_Ready(&type) < 0 ? nullptr : &type;
+}
+
+}  // namespace
+
+PyRef wrap_application(PyObject* callable) {
+  PyTypeObject* type = application_type();
+  if (type == nullptr) throw PyError{};
+  PyRef wrapped = py_check(PyType_GenericAlloc(type, 0));
+  reinterpret_cast<Application*>(wrapped.get())->callable = PyRef::borrow(callable).release();
+  return wrapped;
+}
+
+bool is_wrapped(PyObject* callable) noexcept {
+  return callable != nullptr && Py_TYPE(callable) == application_type();
+}
+
+void contain_system_exit() noexcept {
+  if (!PyErr_Occurred() || !PyErr_ExceptionMatches(PyExc_SystemExit)) return;
+  const PendingError exit = take_pending_error();
+  PyErr_SetString(PyExc_RuntimeError,
+                  "SystemExit in a request ends that request; the worker goes on");
+  PendingError error = take_pending_error();
+  if (error.value && exit.value) PyException_SetCause(error.value.get(), PyRef(exit.value).release());
+  PyErr_Restore(error.type.release(), error.value.release(), error.traceback.release());
+}
+
+}  // namespace python

@@ -1,0 +1,19 @@
+// What stands between uWSGI and a WSGI callable.
+#pragma once
+
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// Wraps a WSGI callable: environ["wsgi.multithread"] is true, since another request may run
+// in the same process while this one waits (PEP 3333). Throws PyError.
+PyRef wrap_application(PyObject* callable);
+
+// True for what wrap_application() made.
+bool is_wrapped(PyObject* callable) noexcept;
+
+// When SystemExit is pending, turns it into a RuntimeError caused by it: printing SystemExit
+// would end the process and every request in it (PyErr_Print's contract).
+void contain_system_exit() noexcept;
+
+}  // namespace python

@@ -1,0 +1,83 @@
+// References to Python objects, and the gates between C++ exceptions and Python errors.
+#pragma once
+
+#include <Python.h>
+
+#include <cassert>
+#include <exception>
+#include <new>
+#include <utility>
+
+namespace python {
+
+// References held by PyRef now, for leak checks.
+inline long live_references = 0;
+
+// An owned reference to a Python object, or nothing.
+// Copying, assigning and destroying one requires the GIL.
+class PyRef {
+ public:
+  PyRef() noexcept = default;
+  static PyRef steal(PyObject* object) noexcept { return PyRef(object); }
+  static PyRef borrow(PyObject* object) noexcept {
+    Py_XINCREF(object);
+    return PyRef(object);
+  }
+  PyRef(const PyRef& other) noexcept : PyRef(borrow(other.object_)) {}
+  PyRef(PyRef&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  PyRef& operator=(PyRef other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~PyRef() {
+    if (object_ == nullptr) return;
+    assert(PyGILState_Check());
+    --live_references;
+    Py_DECREF(object_);
+  }
+  PyObject* get() const noexcept { return object_; }
+  [[nodiscard]] PyObject* release() noexcept {
+    if (object_ != nullptr) --live_references;
+    return std::exchange(object_, nullptr);
+  }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+
+ private:
+  explicit PyRef(PyObject* object) noexcept : object_(object) {
+    if (object_ != nullptr) ++live_references;
+  }
+  PyObject* object_ = nullptr;
+};
+
+// Thrown while Python's error indicator is set; the indicator is the message.
+struct PyError {};
+
+// Takes what a C API call returned: a new reference, or null with an error set.
+inline PyRef py_check(PyObject* result) {
+  if (result == nullptr) throw PyError{};
+  return PyRef::steal(result);
+}
+
+// Takes the status of a C API call: negative with an error set.
+inline void py_check_status(int status) {
+  if (status < 0) throw PyError{};
+}
+
+// Runs `body` for CPython: exceptions become Python errors, a result becomes a new
+// reference. There is no catch (...): anything else is a bug, so noexcept ends the
+// process here rather than unwinding through the interpreter.
+template <typename Body>
+PyObject* py_boundary(Body body) noexcept {
+  try {
+    return body().release();
+  } catch (const PyError&) {
+    assert(PyErr_Occurred());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+}  // namespace python

@@ -1,0 +1,69 @@
+// One PyThreadState per fiber, all on the loop's OS thread.
+#pragma once
+
+#include <Python.h>
+#include <pthread.h>
+
+#include "suspend/fiber.h"
+
+namespace python {
+
+// Where PyGILState_* looks up this OS thread's state. CPython <= 3.11 keeps it under a
+// pthread key that a switch must set; later versions set it themselves as they attach.
+class GilStateKey {
+ public:
+  // Finds the key by comparing what PyGILState_GetThisThreadState() answers. REQUIRES: the GIL.
+  // Returns false when no key fits: switching would not be safe.
+  bool find() noexcept;
+  void set(PyThreadState* state) const noexcept;
+
+ private:
+  pthread_key_t key_ = 0;
+  bool found_ = false;
+};
+
+// The thread state of the loop itself, and the switch between it and the fibers'. One per
+// worker, made on the loop's thread after the fork, with the GIL held.
+class Hub {
+ public:
+  // Throws std::runtime_error with the sentence to show when this Python cannot be served.
+  Hub();
+
+  PyThreadState* state() const noexcept { return state_; }
+
+  // Makes `state` the one that runs. The GIL is held before and after.
+  void attach(PyThreadState* state) const noexcept;
+
+ private:
+  PyThreadState* const state_;
+  GilStateKey gil_state_key_;
+};
+
+// A fiber's own thread state. To Python the fiber is a thread: own thread-locals, own
+// exception state, own recursion count, own ident. Lives as long as the fiber, so that
+// threading.local data stays with it.
+class ThreadState {
+ public:
+  // With the hub's state attached. `fiber` gives the ident. Throws std::bad_alloc.
+  ThreadState(const Hub& hub, const suspend::Fiber& fiber);
+  // With the hub's state attached; finalisers of thread-local data run on it.
+  ~ThreadState();
+  ThreadState(const ThreadState&) = delete;
+  ThreadState& operator=(const ThreadState&) = delete;
+
+  void attach() const noexcept { hub_.attach(state_); }
+  PyThreadState* get() const noexcept { return state_; }
+
+  // True while this state is the one that runs: the fiber holds the GIL.
+  bool attached() const noexcept;
+
+ private:
+  const Hub& hub_;
+  PyThreadState* const state_;
+};
+
+// The state attached to this OS thread, or null. On CPython <= 3.11 it may be that of
+// another thread, which then holds the GIL: compare, do not test for null.
+PyThreadState* current_state() noexcept;
+
+}  // namespace python

@@ -1,0 +1,65 @@
+// A virtual thread: a fiber that is a thread to Python.
+#pragma once
+
+#include <Python.h>
+
+#include <cstddef>
+#include <optional>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/python/thread_state.h"
+#include "suspend/fiber.h"
+
+namespace python {
+
+// A fiber and its thread state, switched together. While it runs, current() is it.
+// Layers above derive to carry more across a switch.
+class VirtualThread : public suspend::SwitchObserver {
+ public:
+  // With the hub's state attached. Throws std::bad_alloc.
+  VirtualThread(const Hub& hub, std::size_t stack_size);
+  VirtualThread(const VirtualThread&) = delete;
+  VirtualThread& operator=(const VirtualThread&) = delete;
+
+  suspend::Fiber& fiber() noexcept { return fiber_; }
+  const ThreadState& thread_state() const noexcept { return state_; }
+
+  // The virtual thread that runs on this OS thread, or null.
+  static VirtualThread* current() noexcept {
+    return suspend::Fiber::current() == nullptr ? nullptr : current_;
+  }
+
+  // Gives the CPU up until somebody resumes the fiber. REQUIRES: this is current().
+  // Whether the GIL was held or given up before, it is so afterwards.
+  void suspend() noexcept;
+
+  // Sections in which this thread must not be suspended nest.
+  void forbid_suspension() noexcept { ++forbidden_; }
+  void allow_suspension() noexcept { --forbidden_; }
+  bool may_suspend() const noexcept { return forbidden_ == 0; }
+
+  void entering() noexcept override;
+  void entered() noexcept override {}
+  void left() noexcept override;
+
+ protected:
+  ~VirtualThread() = default;
+
+ private:
+  const Hub& hub_;
+  suspend::Fiber fiber_;
+  ThreadState state_;
+  int forbidden_ = 0;
+
+  static inline VirtualThread* current_ = nullptr;
+};
+
+// Lets a blocking call suspend where CPython would let another thread run: in a virtual
+// thread, with the GIL released, and no guard held.
+class GilGate : public blocking::Gate {
+ public:
+  suspend::Fiber* may_suspend() noexcept override;
+  void suspend(suspend::Fiber& fiber) noexcept override;
+};
+
+}  // namespace python

@@ -1,0 +1,352 @@
+#include "plugin/uwsgi/core.h"
+
+#include <strings.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+#include "plugin/uwsgi/engine.h"
+#include "plugin/uwsgi/python_bridge.h"
+
+namespace engine {
+namespace {
+
+// How long a request that yields may go on before the others get their turn.
+constexpr double kTurnShareS = 0.001;
+
+bool is_kept_alive(const uwsgi_socket& socket, int core_id) noexcept {
+  return socket.retry != nullptr && socket.retry[core_id] != 0;
+}
+
+bool is_header(const char* line, const char* end, const char* name) noexcept {
+  const std::size_t length = std::strlen(name);
+  return static_cast<std::size_t>(end - line) > length && strncasecmp(line, name, length) == 0;
+}
+
+// The client can tell where the response ends without the connection being closed.
+bool response_has_end(const wsgi_request& request) noexcept {
+  const bool bodiless = request.status == 204 || request.status == 304 ||
+                        (request.method_len == 4 && std::memcmp(request.method, "HEAD", 4) == 0);
+  if (bodiless) return true;
+  if (request.headers == nullptr) return false;
+  const char* line = request.headers->buf;
+  const char* const end = line + request.headers->pos;
+  while (line != nullptr && line < end) {
+    if (is_header(line, end, "content-length:") || is_header(line, end, "transfer-encoding:")) return true;
+    line = static_cast<const char*>(std::memchr(line, '\n', static_cast<std::size_t>(end - line)));
+    if (line != nullptr) ++line;
+  }
+  return false;
+}
+
+// uWSGI's http11 protocol keeps a connection whatever the client asked and the response said.
+bool may_be_kept_alive(wsgi_request& request) noexcept {
+  std::uint16_t length = 0;
+  const char* connection = uwsgi_get_var(&request, const_cast<char*>("HTTP_CONNECTION"), 15, &length);
+  const bool asked_to_close = connection != nullptr && length == 5 && strncasecmp(connection, "close", 5) == 0;
+  return !asked_to_close && response_has_end(request);
+}
+
+// A TLS handshake waits in the middle of the parser, so it needs a fiber to wait on.
+bool parses_in_fiber(const wsgi_request& request) noexcept {
+#ifdef UWSGI_SSL
+  return request.ssl != nullptr;
+#else
+  (void)request;
+  return false;
+#endif
+}
+
+uwsgi_core& slot_of(const wsgi_request& request) noexcept {
+  return uwsgi.workers[uwsgi.mywid].cores[request.async_id];
+}
+
+}  // namespace
+
+Core::Core(Engine& engine, wsgi_request* request) noexcept
+    : engine_(engine),
+      request_(request),
+      readable_(engine.loop().raw(), this),
+      timer_(engine.loop().raw(), this) {}
+
+Core::~Core() = default;
+
+// --- A connection comes -------------------------------------------------------------------
+
+bool Core::accept(uwsgi_socket* socket) noexcept {
+  assert(phase_ == Phase::kFree);
+  const HandledByLoop handled(request_);
+  wsgi_req_setup(request_, request_->async_id, socket);
+  slot_of(*request_).in_request = 1;
+  if (wsgi_req_simple_accept(request_, socket->fd) != 0) {
+    slot_of(*request_).in_request = 0;
+    return false;
+  }
+  socket_ = socket;
+  peer_ = request_->client_addr;
+  peer_size_ = request_->c_len;
+  begin();
+  return true;
+}
+
+void Core::begin() noexcept {
+  request_->start_of_request = uwsgi_micros();
+  request_->start_of_request_in_sec = request_->start_of_request / 1000000;
+  if (uwsgi.harakiri_options.workers > 0) set_harakiri(uwsgi.harakiri_options.workers);
+  phase_ = Phase::kParsing;
+  failed_ = false;
+  close_after_ = false;
+  // Edge-triggered protocols have read the request as they accepted it.
+  if (socket_->edge_trigger || parses_in_fiber(*request_)) run();
+  else parse();
+}
+
+// --- Its request is read, on the loop: a stalled client costs no stack ---------------------
+
+void Core::parse() noexcept {
+  int status;
+  {
+    const HandledByLoop handled(request_);
+    status = socket_->proto(request_);
+  }
+  if (status == UWSGI_OK) run();
+  else if (status == UWSGI_AGAIN) await_bytes();
+  else abandon();
+}
+
+void Core::await_bytes() noexcept {
+  if (!readable_.active()) readable_.start(request_->fd, EV_READ);
+  // One deadline for the whole header: a client that drips does not hold the core for ever.
+  if (deadline_ == 0) set_deadline(uwsgi.socket_timeout);
+}
+
+void Core::on_readable(int) noexcept {
+  switch (phase_) {
+    case Phase::kKeptAlive:
+      deadline_ = 0;
+      engine_.connection_is_busy(*this);
+      slot_of(*request_).in_request = 1;
+      request_->client_addr = peer_;
+      request_->c_len = peer_size_;
+      begin();
+      break;
+    case Phase::kParsing:
+      parse();
+      break;
+    case Phase::kRunning:
+    case Phase::kFree:
+      // A body or a pipelined request: whoever reads it waits for it on its own.
+      readable_.stop();
+      break;
+  }
+}
+
+void Core::set_deadline(double after_s) noexcept {
+  deadline_ = ev_now(engine_.loop().raw()) + after_s;
+  if (!timer_.active()) timer_.start(after_s);
+}
+
+void Core::on_deadline() noexcept {
+  if (deadline_ == 0) return;
+  const double left_s = deadline_ - ev_now(engine_.loop().raw());
+  if (left_s > 0.001) {
+    timer_.start(left_s);
+  } else if (phase_ == Phase::kKeptAlive) {
+    close_idle_connection();
+  } else if (phase_ == Phase::kParsing) {
+    abandon();
+  }
+}
+
+// Nothing was asked that could be answered: the client left, stalled or sent no request.
+void Core::abandon() noexcept {
+  readable_.stop();
+  close_after_ = true;
+  const HandledByLoop handled(request_);
+  uwsgi_destroy_request(request_);
+  slot_of(*request_).in_request = 0;
+  if (uwsgi.harakiri_options.workers > 0) set_harakiri(0);
+  release();
+}
+
+// --- It runs, on its fiber ----------------------------------------------------------------
+
+bool Core::make_thread() noexcept {
+  if (thread_) return true;
+  try {
+    thread_ = std::make_unique<RequestThread>(
+        engine_.hub(), engine_.stack_size(), request_,
+        loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
+    return true;
+  } catch (const std::bad_alloc&) {
+    uwsgi_log("tornado: no memory for the stack of core %d; its request is dropped "
+              "(see --tornado-stack-size, limit-as and vm.max_map_count)\n",
+              request_->async_id);
+    return false;
+  }
+}
+
+void Core::run() noexcept {
+  deadline_ = 0;
+  // A request that came whole never armed it; a dripped one need not hear of its body.
+  if (socket_->retry == nullptr) readable_.stop();
+  const bool first = !thread_;
+  if (!make_thread()) {
+    abandon();
+    return;
+  }
+  phase_ = Phase::kRunning;
+  thread_->fiber().start(
+      first ? [](void* core) noexcept {
+        auto* self = static_cast<Core*>(core);
+        name_core_thread(self->request_->async_id);
+        self->serve();
+      }
+            : [](void* core) noexcept { static_cast<Core*>(core)->serve(); },
+      this);
+}
+
+// The life of a request, top to bottom. On the fiber.
+void Core::serve() noexcept {
+  if (!parses_in_fiber(*request_) || parse_in_fiber()) {
+#ifdef UWSGI_ROUTING
+    const bool routed_away = uwsgi_apply_routes(request_) == UWSGI_ROUTE_BREAK;
+#else
+    const bool routed_away = false;
+#endif
+    while (!routed_away) {
+      request_->async_status = uwsgi.p[request_->uh->modifier1]->request(request_);
+      if (request_->async_status <= UWSGI_OK) break;
+      request_->switches++;
+      if (!should_give_way()) continue;
+      if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
+      uwsgi.schedule_to_main(request_);
+    }
+  }
+  uwsgi.wsgi_req = request_;  // Routing may have left another.
+  async_reset_request(request_);
+  // uWSGI alone would close without a word, or send what start_response() had promised.
+  if (failed_ && !request_->headers_sent && request_->response_size == 0) uwsgi_500(request_);
+  close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
+  uwsgi_close_request(request_);
+  uwsgi.wsgi_req = request_;
+  request_->async_status = UWSGI_OK;
+}
+
+bool Core::parse_in_fiber() noexcept {
+  for (;;) {
+    const int status = socket_->proto(request_);
+    if (status == UWSGI_OK) return true;
+    if (status != UWSGI_AGAIN) return false;
+    if (uwsgi.wait_read_hook(request_->fd, uwsgi.socket_timeout) <= 0) return false;
+  }
+}
+
+bool Core::waits_for_event() const noexcept {
+  return request_->waiting_fds != nullptr || request_->async_timeout != nullptr;
+}
+
+// A generator yields far more often than others need the CPU: going round the loop for
+// each chunk would cost more than the chunk.
+bool Core::should_give_way() const noexcept {
+  return waits_for_event() || engine_.loop().has_callbacks() ||
+         ev_time() - ev_now(engine_.loop().raw()) > kTurnShareS;
+}
+
+void Core::resume_next_turn() noexcept {
+  if (resume_queued_ || waits_for_event()) return;
+  resume_queued_ = true;
+  engine_.loop().add_callback({[](void* core) noexcept {
+                                 auto* self = static_cast<Core*>(core);
+                                 self->resume_queued_ = false;
+                                 if (self->parked_) self->thread_->fiber().resume();
+                               },
+                               this});
+}
+
+void Core::park() noexcept {
+  assert(RequestThread::current() == thread_.get());
+  if (event_came_ || !waits_for_event()) {
+    event_came_ = false;
+    resume_next_turn();
+  } else {
+    engine_.watch_async_timeouts();
+  }
+  parked_ = true;
+  thread_->suspend();
+  parked_ = false;
+}
+
+void Core::on_event() noexcept {
+  async_reset_request(request_);
+  if (parked_) resume_next_turn();
+  else event_came_ = true;
+}
+
+// --- Python's part of it ------------------------------------------------------------------
+
+void Core::python_begins(PyObject* environ) noexcept {
+  context_ = python::PyRef::steal(PyContext_New());
+  if (!context_ || PyContext_Enter(context_.get()) < 0) {
+    PyErr_Clear();
+    context_ = python::PyRef();
+  }
+  thread_->set_environ(environ);
+}
+
+void Core::python_ends() noexcept {
+  thread_->set_environ(nullptr);
+  if (!context_) return;
+  if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();
+  context_ = python::PyRef();
+}
+
+// --- It is over ---------------------------------------------------------------------------
+
+void Core::finished() noexcept {
+  event_came_ = false;
+  if (is_kept_alive(*socket_, request_->async_id)) keep_alive();
+  else release();
+}
+
+void Core::keep_alive() noexcept {
+  const int fd = socket_->fd_threads[request_->async_id];
+  socket_->retry[request_->async_id] = 0;
+  wsgi_req_setup(request_, request_->async_id, socket_);
+  request_->fd = fd;
+  phase_ = Phase::kKeptAlive;
+  if (!readable_.active()) readable_.start(fd, EV_READ);
+  set_deadline(uwsgi.socket_timeout);
+  engine_.connection_is_idle(*this);
+}
+
+// uWSGI's protocol has closed the connection or left it open for the next request.
+void Core::connection_ended() noexcept {
+  if (!is_kept_alive(*socket_, request_->async_id)) {
+    readable_.stop();
+  } else if (close_after_) {
+    readable_.stop();
+    close(socket_->fd_threads[request_->async_id]);
+    socket_->fd_threads[request_->async_id] = -1;
+    socket_->retry[request_->async_id] = 0;
+  }
+}
+
+void Core::close_idle_connection() noexcept {
+  assert(phase_ == Phase::kKeptAlive);
+  engine_.connection_is_busy(*this);
+  abandon();
+}
+
+void Core::release() noexcept {
+  assert(!thread_ || thread_->fiber().idle());
+  readable_.stop();
+  deadline_ = 0;
+  phase_ = Phase::kFree;
+  engine_.core_is_free(*this);
+}
+
+}  // namespace engine

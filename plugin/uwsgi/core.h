@@ -1,0 +1,100 @@
+// One async core of the worker and the requests it serves, one after another.
+#pragma once
+
+#include <memory>
+
+#include "plugin/loop/watcher.h"
+#include "plugin/python/py_ref.h"
+#include "plugin/uwsgi/request_thread.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+
+class Engine;
+
+// Owns what belongs to the core: its fiber and thread state, made at its first request and
+// kept, its watchers, and the connection while there is one. The loop's thread only.
+//
+// free -> accepted -> parsing -> running <-> parked -> free, or kept alive -> parsing ...
+class Core {
+ public:
+  Core(Engine& engine, wsgi_request* request) noexcept;
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // Takes a connection from `socket` and starts on it. False when there was none to take.
+  // REQUIRES: free.
+  bool accept(uwsgi_socket* socket) noexcept;
+
+  // Gives way to what else is ready; an event or timeout the request asked uWSGI's async
+  // API for comes first. REQUIRES: called in the request (uWSGI's schedule_to_main).
+  void park() noexcept;
+
+  // Has a parked request go on in the next turn, unless it waits for an event or timeout
+  // (uWSGI's schedule_fix).
+  void resume_next_turn() noexcept;
+
+  // What the request asked the async API for has come; on_event() resumes it if it is parked.
+  void on_event() noexcept;
+
+  // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
+  void close_idle_connection() noexcept;
+  bool idle_connection() const noexcept { return phase_ == Phase::kKeptAlive; }
+
+  wsgi_request* request() const noexcept { return request_; }
+
+  // The python plugin starts and ends its part of this core's request.
+  void python_begins(PyObject* environ) noexcept;
+  void python_ends() noexcept;
+  void python_failed() noexcept { failed_ = true; }
+
+  // The socket's protocol is through with the connection, inside uwsgi_close_request().
+  // Only for protocols that keep connections alive.
+  void connection_ended() noexcept;
+
+ private:
+  enum class Phase { kFree, kParsing, kRunning, kKeptAlive };
+
+  void begin() noexcept;
+  void parse() noexcept;
+  void await_bytes() noexcept;
+  void abandon() noexcept;
+  void run() noexcept;
+  void serve() noexcept;
+  bool parse_in_fiber() noexcept;
+  bool waits_for_event() const noexcept;
+  bool should_give_way() const noexcept;
+  void finished() noexcept;
+  void keep_alive() noexcept;
+  void release() noexcept;
+  void on_readable(int) noexcept;
+  void on_deadline() noexcept;
+  void set_deadline(double after_s) noexcept;
+  bool make_thread() noexcept;
+
+  Engine& engine_;
+  wsgi_request* const request_;
+  uwsgi_socket* socket_ = nullptr;
+  Phase phase_ = Phase::kFree;
+  std::unique_ptr<RequestThread> thread_;
+  python::PyRef context_;  // The request's contextvars.Context while Python runs.
+
+  bool parked_ = false;         // In park().
+  bool resume_queued_ = false;  // A callback will resume it.
+  bool event_came_ = false;     // Before park() was called.
+  bool failed_ = false;         // The application raised.
+  bool close_after_ = false;    // The connection is not kept alive after this request.
+
+  // A kept-alive connection keeps its watcher, so that the next request costs no system call
+  // to arm it. The same for the timer: deadline_ moves, and the timer looks when it is due.
+  loop::IoWatcher<Core, &Core::on_readable> readable_;
+  loop::TimerWatcher<Core, &Core::on_deadline> timer_;
+  double deadline_ = 0;  // On the loop's clock; 0: none.
+
+  // uWSGI forgets the peer with each request of a kept-alive connection.
+  decltype(wsgi_request::client_addr) peer_{};
+  int peer_size_ = 0;
+};
+
+}  // namespace engine

@@ -1,0 +1,247 @@
+#include "plugin/uwsgi/engine.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "plugin/uwsgi/hooks.h"
+#include "plugin/uwsgi/options.h"
+
+namespace engine {
+namespace {
+
+// How many connections one wake-up may take. Enough that under load the poll is shared by
+// many, little enough that several workers on one socket share them.
+constexpr int kAcceptsPerWakeUp = 32;
+
+blocking::ObjectChoice object_choice() {
+  return {options().suspend_libs, options().native_libs};
+}
+
+void close_connection(wsgi_request* request) noexcept {
+  if (Engine* engine = Engine::instance()) engine->connection_ended(request);
+}
+
+}  // namespace
+
+Engine::Engine()
+    : hub_((take_over_gil(), python::Hub())),
+      redirection_(object_choice(), options().native_blocking),
+      async_queue_(loop_.raw(), this),
+      async_timer_(loop_.raw(), this),
+      mercy_(loop_.raw(), this),
+      signals_(*this) {
+  loop_.observe(this);
+  redirection_.look();
+  cores_.reserve(static_cast<std::size_t>(uwsgi.async));
+  for (int i = 0; i < uwsgi.async; ++i) {
+    cores_.push_back(std::make_unique<Core>(*this, &uwsgi.workers[uwsgi.mywid].cores[i].req));
+  }
+  for (uwsgi_socket* socket = uwsgi.sockets; socket != nullptr; socket = socket->next) {
+    listeners_.push_back(std::make_unique<Listener>(*this, socket));
+    if (socket->retry == nullptr) continue;
+    listeners_.back()->protocol_close = socket->proto_close;
+    socket->proto_close = close_connection;
+  }
+  open_async_queue();
+  signals_.start();
+  watch_requests(this);
+  install_hooks();
+  pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
+  if (!options().native_blocking) blocking::open_gate(&gate_, &loop_);
+  instance_ = this;
+}
+
+Engine::~Engine() {
+  blocking::open_gate(nullptr, nullptr);
+  instance_ = nullptr;
+}
+
+// A child of the worker (os.fork() in a request) has this thread only: no loop, no other
+// fiber. Its blocking calls block and its waits poll, as in any process.
+void Engine::forget_in_child() noexcept {
+  blocking::open_gate(nullptr, nullptr);
+  instance_ = nullptr;
+}
+
+std::size_t Engine::stack_size() const noexcept { return options().stack_size; }
+
+void Engine::run() noexcept {
+  listen();
+  loop_.run();
+}
+
+// --- Round each turn ----------------------------------------------------------------------
+
+// The loop's thread is Python's main thread: signal handlers and pending calls run here.
+void Engine::turning() noexcept {
+  if (Py_MakePendingCalls() < 0) report_python_error();
+}
+
+void Engine::falling_asleep() noexcept { PyEval_SaveThread(); }
+
+void Engine::awake() noexcept { PyEval_RestoreThread(hub_.state()); }
+
+// --- Connections --------------------------------------------------------------------------
+
+// An idle kept-alive connection can be closed to make room; a free core needs none.
+bool Engine::accepts() const noexcept {
+  return !draining_ && (uwsgi.async_queue_unused_ptr >= 0 || !idle_connections_.empty());
+}
+
+void Engine::listen() noexcept {
+  for (auto& listener : listeners_) {
+    if (!listener->acceptable.active()) listener->acceptable.start(listener->socket->fd, EV_READ);
+  }
+}
+
+// A level-triggered listener left armed with no core to serve would spin.
+void Engine::pause_or_listen() noexcept {
+  if (accepts() == accepting_) return;
+  accepting_ = !accepting_;
+  if (accepting_) listen();
+  else for (auto& listener : listeners_) listener->acceptable.stop();
+}
+
+void Engine::accept_from(Listener& listener) noexcept {
+  for (int i = 0; i < kAcceptsPerWakeUp && accepts(); ++i) {
+    Core* core = take_free_core();
+    if (!core->accept(listener.socket)) {
+      give_back(*core);
+      break;
+    }
+  }
+  pause_or_listen();
+}
+
+Core* Engine::take_free_core() noexcept {
+  wsgi_request* request = find_first_available_wsgi_req();
+  if (request == nullptr) {
+    assert(!idle_connections_.empty());
+    idle_connections_.front()->close_idle_connection();
+    request = find_first_available_wsgi_req();
+  }
+  assert(request != nullptr);
+  return &core_of(request);
+}
+
+// Last in, first out, so that few cores stay warm.
+void Engine::give_back(Core& core) noexcept {
+  uwsgi.async_queue_unused[++uwsgi.async_queue_unused_ptr] = core.request();
+}
+
+void Engine::core_is_free(Core& core) noexcept {
+  give_back(core);
+  if (draining_) stop_if_drained();
+  else pause_or_listen();
+}
+
+void Engine::connection_is_idle(Core& core) noexcept {
+  idle_connections_.push_back(&core);
+  pause_or_listen();
+}
+
+void Engine::connection_is_busy(Core& core) noexcept {
+  idle_connections_.remove(&core);
+  pause_or_listen();
+}
+
+void Engine::connection_ended(wsgi_request* request) noexcept {
+  for (auto& listener : listeners_) {
+    if (listener->socket != request->socket) continue;
+    listener->protocol_close(request);
+    break;
+  }
+  core_of(request).connection_ended();
+}
+
+// --- uWSGI's async API: requests that wait for descriptors and timeouts of their own --------
+
+void Engine::open_async_queue() noexcept {
+  uwsgi.async_queue = event_queue_init();
+  uwsgi.rb_async_timeouts = uwsgi_init_rb_timer();
+  const std::size_t table = sizeof(wsgi_request*) * static_cast<std::size_t>(uwsgi.max_fd);
+  if (uwsgi.async_waiting_fd_table == nullptr) {
+    uwsgi.async_waiting_fd_table = static_cast<wsgi_request**>(uwsgi_calloc(table));
+  }
+  if (uwsgi.async_proto_fd_table == nullptr) {
+    uwsgi.async_proto_fd_table = static_cast<wsgi_request**>(uwsgi_calloc(table));
+  }
+  // epoll descriptors nest: uWSGI's is ready when one of its own is.
+  async_queue_.start(uwsgi.async_queue, EV_READ);
+}
+
+void Engine::on_async_events(int) noexcept {
+  constexpr int kEventsPerLook = 64;
+  static void* const events = event_queue_alloc(kEventsPerLook);
+  const int count = event_queue_wait_multi(uwsgi.async_queue, 0, events, kEventsPerLook);
+  for (int i = 0; i < count; ++i) {
+    const int fd = event_queue_interesting_fd(events, i);
+    wsgi_request* request = find_wsgi_req_by_fd(fd);
+    if (request == nullptr) {
+      // Nobody waits for it any more.
+      event_queue_del_fd(uwsgi.async_queue, fd, event_queue_read());
+      continue;
+    }
+    request->async_ready_fd = 1;
+    request->async_last_ready_fd = fd;
+    core_of(request).on_event();
+  }
+}
+
+void Engine::watch_async_timeouts() noexcept {
+  const uwsgi_rb_timer* first = uwsgi_min_rb_timer(uwsgi.rb_async_timeouts, nullptr);
+  if (first == nullptr) return;
+  async_timer_.stop();
+  // uWSGI keeps whole seconds; its clock may stand anywhere within the present one.
+  async_timer_.start(static_cast<double>(first->value) - ev_time());
+}
+
+void Engine::on_async_timeout() noexcept {
+  const auto now = static_cast<std::uint64_t>(uwsgi_now());
+  for (;;) {
+    const uwsgi_rb_timer* first = uwsgi_min_rb_timer(uwsgi.rb_async_timeouts, nullptr);
+    if (first == nullptr || first->value > now) break;
+    auto* request = static_cast<wsgi_request*>(first->data);
+    request->async_timed_out = 1;
+    core_of(request).on_event();
+  }
+  watch_async_timeouts();
+}
+
+// --- Python's part of a request -----------------------------------------------------------
+
+void Engine::python_begins(wsgi_request* request, PyObject* environ) noexcept {
+  core_of(request).python_begins(environ);
+}
+
+void Engine::python_ends(wsgi_request* request) noexcept { core_of(request).python_ends(); }
+
+void Engine::python_failed(wsgi_request* request) noexcept { core_of(request).python_failed(); }
+
+// --- The end ------------------------------------------------------------------------------
+
+void Engine::drain() noexcept {
+  if (!draining_) {
+    draining_ = true;
+    uwsgi.workers[uwsgi.mywid].manage_next_request = 0;
+    pause_or_listen();
+    signals_.stop();
+    mercy_.start(uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60);
+    while (!idle_connections_.empty()) idle_connections_.front()->close_idle_connection();
+  }
+  stop_if_drained();
+}
+
+void Engine::stop_if_drained() noexcept {
+  const int free_cores = uwsgi.async_queue_unused_ptr + 1;
+  if (free_cores == uwsgi.async && signals_.running() == 0) loop_.stop();
+}
+
+void Engine::on_mercy_over() noexcept {
+  uwsgi_log("tornado: worker %d (pid: %d) ends with %d requests unfinished: worker-reload-mercy is over\n",
+            uwsgi.mywid, uwsgi.mypid, uwsgi.async - uwsgi.async_queue_unused_ptr - 1);
+  unfinished_ = true;
+  loop_.stop();
+}
+
+}  // namespace engine

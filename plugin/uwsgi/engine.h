@@ -1,0 +1,117 @@
+// The engine of one worker: its loop, its cores, its sockets.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "plugin/blocking/policy.h"
+#include "plugin/loop/io_loop.h"
+#include "plugin/python/thread_state.h"
+#include "plugin/python/virtual_thread.h"
+#include "plugin/uwsgi/core.h"
+#include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/signals.h"
+
+namespace engine {
+
+// Made in the worker, after the fork, on the thread that runs it; ends with the worker.
+class Engine final : public loop::TurnObserver, public PythonRequests {
+ public:
+  // Takes the GIL and redirects the blocking calls. Throws std::exception with the sentence
+  // to show when the worker cannot run here.
+  Engine();
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Serves until the worker is drained.
+  void run() noexcept;
+
+  // Stops accepting; run() returns once the requests in flight have ended. Idempotent.
+  void drain() noexcept;
+  // The same, and the master starts another worker in its place.
+  void drain_to_reload() noexcept {
+    asked_to_reload_ = true;
+    drain();
+  }
+  bool asked_to_reload() const noexcept { return asked_to_reload_; }
+  bool draining() const noexcept { return draining_; }
+  // After run(): requests were left in the middle, their fibers cannot be destroyed.
+  bool unfinished() const noexcept { return unfinished_; }
+
+  // The engine of this worker, or null before it runs and in a child of the worker.
+  static Engine* instance() noexcept { return instance_; }
+  // In a child that the worker forked.
+  static void forget_in_child() noexcept;
+
+  const blocking::Redirection& redirection() const noexcept { return redirection_; }
+
+  loop::IoLoop& loop() noexcept { return loop_; }
+  const python::Hub& hub() const noexcept { return hub_; }
+  std::size_t stack_size() const noexcept;
+  Core& core_of(const wsgi_request* request) noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
+
+  // A core has ended its work, or its connection waits for a request, or no longer does.
+  void core_is_free(Core& core) noexcept;
+  void connection_is_idle(Core& core) noexcept;
+  void connection_is_busy(Core& core) noexcept;
+
+  // A request waits with a timeout of uWSGI's async API.
+  void watch_async_timeouts() noexcept;
+
+  // The socket's protocol is through with a connection (its proto_close).
+  void connection_ended(wsgi_request* request) noexcept;
+
+  void turning() noexcept override;
+  void falling_asleep() noexcept override;
+  void awake() noexcept override;
+  void python_begins(wsgi_request* request, PyObject* environ) noexcept override;
+  void python_ends(wsgi_request* request) noexcept override;
+  void python_failed(wsgi_request* request) noexcept override;
+
+ private:
+  // A socket the worker accepts from.
+  struct Listener {
+    Listener(Engine& owner, uwsgi_socket* of) noexcept
+        : engine(owner), socket(of), acceptable(owner.loop_.raw(), this) {}
+    void on_acceptable(int) noexcept { engine.accept_from(*this); }
+
+    Engine& engine;
+    uwsgi_socket* const socket;
+    void (*protocol_close)(wsgi_request*) = nullptr;
+    loop::IoWatcher<Listener, &Listener::on_acceptable> acceptable;
+  };
+
+  void listen() noexcept;
+  void pause_or_listen() noexcept;
+  bool accepts() const noexcept;
+  void accept_from(Listener& listener) noexcept;
+  Core* take_free_core() noexcept;
+  void open_async_queue() noexcept;
+  void on_async_events(int) noexcept;
+  void on_async_timeout() noexcept;
+  void give_back(Core& core) noexcept;
+  void stop_if_drained() noexcept;
+  void on_mercy_over() noexcept;
+
+  static inline Engine* instance_ = nullptr;
+
+  python::Hub hub_;
+  loop::IoLoop loop_;
+  python::GilGate gate_;
+  blocking::Redirection redirection_;
+  std::vector<std::unique_ptr<Core>> cores_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::list<Core*> idle_connections_;  // The longest idle first.
+  loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
+  loop::TimerWatcher<Engine, &Engine::on_async_timeout> async_timer_;
+  loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
+  Signals signals_;
+  bool accepting_ = true;
+  bool draining_ = false;
+  bool unfinished_ = false;
+  bool asked_to_reload_ = false;
+};
+
+}  // namespace engine

@@ -1,0 +1,147 @@
+#include "plugin/uwsgi/hooks.h"
+
+#include "plugin/blocking/gate.h"
+#include "plugin/loop/fd_wait.h"
+#include "plugin/uwsgi/engine.h"
+#include "plugin/uwsgi/request_thread.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+namespace {
+
+// The request that may wait here; null on the loop itself, under a no-suspend guard, on
+// other threads and in a child of the worker, where a wait blocks as it does without a loop.
+RequestThread* waiting_thread() noexcept {
+  RequestThread* thread = RequestThread::current();
+  return thread != nullptr && Engine::instance() != nullptr && thread->may_suspend() ? thread : nullptr;
+}
+
+// uWSGI waits for ever on a timeout of 0.
+double seconds_or_never(int timeout_s) noexcept { return timeout_s > 0 ? timeout_s : -1; }
+
+// 1 when `fd` is ready, 0 on timeout: uWSGI's contract for its wait hooks.
+int wait_fd(RequestThread& thread, int fd, int events, int timeout_s) noexcept {
+  loop::FdWait wait(Engine::instance()->loop(), blocking::resumes(thread.fiber()));
+  wait.start(fd, events, seconds_or_never(timeout_s));
+  thread.suspend();  // Other requests run here.
+  return wait.timed_out() ? 0 : 1;
+}
+
+// Two descriptors, whichever is ready first.
+class EitherWait {
+ public:
+  EitherWait(RequestThread& thread, int fd0, int fd1) noexcept
+      : thread_(thread),
+        first_(Engine::instance()->loop().raw(), this),
+        second_(Engine::instance()->loop().raw(), this),
+        timer_(Engine::instance()->loop().raw(), this) {
+    first_.start(fd0, EV_READ);
+    second_.start(fd1, EV_READ);
+  }
+
+  // The ready descriptor, or -1 on timeout.
+  int wait(int timeout_s) noexcept {
+    if (timeout_s > 0) timer_.start(timeout_s);
+    thread_.suspend();
+    return ready_;
+  }
+
+ private:
+  void on_first(int) noexcept { end(first_.fd()); }
+  void on_second(int) noexcept { end(second_.fd()); }
+  void on_due() noexcept { end(-1); }
+  void end(int ready) noexcept {
+    ready_ = ready;
+    first_.stop();
+    second_.stop();
+    timer_.stop();
+    thread_.fiber().resume();
+  }
+
+  RequestThread& thread_;
+  loop::IoWatcher<EitherWait, &EitherWait::on_first> first_;
+  loop::IoWatcher<EitherWait, &EitherWait::on_second> second_;
+  loop::TimerWatcher<EitherWait, &EitherWait::on_due> timer_;
+  int ready_ = -1;
+};
+
+extern "C" {
+
+static int tornado_wait_read(int fd, int timeout_s) {
+  RequestThread* thread = waiting_thread();
+  return thread == nullptr ? uwsgi_simple_wait_read_hook(fd, timeout_s)
+                           : wait_fd(*thread, fd, EV_READ, timeout_s);
+}
+
+static int tornado_wait_write(int fd, int timeout_s) {
+  RequestThread* thread = waiting_thread();
+  return thread == nullptr ? uwsgi_simple_wait_write_hook(fd, timeout_s)
+                           : wait_fd(*thread, fd, EV_WRITE, timeout_s);
+}
+
+static int tornado_wait_read2(int fd0, int fd1, int timeout_s, int* ready_fd) {
+  RequestThread* thread = waiting_thread();
+  if (thread == nullptr) return uwsgi_simple_wait_read2_hook(fd0, fd1, timeout_s, ready_fd);
+  const int ready = EitherWait(*thread, fd0, fd1).wait(timeout_s);
+  if (ready < 0) return 0;
+  *ready_fd = ready;
+  return 1;
+}
+
+static int tornado_wait_milliseconds(int timeout_ms) {
+  RequestThread* thread = waiting_thread();
+  if (thread == nullptr) return uwsgi_simple_wait_milliseconds_hook(timeout_ms);
+  loop::FdWait wait(Engine::instance()->loop(), blocking::resumes(thread->fiber()));
+  wait.start(timeout_ms * 1e-3);
+  thread->suspend();
+  return 0;
+}
+
+// A signal handler's request has no core: it only gives way.
+static void tornado_schedule_to_main(wsgi_request* request) {
+  RequestThread* thread = waiting_thread();
+  if (thread == nullptr) return;
+  Core& core = Engine::instance()->core_of(request);
+  if (core.request() == thread->request()) core.park();
+  else tornado_wait_milliseconds(0);
+}
+
+static void tornado_schedule_fix(wsgi_request* request) {
+  if (waiting_thread() == nullptr) return;
+  Core& core = Engine::instance()->core_of(request);
+  if (core.request() == request) core.resume_next_turn();
+}
+
+// uWSGI's own async loop calls this to give a request the CPU; here the IOLoop does.
+static void tornado_schedule_to_req(void) {
+  wsgi_request* request = current_request();
+  if (request != nullptr && Engine::instance() != nullptr) Engine::instance()->core_of(request).resume_next_turn();
+}
+
+static wsgi_request* tornado_current_wsgi_req(void) { return current_request(); }
+
+// max-requests, reload-on-rss and the like: the worker has done its work.
+static void tornado_goodbye(void) {
+  Engine* engine = Engine::instance();
+  if (engine == nullptr) return;
+  if (!engine->draining()) uwsgi_log("...The work of process %d is done. Seeya!\n", getpid());
+  engine->drain();
+}
+
+}  // extern "C"
+
+}  // namespace
+
+void install_hooks() noexcept {
+  uwsgi.wait_read_hook = tornado_wait_read;
+  uwsgi.wait_write_hook = tornado_wait_write;
+  uwsgi.wait_read2_hook = tornado_wait_read2;
+  uwsgi.wait_milliseconds_hook = tornado_wait_milliseconds;
+  uwsgi.schedule_to_main = tornado_schedule_to_main;
+  uwsgi.schedule_to_req = tornado_schedule_to_req;
+  uwsgi.schedule_fix = tornado_schedule_fix;
+  uwsgi.current_wsgi_req = tornado_current_wsgi_req;
+  uwsgi.gbcw_hook = tornado_goodbye;
+}
+
+}  // namespace engine

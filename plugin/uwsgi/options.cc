@@ -1,0 +1,120 @@
+#include "plugin/uwsgi/options.h"
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+
+namespace engine {
+namespace {
+
+constexpr int kSocketTimeoutMinS = 30;
+constexpr std::size_t kStackSizeMin = 256u << 10;
+
+[[noreturn]] void refuse(const std::string& why) {
+  uwsgi_log("tornado: %s\n", why.c_str());
+  exit(1);
+}
+
+// A whole decimal number in [low, high], or a refusal that names the option.
+long parse_number(const char* option, const char* text, long low, long high) {
+  char* end = nullptr;
+  const long number = std::strtol(text, &end, 10);
+  if (end == text || *end != '\0' || number < low || number > high) {
+    refuse("--" + std::string(option) + " takes a whole number from " + std::to_string(low) +
+           " to " + std::to_string(high) + ", not \"" + text + "\"");
+  }
+  return number;
+}
+
+void on_tornado(char* option, char* value, void*) {
+  uwsgi.async = static_cast<int>(parse_number(option, value, 2, 1000000));
+  uwsgi.loop = const_cast<char*>("tornado");
+  uwsgi.single_interpreter = 1;
+  if (uwsgi.socket_timeout < kSocketTimeoutMinS) uwsgi.socket_timeout = kSocketTimeoutMinS;
+  options().requested = true;
+}
+
+void on_stack_size(char* option, char* value, void*) {
+  options().stack_size =
+      static_cast<std::size_t>(parse_number(option, value, kStackSizeMin >> 10, 1 << 20)) << 10;
+}
+
+void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
+void on_suspend_lib(char*, char* value, void*) { options().suspend_libs.emplace_back(value); }
+void on_native_lib(char*, char* value, void*) { options().native_libs.emplace_back(value); }
+
+uwsgi_option make(const char* name, int argument, const char* help,
+                  void (*parse)(char*, char*, void*), std::uint64_t flags = 0) {
+  uwsgi_option option{};
+  option.name = const_cast<char*>(name);
+  option.type = argument;
+  option.help = const_cast<char*>(help);
+  option.func = parse;
+  option.flags = flags;
+  return option;
+}
+
+struct Clash {
+  const char* option;
+  const char* why;
+};
+
+constexpr std::array<Clash, 5> kClashes = {{
+    {"threads", "--threads gives each request an OS thread, --tornado a fiber of one: choose one"},
+    {"gevent", "--gevent brings an event loop of its own: choose one"},
+    {"asyncio", "--asyncio brings an event loop of its own: choose one"},
+    {"ugreen", "--ugreen switches stacks without Python's thread states: leave it out"},
+    {"fiber", "--fiber switches stacks of Ruby's: leave it out"},
+}};
+
+// True when `name` was given on the command line or in a configuration file.
+const char* given(const char* name) noexcept {
+  for (int i = 0; i < uwsgi.exported_opts_cnt; ++i) {
+    const uwsgi_opt* option = uwsgi.exported_opts[i];
+    if (std::strcmp(option->key, name) == 0) return option->value == nullptr ? "" : option->value;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Options& options() noexcept {
+  static Options parsed;
+  return parsed;
+}
+
+uwsgi_option* option_table() noexcept {
+  static uwsgi_option table[] = {
+      make("tornado", required_argument,
+           "serve that many requests at once in each worker, each on a fiber of its own",
+           on_tornado, UWSGI_OPT_THREADS),
+      make("tornado-stack-size", required_argument,
+           "reserve that many KiB for each fiber's stack (default 4096)", on_stack_size),
+      make("tornado-native-blocking", no_argument,
+           "let blocking calls block the worker instead of suspending their request",
+           on_native_blocking),
+      make("tornado-suspend-lib", required_argument,
+           "let blocking calls of that library suspend too (\"libfoo\"; may be repeated)",
+           on_suspend_lib),
+      make("tornado-native-lib", required_argument,
+           "leave that library's blocking calls alone (\"libfoo\"; may be repeated)",
+           on_native_lib),
+      {},
+  };
+  return table;
+}
+
+std::string why_options_clash() {
+  for (const Clash& clash : kClashes) {
+    const char* value = given(clash.option);
+    if (value == nullptr) continue;
+    const bool one_thread = std::strcmp(clash.option, "threads") == 0 && std::atoi(value) < 2;
+    if (!one_thread) return clash.why;
+  }
+  if (uwsgi.loop == nullptr || std::strcmp(uwsgi.loop, "tornado") != 0) {
+    return "--loop names another engine: choose one";
+  }
+  return "";
+}
+
+}  // namespace engine

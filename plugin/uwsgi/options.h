@@ -1,0 +1,30 @@
+// What the command line asked for.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+
+struct Options {
+  bool requested = false;             // --tornado was given.
+  std::size_t stack_size = 4u << 20;  // Bytes of each core's stack, reserved, not committed.
+  bool native_blocking = false;       // Blocking calls block.
+  std::vector<std::string> suspend_libs;
+  std::vector<std::string> native_libs;
+};
+
+// Filled as uWSGI parses its options.
+Options& options() noexcept;
+
+// The table uWSGI parses, ended by an empty entry.
+uwsgi_option* option_table() noexcept;
+
+// Why the options as a whole cannot be served, as a sentence; empty when they can.
+// Called once they have all been parsed.
+std::string why_options_clash();
+
+}  // namespace engine

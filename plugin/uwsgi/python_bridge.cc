@@ -1,0 +1,129 @@
+#include "plugin/uwsgi/python_bridge.h"
+
+#include <cstring>
+
+#include "plugin/python/application.h"
+#include "plugin/python/py_ref.h"
+
+extern "C" {
+#include "plugins/python/uwsgi_python.h"
+extern struct uwsgi_server uwsgi;
+// Weak, so that a process without the python plugin gets a sentence instead of a linker's error.
+extern struct uwsgi_python up __attribute__((weak));
+void uwsgi_python_set_thread_name(int) __attribute__((weak));
+}
+
+namespace engine {
+namespace {
+
+thread_local bool on_loop_thread = false;
+
+// What the python plugin had before the engine took over.
+struct {
+  void (*gil_get)(void);
+  void (*gil_release)(void);
+  void* (*env_create)(wsgi_request*, uwsgi_app*);
+  void (*env_destroy)(wsgi_request*);
+  void (*exception_log)(wsgi_request*);
+} original;
+
+PythonRequests* watcher = nullptr;
+
+void gil_get() noexcept {
+  if (!on_loop_thread) original.gil_get();
+}
+
+void gil_release() noexcept {
+  if (!on_loop_thread) original.gil_release();
+}
+
+void wrap_once(uwsgi_app* app) noexcept {
+  auto* callable = static_cast<PyObject*>(app->callable);
+  if (python::is_wrapped(callable)) return;
+  try {
+    app->callable = python::wrap_application(callable).release();
+    Py_DECREF(callable);
+  } catch (const python::PyError&) {
+    PyErr_Clear();  // Out of memory: the application runs as it is.
+  }
+}
+
+void* env_create(wsgi_request* request, uwsgi_app* app) noexcept {
+  wrap_once(app);
+  void* environ = original.env_create(request, app);
+  watcher->python_begins(request, static_cast<PyObject*>(environ));
+  return environ;
+}
+
+void env_destroy(wsgi_request* request) noexcept {
+  original.env_destroy(request);
+  watcher->python_ends(request);
+}
+
+void exception_log(wsgi_request* request) noexcept {
+  python::contain_system_exit();
+  original.exception_log(request);
+  watcher->python_failed(request);
+}
+
+std::string built_for() { return std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION); }
+
+std::string running() {
+  const std::string version = Py_GetVersion();
+  const auto minor = version.find('.');
+  return version.substr(0, version.find_first_not_of("0123456789", minor + 1));
+}
+
+}  // namespace
+
+std::string why_python_is_unusable() {
+  if (&up == nullptr) {
+    return "uWSGI's python plugin is not loaded: name it first, as in --plugin python3,tornado";
+  }
+  if (running() != built_for()) {
+    return "this plugin was built for Python " + built_for() + " but uWSGI runs Python " +
+           running() + ": build it again with PYTHON= naming that one";
+  }
+#ifdef Py_GIL_DISABLED
+  return "a free-threaded Python keeps state per OS thread that fibers cannot share";
+#endif
+  return "";
+}
+
+void take_over_gil() noexcept {
+  original.gil_get = up.gil_get;
+  original.gil_release = up.gil_release;
+  up.gil_get();
+  on_loop_thread = true;
+  up.gil_get = gil_get;
+  up.gil_release = gil_release;
+}
+
+void watch_requests(PythonRequests* requests) noexcept {
+  watcher = requests;
+  original.env_create = up.wsgi_env_create;
+  original.env_destroy = up.wsgi_env_destroy;
+  up.wsgi_env_create = env_create;
+  up.wsgi_env_destroy = env_destroy;
+  for (int modifier = 0; modifier < 256; ++modifier) {
+    uwsgi_plugin* plugin = uwsgi.p[modifier];
+    if (plugin == nullptr || plugin->name == nullptr || std::strcmp(plugin->name, "python") != 0) continue;
+    if (plugin->exception_log == nullptr || plugin->exception_log == exception_log) continue;
+    original.exception_log = plugin->exception_log;
+    plugin->exception_log = exception_log;
+  }
+}
+
+void set_current_environ(PyObject* environ) noexcept {
+  static PyObject* const key = PyUnicode_InternFromString("env");
+  if (PyDict_SetItem(up.embedded_dict, key, environ) < 0) PyErr_Clear();
+}
+
+void report_python_error() noexcept {
+  python::contain_system_exit();
+  PyErr_Print();
+}
+
+void name_core_thread(int core_id) noexcept { uwsgi_python_set_thread_name(core_id); }
+
+}  // namespace engine

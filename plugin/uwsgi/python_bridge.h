@@ -1,0 +1,46 @@
+// The one door to uWSGI's python plugin.
+#pragma once
+
+#include <Python.h>
+
+#include <string>
+
+// uwsgi.h has no include guard and uwsgi_python.h includes it, so neither is included here.
+struct wsgi_request;
+
+namespace engine {
+
+// Told about the part of a request that runs in the python plugin. Both with the GIL held,
+// on the request's own thread state.
+class PythonRequests {
+ public:
+  virtual void python_begins(wsgi_request* request, PyObject* environ) noexcept = 0;
+  virtual void python_ends(wsgi_request* request) noexcept = 0;
+  // An exception came out of the application and has been logged.
+  virtual void python_failed(wsgi_request* request) noexcept = 0;
+
+ protected:
+  ~PythonRequests() = default;
+};
+
+// Why the python plugin of this process cannot be served, as a sentence; empty when it can.
+std::string why_python_is_unusable();
+
+// Takes the GIL for the loop's thread, which keeps it but while it sleeps, and makes the
+// python plugin's own taking and releasing do nothing on that thread: its I/O suspends
+// instead. Other threads take and release it as before.
+void take_over_gil() noexcept;
+
+// Has `requests` told; wraps each application as its first request comes.
+void watch_requests(PythonRequests* requests) noexcept;
+
+// Sets uwsgi.env, which app code may read after a wait. With the GIL held.
+void set_current_environ(PyObject* environ) noexcept;
+
+// Prints the pending Python error to the log and clears it. SystemExit does not end the process.
+void report_python_error() noexcept;
+
+// Names the running thread as threads mode does: uWSGIWorker1Core7.
+void name_core_thread(int core_id) noexcept;
+
+}  // namespace engine

@@ -1,0 +1,51 @@
+// A virtual thread that stands on a uWSGI request.
+#pragma once
+
+#include "plugin/loop/ready_queue.h"
+#include "plugin/python/virtual_thread.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+
+// While it runs, uWSGI's current request is its own. The request outlives the thread.
+class RequestThread : public python::VirtualThread {
+ public:
+  // With the hub's state attached. Throws std::bad_alloc.
+  // `finished` is called on the loop's stack as a task ends, whoever resumed it last.
+  RequestThread(const python::Hub& hub, std::size_t stack_size, wsgi_request* request,
+                loop::Callback finished);
+
+  wsgi_request* request() const noexcept { return request_; }
+
+  // The request's thread that runs on this OS thread, or null.
+  static RequestThread* current() noexcept {
+    return static_cast<RequestThread*>(python::VirtualThread::current());
+  }
+
+  // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
+  void set_environ(PyObject* environ) noexcept { environ_ = environ; }
+
+  void entering() noexcept override;
+  void entered() noexcept override;
+  void left() noexcept override;
+
+ private:
+  wsgi_request* const request_;
+  const loop::Callback finished_;
+  PyObject* environ_ = nullptr;  // Borrowed from the request.
+};
+
+// The request uWSGI's functions act on: the running thread's, the one the loop is just
+// accepting or parsing, or null. Null on every other OS thread.
+wsgi_request* current_request() noexcept;
+
+// While one lives, the loop works on `request` outside any fiber.
+class HandledByLoop {
+ public:
+  explicit HandledByLoop(wsgi_request* request) noexcept;
+  ~HandledByLoop();
+  HandledByLoop(const HandledByLoop&) = delete;
+  HandledByLoop& operator=(const HandledByLoop&) = delete;
+};
+
+}  // namespace engine

@@ -1,0 +1,16 @@
+// The plugin's life in a uWSGI process, from the options to the end of a worker.
+#pragma once
+
+namespace engine {
+
+// Once the options are parsed: ends the process with a sentence when they cannot be served.
+// Returns 0, uWSGI's "fine".
+int check_options() noexcept;
+
+// Once the applications are loaded: the same for what they have done to Python.
+void check_applications() noexcept;
+
+// uWSGI's loop function: runs the engine in this worker, and ends the process with it.
+void run_worker() noexcept;
+
+}  // namespace engine

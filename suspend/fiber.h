@@ -1,0 +1,69 @@
+// Fibers: code that can be set aside in the middle of a call, stack and all.
+#pragma once
+
+#include <boost/context/fiber.hpp>
+
+#include <cstddef>
+
+#include "suspend/stack.h"
+#include "suspend/switch_observer.h"
+
+namespace suspend {
+
+// A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle.
+// It belongs to the OS thread that made it. A task always finishes: CPython's C frames
+// cannot be unwound, so destroying a suspended fiber is a bug.
+class Fiber {
+ public:
+  // noexcept: an exception that escaped would have no frame to go to.
+  using Task = void (*)(void* argument) noexcept;
+
+  // Throws std::bad_alloc when there is no room for a stack of `stack_size` bytes.
+  // `observer` outlives the fiber.
+  Fiber(std::size_t stack_size, SwitchObserver& observer);
+  ~Fiber();
+  Fiber(const Fiber&) = delete;
+  Fiber& operator=(const Fiber&) = delete;
+
+  // Runs task(argument) until it first suspends or finishes.
+  // REQUIRES: idle; called from outside any fiber.
+  void start(Task task, void* argument) noexcept;
+
+  // Goes on where the task suspended, until it suspends again or finishes.
+  // REQUIRES: suspended; called from outside any fiber.
+  void resume() noexcept;
+
+  // Gives the CPU back to whoever started or resumed this fiber.
+  // REQUIRES: called on this fiber.
+  void suspend() noexcept;
+
+  bool idle() const noexcept { return task_ == nullptr; }
+  const Stack& stack() const noexcept { return stack_; }
+
+  // The fiber running on this OS thread, or null. Null on every other thread.
+  static Fiber* current() noexcept { return current_; }
+
+  // Fibers alive in the process, for leak checks.
+  static int count() noexcept { return count_; }
+
+ private:
+  void run_tasks() noexcept;
+  void switch_in() noexcept;
+  void switch_stacks(const void* bottom, std::size_t size) noexcept;
+
+  Stack stack_;
+  SwitchObserver& observer_;
+  boost::context::fiber other_side_;  // Where a switch goes: the fiber's side or the resumer's.
+  Task task_ = nullptr;
+  void* argument_ = nullptr;
+  bool running_ = false;
+  bool stopping_ = false;
+  // The resumer's stack, as the sanitizer reported it.
+  const void* resumer_bottom_ = nullptr;
+  std::size_t resumer_size_ = 0;
+
+  static inline thread_local Fiber* current_ = nullptr;
+  static inline int count_ = 0;
+};
+
+}  // namespace suspend

@@ -1,0 +1,20 @@
+// Lets the layers above carry their own per-stack state across a switch.
+#pragma once
+
+namespace suspend {
+
+// Called round every switch of one fiber. All three run on the loop's thread.
+class SwitchObserver {
+ public:
+  // On the resumer's stack, just before the fiber gets the CPU.
+  virtual void entering() noexcept = 0;
+  // On the fiber's own stack, each time it comes back from suspend().
+  virtual void entered() noexcept = 0;
+  // On the resumer's stack, once the fiber has suspended or finished.
+  virtual void left() noexcept = 0;
+
+ protected:
+  ~SwitchObserver() = default;
+};
+
+}  // namespace suspend

@@ -1,0 +1,166 @@
+"""Starts a real uWSGI for each test that asks, and checks how it ends.
+
+TORNADO_PLUGIN   the plugin to load (make sets it)
+UWSGI_EMBEDDED   a uwsgi binary with Python and the engine inside; no plugin is loaded then
+TORNADO_ASAN     the plugin was built with AddressSanitizer
+"""
+import contextlib
+import http.client
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+APPS = ROOT / 'tests' / 'apps'
+START_S = 60
+STOP_S = 60
+
+PLUGIN = os.environ.get('TORNADO_PLUGIN', str(ROOT / 'build' / 'tornado_plugin.so'))
+EMBEDDED = os.environ.get('UWSGI_EMBEDDED')
+ASAN = bool(os.environ.get('TORNADO_ASAN'))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def asan_environment():
+    libraries = [
+        subprocess.check_output(['gcc', '-print-file-name=' + name], text=True).strip()
+        for name in ('libasan.so', 'libubsan.so', 'libstdc++.so')
+    ]
+    return {
+        'LD_PRELOAD': ' '.join(libraries),
+        # CPython and uWSGI keep what they allocate; only our own errors are looked for.
+        'ASAN_OPTIONS': 'detect_leaks=0:abort_on_error=1:handle_segv=1',
+        'UBSAN_OPTIONS': 'print_stacktrace=1',
+    }
+
+
+def command(*options):
+    """A uwsgi command line with the engine's plugin; the options are the test's."""
+    if EMBEDDED:
+        return [EMBEDDED, *options]
+    return ['uwsgi', '--plugin', 'python3', '--plugin', PLUGIN, *options]
+
+
+class Server:
+    """One running uwsgi, its ports and its log."""
+
+    def __init__(self, folder, app, options, protocol, cores, environ):
+        self.port = free_port()
+        self.log_path = folder / f'uwsgi-{self.port}.log'
+        environment = {**os.environ, 'PYTHONUNBUFFERED': '1', **environ}
+        if ASAN:
+            environment.update(asan_environment())
+        arguments = command(
+            '--tornado', str(cores), f'--{protocol}', f'127.0.0.1:{self.port}',
+            *(['--wsgi-file', str(APPS / app)] if app else []), *options)
+        with open(self.log_path, 'wb') as log:
+            self.process = subprocess.Popen(
+                arguments, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+        self.wait_for_log('tornado: [0-9]+ cores on fibers')
+
+    @property
+    def log(self):
+        return self.log_path.read_text(errors='replace')
+
+    def wait_for_log(self, pattern, timeout_s=START_S, count=1):
+        """Waits until the log has `count` lines that match, or fails with the log."""
+        deadline = time.monotonic() + timeout_s
+        while len(re.findall(pattern, self.log)) < count:
+            if self.process.poll() is not None and len(re.findall(pattern, self.log)) < count:
+                pytest.fail(f'uwsgi ended with {self.process.returncode}:\n{self.log}')
+            if time.monotonic() > deadline:
+                pytest.fail(f'no {pattern!r} in the log:\n{self.log}')
+            time.sleep(0.01)  # A poll of the condition above, not a guess at its time.
+
+    def connect(self, timeout_s=30):
+        return socket.create_connection(('127.0.0.1', self.port), timeout=timeout_s)
+
+    def get(self, path='/', method='GET', body=None, headers=None, timeout_s=30):
+        """One request on a connection of its own: (status, headers, body)."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout_s)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+
+    def get_all(self, paths, timeout_s=60):
+        """One thread and connection for each path, started together: (results, seconds)."""
+        results = [None] * len(paths)
+        barrier = threading.Barrier(len(paths) + 1)
+
+        def fetch(index):
+            barrier.wait()
+            try:
+                results[index] = self.get(paths[index], timeout_s=timeout_s)
+            except Exception as error:  # The caller compares; an exception is a wrong answer.
+                results[index] = error
+
+        threads = [threading.Thread(target=fetch, args=(i,), daemon=True) for i in range(len(paths))]
+        for thread in threads:
+            thread.start()
+        barrier.wait()
+        started = time.monotonic()
+        for thread in threads:
+            thread.join(timeout_s + 10)
+        return results, time.monotonic() - started
+
+    def cpu_s(self):
+        """CPU time, user and system, that the process has used."""
+        fields = pathlib.Path(f'/proc/{self.process.pid}/stat').read_text().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def descriptors(self):
+        return len(os.listdir(f'/proc/{self.process.pid}/fd'))
+
+    def drain(self):
+        """Asks the worker to end as a reload does; returns its exit code."""
+        self.process.send_signal(signal.SIGHUP)
+        return self.process.wait(STOP_S)
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait(STOP_S)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Starts servers: server('app.py', *uwsgi_options, cores=50, protocol='http-socket').
+
+    At the end of the test each is drained, and must end by itself with nothing leaked and
+    nothing said by a sanitizer. A test that ends its server itself calls server.kill().
+    """
+    started = []
+
+    def start(app, *options, cores=50, protocol='http-socket', environ=None):
+        running = Server(tmp_path, app, options, protocol, cores, environ or {})
+        started.append(running)
+        return running
+
+    yield start
+    problems = []
+    for running in started:
+        if running.process.poll() is None:
+            try:
+                running.drain()
+            except subprocess.TimeoutExpired:
+                problems.append(f'did not drain in {STOP_S} s')
+                running.kill()
+        for sign in ('LEAK', 'AddressSanitizer', 'runtime error:', 'Assertion', 'SIGSEGV', 'Segmentation Fault'):
+            if sign in running.log:
+                problems.append(f'{sign!r} in the log')
+        if problems:
+            problems.append(running.log)
+    assert not problems, '\n'.join(problems)
