@@ -1,4 +1,4 @@
-// The table entry of one redirected call.
+// The table entry of one redirected call, and what is counted of it.
 #pragma once
 
 #include <cstdint>
@@ -17,17 +17,27 @@ struct Call {
   Scope scope = Scope::kEveryObject;
 };
 
-// How often each kind of wait suspended a request since the worker started. The loop's thread only.
-struct Counters {
-  std::uint64_t io = 0;
-  std::uint64_t sleep = 0;
-  std::uint64_t lock = 0;
-};
-inline Counters counters;
-
 template <typename Function>
 void* address_of(Function* function) noexcept {
   return reinterpret_cast<void*>(function);
 }
+
+// Why a call made by a request was not allowed to suspend it.
+enum class Refusal { kNone, kGilHeld, kGuarded, kForeignStack };
+constexpr int kRefusals = 4;
+const char* name_of(Refusal why) noexcept;
+
+// What one call has done in this worker. The loop's thread only.
+struct Tally {
+  explicit Tally(const char* call_name) noexcept;
+
+  const char* const name;
+  std::uint64_t suspended = 0;           // Times it suspended a request.
+  std::uint64_t blocked[kRefusals] = {};  // Times it blocked the worker, by why.
+
+  // Every tally of the process, as a list.
+  static const Tally* first() noexcept;
+  const Tally* next = nullptr;
+};
 
 }  // namespace blocking

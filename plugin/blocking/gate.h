@@ -1,6 +1,9 @@
 // The one question and the one move that the layer above answers for blocking calls.
 #pragma once
 
+#include <time.h>
+
+#include "plugin/blocking/call.h"
 #include "plugin/loop/io_loop.h"
 #include "suspend/fiber.h"
 
@@ -13,9 +16,16 @@ class Gate {
   // The fiber that calls, when it may suspend here; else null: the call blocks as libc's does.
   // Called on any thread.
   virtual suspend::Fiber* may_suspend() noexcept = 0;
+  // Why may_suspend() is null though a fiber runs; the loop's thread only.
+  virtual Refusal why_not() noexcept = 0;
   // Suspends the fiber that may_suspend() just gave. What the caller gave up for the call
   // (the GIL) is given up again when this returns.
   virtual void suspend(suspend::Fiber& fiber) noexcept = 0;
+
+  // True on the loop's own stack, when what it waits for can be waited for by turning the
+  // loop; turn() then does that once.
+  virtual bool may_turn() noexcept = 0;
+  virtual void turn() noexcept = 0;
 
  protected:
   ~Gate() = default;
@@ -40,6 +50,32 @@ inline suspend::Fiber* may_suspend() noexcept {
 
 // Suspends `fiber`, the one that runs, until somebody resumes it. errno survives.
 void park(suspend::Fiber& fiber) noexcept;
+
+// Notes that a request's call blocked the worker, when it did, and why it was not let suspend.
+class NativeCall {
+ public:
+  explicit NativeCall(Tally& tally) noexcept;
+  ~NativeCall() {
+    if (watched_) note();
+  }
+  NativeCall(const NativeCall&) = delete;
+  NativeCall& operator=(const NativeCall&) = delete;
+
+ private:
+  void note() noexcept;
+
+  Tally& tally_;
+  bool watched_ = false;
+  Refusal why_ = Refusal::kNone;
+  timespec started_{};
+};
+
+// Makes the call as libc does, watching how long it takes where a request makes it.
+template <typename Native>
+auto natively(Tally& tally, Native native) noexcept {
+  const NativeCall watch(tally);
+  return native();
+}
 
 // A callback that resumes `fiber`.
 loop::Callback resumes(suspend::Fiber& fiber) noexcept;

@@ -1,4 +1,4 @@
-// Calls that wait for descriptors: poll, select, epoll_wait, recv, send, read, write, connect, accept.
+// Calls that wait for descriptors.
 #pragma once
 
 #include <vector>
@@ -7,6 +7,14 @@
 
 namespace blocking {
 
+// poll, select, epoll_wait and their kin.
+std::vector<Call> poll_calls();
+// recv, send, read, write and their kin.
+std::vector<Call> transfer_calls();
+// connect, accept; close and dup2, which wake those who wait for what they close.
+std::vector<Call> connection_calls();
+
+// All of them.
 std::vector<Call> io_calls();
 
 }  // namespace blocking

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/fd_wait.h"
 
@@ -19,12 +20,16 @@ namespace {
 
 using suspend::Fiber;
 
-// A fiber that waits for a semaphore. Lives on that fiber's stack.
-struct Waiter {
-  explicit Waiter(Fiber& waiting) noexcept : fiber(waiting) {}
+Tally lock_tally("lock");
 
-  Fiber& fiber;
+// Who waits for a semaphore: a fiber, or the loop itself. Lives on the waiting stack.
+struct Waiter {
+  Fiber* fiber;         // Null: the loop waits, turning.
   bool listed = false;  // In a queue of the lobby or among its woken. Under the lobby's mutex.
+
+  void wake() noexcept {
+    if (fiber != nullptr) fiber->resume();
+  }
 };
 
 // Where fibers wait for semaphores. The kernel's futex does not know fibers, so a post
@@ -107,7 +112,7 @@ class Lobby {
               {[](void* self) noexcept { static_cast<Lobby*>(self)->resume_woken(); }, this});
         }
       }
-      next->fiber.resume();
+      next->wake();
     }
   }
 
@@ -132,18 +137,24 @@ Lobby& lobby() noexcept {
   return *forever;
 }
 
-// Takes the semaphore, suspending `fiber` until it can be had. False with ETIMEDOUT.
-bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline) {
-  Waiter waiter(fiber);
+// A timer that only has to be there: who set it looks at timed_out().
+loop::Callback just_wake(Fiber* fiber) noexcept {
+  if (fiber != nullptr) return resumes(*fiber);
+  return {[](void*) noexcept {}, nullptr};
+}
+
+// Takes the semaphore; let_others_run() is called until it can be had. False with ETIMEDOUT.
+template <typename LetOthersRun>
+bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, LetOthersRun let_others_run) {
+  Waiter waiter{fiber};
   for (;;) {
     lobby().enter(semaphore, waiter);
     bool taken = sem_trywait(semaphore) == 0;
     bool timed_out = false;
     if (!taken) {
-      ++counters.lock;
-      loop::FdWait timer(gate_loop(), resumes(fiber));
+      loop::FdWait timer(gate_loop(), just_wake(fiber));
       if (!deadline.is_never()) timer.start(deadline.left_s());
-      park(fiber);
+      let_others_run();
       timed_out = timer.timed_out();
       taken = sem_trywait(semaphore) == 0;
     }
@@ -156,24 +167,41 @@ bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline) {
   }
 }
 
+// Who may wait here without stopping the thread.
+struct MayWait {
+  Fiber* const fiber = may_suspend();
+  const bool loop = fiber == nullptr && gate() != nullptr && gate()->may_turn();
+
+  explicit operator bool() const noexcept { return fiber != nullptr || loop; }
+};
+
+bool take(const MayWait& who, sem_t* semaphore, Deadline deadline) {
+  if (who.fiber != nullptr) {
+    return take(who.fiber, semaphore, deadline, [&] {
+      ++lock_tally.suspended;
+      park(*who.fiber);
+    });
+  }
+  // A suspended request holds what the loop's own code needs: let the requests run on.
+  return take(nullptr, semaphore, deadline, [] { gate()->turn(); });
+}
+
 int suspending_sem_wait(sem_t* semaphore) noexcept {
-  Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return sem_wait(semaphore);
+  const MayWait who;
+  if (!who) return natively(lock_tally, [&] { return real::sem_wait(semaphore); });
   if (sem_trywait(semaphore) == 0) return 0;
-  return take(*fiber, semaphore, Deadline::never()) ? 0 : -1;
+  return take(who, semaphore, Deadline::never()) ? 0 : -1;
 }
 
 int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
-  Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return sem_clockwait(semaphore, clock, until);
-  if (sem_trywait(semaphore) == 0) return 0;
+  const MayWait who;
   timespec now;
-  if (until->tv_nsec < 0 || until->tv_nsec >= 1000000000L || clock_gettime(clock, &now) != 0) {
-    return sem_clockwait(semaphore, clock, until);  // Invalid: let it say so.
-  }
+  const bool valid = until->tv_nsec >= 0 && until->tv_nsec < 1000000000L && clock_gettime(clock, &now) == 0;
+  if (!who || !valid) return natively(lock_tally, [&] { return real::sem_clockwait(semaphore, clock, until); });
+  if (sem_trywait(semaphore) == 0) return 0;
   const double left_s = static_cast<double>(until->tv_sec - now.tv_sec) +
                         static_cast<double>(until->tv_nsec - now.tv_nsec) * 1e-9;
-  return take(*fiber, semaphore, Deadline::after(left_s)) ? 0 : -1;
+  return take(who, semaphore, Deadline::after(left_s)) ? 0 : -1;
 }
 
 int suspending_sem_timedwait(sem_t* semaphore, const timespec* until) noexcept {
@@ -181,7 +209,7 @@ int suspending_sem_timedwait(sem_t* semaphore, const timespec* until) noexcept {
 }
 
 int waking_sem_post(sem_t* semaphore) noexcept {
-  const int result = sem_post(semaphore);
+  const int result = real::sem_post(semaphore);
   // `semaphore` may be gone by now: from here on it is a name only.
   if (gate() != nullptr) lobby().posted(semaphore);
   return result;

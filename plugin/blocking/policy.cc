@@ -5,9 +5,13 @@
 #include <algorithm>
 #include <array>
 
+#include "plugin/blocking/file_calls.h"
 #include "plugin/blocking/identity.h"
 #include "plugin/blocking/io_calls.h"
 #include "plugin/blocking/lock_calls.h"
+#include "plugin/blocking/name_calls.h"
+#include "plugin/blocking/process_calls.h"
+#include "plugin/blocking/real.h"
 #include "plugin/blocking/sleep_calls.h"
 
 namespace blocking {
@@ -62,7 +66,7 @@ Replacements to_map(const std::vector<Call>& calls, bool libpython) {
 std::vector<Call> calls_to_redirect(bool identity_only) {
   std::vector<Call> all = identity_calls();
   if (identity_only) return all;
-  for (const auto& calls : {io_calls(), sleep_calls(), lock_calls()}) {
+  for (const auto& calls : {io_calls(), sleep_calls(), lock_calls(), name_calls(), process_calls(), file_calls()}) {
     all.insert(all.end(), calls.begin(), calls.end());
   }
   return all;

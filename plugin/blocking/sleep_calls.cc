@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {
@@ -11,12 +12,14 @@ namespace {
 
 using suspend::Fiber;
 
+Tally sleep_tally("sleep");
+
 bool is_valid(const timespec& interval) noexcept {
   return interval.tv_sec >= 0 && interval.tv_nsec >= 0 && interval.tv_nsec < 1000000000L;
 }
 
 void sleep_for(Fiber& fiber, double seconds) {
-  ++counters.sleep;
+  ++sleep_tally.suspended;
   sleep_until(fiber, Deadline::after(seconds));
 }
 
@@ -30,7 +33,7 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
                                timespec* left) noexcept {
   const bool known = clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME;
   Fiber* fiber = known && is_valid(*request) ? may_suspend() : nullptr;
-  if (fiber == nullptr) return clock_nanosleep(clock, flags, request, left);
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::clock_nanosleep(clock, flags, request, left); });
   double seconds = seconds_of(*request);
   if ((flags & TIMER_ABSTIME) != 0) {
     timespec now;
@@ -43,21 +46,21 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
 
 int suspending_nanosleep(const timespec* request, timespec* left) noexcept {
   Fiber* fiber = is_valid(*request) ? may_suspend() : nullptr;
-  if (fiber == nullptr) return nanosleep(request, left);
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::nanosleep(request, left); });
   sleep_for(*fiber, seconds_of(*request));
   return 0;
 }
 
 int suspending_usleep(useconds_t microseconds) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return usleep(microseconds);
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::usleep(microseconds); });
   sleep_for(*fiber, static_cast<double>(microseconds) * 1e-6);
   return 0;
 }
 
 unsigned int suspending_sleep(unsigned int seconds) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return sleep(seconds);
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::sleep(seconds); });
   sleep_for(*fiber, seconds);
   return 0;
 }

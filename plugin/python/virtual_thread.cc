@@ -24,6 +24,14 @@ suspend::Fiber* GilGate::may_suspend() noexcept {
   return &thread->fiber();
 }
 
+blocking::Refusal GilGate::why_not() noexcept {
+  VirtualThread* const thread = VirtualThread::current();
+  if (thread == nullptr) return blocking::Refusal::kNone;
+  if (!thread->may_suspend()) return blocking::Refusal::kGuarded;
+  if (thread->thread_state().attached()) return blocking::Refusal::kGilHeld;
+  return blocking::Refusal::kNone;
+}
+
 // The switch wants the fiber's own state attached: left detached, PyGILState_Ensure in C code
 // that runs after it would find the hub's and run Python on it.
 void VirtualThread::suspend() noexcept {
@@ -38,6 +46,19 @@ void GilGate::suspend(suspend::Fiber& fiber) noexcept {
   assert(&thread->fiber() == &fiber);
   (void)fiber;
   thread->suspend();
+}
+
+// The loop's own Python code may need a lock that a suspended request holds: the request must
+// run on. Asleep in the poll the state is detached too, but then nothing of Python's runs here.
+bool GilGate::may_turn() noexcept {
+  return blocking::on_loop_thread() && suspend::Fiber::current() == nullptr &&
+         current_state() != hub_.state();
+}
+
+void GilGate::turn() noexcept {
+  PyEval_RestoreThread(hub_.state());
+  loop_.turn();
+  PyEval_SaveThread();
 }
 
 }  // namespace python

@@ -58,8 +58,18 @@ class VirtualThread : public suspend::SwitchObserver {
 // thread, with the GIL released, and no guard held.
 class GilGate : public blocking::Gate {
  public:
+  // `hub` is the loop's own thread state, `loop` the loop it turns; both outlive the gate.
+  GilGate(const Hub& hub, loop::IoLoop& loop) noexcept : hub_(hub), loop_(loop) {}
+
   suspend::Fiber* may_suspend() noexcept override;
+  blocking::Refusal why_not() noexcept override;
   void suspend(suspend::Fiber& fiber) noexcept override;
+  bool may_turn() noexcept override;
+  void turn() noexcept override;
+
+ private:
+  const Hub& hub_;
+  loop::IoLoop& loop_;
 };
 
 }  // namespace python

@@ -25,6 +25,7 @@ void close_connection(wsgi_request* request) noexcept {
 
 Engine::Engine()
     : hub_((take_over_gil(), python::Hub())),
+      gate_(hub_, loop_),
       redirection_(object_choice(), options().native_blocking),
       async_queue_(loop_.raw(), this),
       async_timer_(loop_.raw(), this),

@@ -1,0 +1,89 @@
+#include "plugin/blocking/file_calls.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdarg>
+
+#include "plugin/blocking/offload.h"
+#include "plugin/blocking/real.h"
+
+namespace blocking {
+namespace {
+
+using suspend::Fiber;
+
+Tally flock_tally("flock");
+Tally fcntl_tally("fcntl");
+Tally fsync_tally("fsync");
+
+int suspending_flock(int fd, int operation) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(flock_tally, [&] { return real::flock(fd, operation); });
+  // Most locks are free: no thread is needed to find that out.
+  const int at_once = real::flock(fd, operation | LOCK_NB);
+  if (at_once == 0 || errno != EWOULDBLOCK || (operation & LOCK_NB) != 0) return at_once;
+  return offload(*fiber, flock_tally, [&] { return real::flock(fd, operation); });
+}
+
+// The commands that wait have one that does not, for the same lock.
+int without_waiting(int command) noexcept {
+  switch (command) {
+    case F_SETLKW: return F_SETLK;
+    case F_OFD_SETLKW: return F_OFD_SETLK;
+    default: return -1;
+  }
+}
+
+// fcntl's third argument is an int or a pointer, and both travel in a register.
+int suspending_fcntl(int fd, int command, ...) noexcept {
+  va_list arguments;
+  va_start(arguments, command);
+  void* const argument = va_arg(arguments, void*);
+  va_end(arguments);
+  const int at_once_command = without_waiting(command);
+  Fiber* fiber = at_once_command < 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) {
+    if (at_once_command < 0) return real::fcntl(fd, command, argument);
+    return natively(fcntl_tally, [&] { return real::fcntl(fd, command, argument); });
+  }
+  const int at_once = real::fcntl(fd, at_once_command, argument);
+  if (at_once == 0 || (errno != EAGAIN && errno != EACCES)) return at_once;
+  // The lock belongs to the process (or the open file), so any of its threads may take it.
+  return offload(*fiber, fcntl_tally, [&] { return real::fcntl(fd, command, argument); });
+}
+
+int suspending_lockf(int fd, int command, off_t size) noexcept {
+  Fiber* fiber = command == F_LOCK ? may_suspend() : nullptr;
+  if (fiber == nullptr) return natively(fcntl_tally, [&] { return real::lockf(fd, command, size); });
+  const int at_once = real::lockf(fd, F_TLOCK, size);
+  if (at_once == 0 || (errno != EAGAIN && errno != EACCES)) return at_once;
+  return offload(*fiber, fcntl_tally, [&] { return real::lockf(fd, command, size); });
+}
+
+int suspending_fsync(int fd) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::fsync(fd); });
+  return offload(*fiber, fsync_tally, [&] { return real::fsync(fd); });
+}
+
+int suspending_fdatasync(int fd) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::fdatasync(fd); });
+  return offload(*fiber, fsync_tally, [&] { return real::fdatasync(fd); });
+}
+
+}  // namespace
+
+std::vector<Call> file_calls() {
+  return {
+      {"flock", address_of(suspending_flock)},     {"fcntl", address_of(suspending_fcntl)},
+      {"fcntl64", address_of(suspending_fcntl)},   {"lockf", address_of(suspending_lockf)},
+      {"lockf64", address_of(suspending_lockf)},   {"fsync", address_of(suspending_fsync)},
+      {"fdatasync", address_of(suspending_fdatasync)},
+  };
+}
+
+}  // namespace blocking

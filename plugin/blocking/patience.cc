@@ -1,0 +1,57 @@
+#include "plugin/blocking/patience.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cerrno>
+
+#include "plugin/blocking/real.h"
+
+namespace blocking {
+
+bool is_nonblocking(int fd) noexcept {
+  const int saved_errno = errno;
+  const int flags = real::fcntl(fd, F_GETFL);
+  errno = saved_errno;
+  return flags < 0 || (flags & O_NONBLOCK) != 0;
+}
+
+bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
+
+Deadline socket_deadline(int fd, int option) noexcept {
+  const int saved_errno = errno;
+  timeval limit{};
+  socklen_t size = sizeof limit;
+  const int result = getsockopt(fd, SOL_SOCKET, option, &limit, &size);
+  errno = saved_errno;
+  if (result != 0 || (limit.tv_sec == 0 && limit.tv_usec == 0)) return Deadline::never();
+  return Deadline::after(timespec{limit.tv_sec, limit.tv_usec * 1000L});
+}
+
+bool Patience::wait_again() {
+  if (!asked_) {
+    asked_ = true;
+    patient_ = !is_nonblocking(fd_);
+    if (patient_) deadline_ = socket_deadline(fd_, events_ == POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
+  }
+  if (patient_) {
+    ++tally_.suspended;
+    if (wait_for(fiber_, fd_, events_, deadline_)) return true;
+  }
+  errno = EAGAIN;
+  return false;
+}
+
+NonBlockingForNow::NonBlockingForNow(int fd) noexcept : fd_(fd), flags_(real::fcntl(fd, F_GETFL)) {
+  if (flags_ >= 0) real::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
+}
+
+NonBlockingForNow::~NonBlockingForNow() {
+  const int saved_errno = errno;
+  if (flags_ >= 0) real::fcntl(fd_, F_SETFL, flags_);
+  errno = saved_errno;
+}
+
+}  // namespace blocking

@@ -1,0 +1,56 @@
+// How long a call on a blocking descriptor may wait, and the waiting itself.
+#pragma once
+
+#include "plugin/blocking/call.h"
+#include "plugin/blocking/wait.h"
+#include "suspend/fiber.h"
+
+namespace blocking {
+
+// True where the caller asked for calls that do not wait, or the descriptor is not open.
+// errno survives.
+bool is_nonblocking(int fd) noexcept;
+
+// SO_RCVTIMEO or SO_SNDTIMEO, which bound a blocking call on a socket (socket(7)); never
+// where none is set or `fd` is no socket. errno survives.
+Deadline socket_deadline(int fd, int option) noexcept;
+
+// True when errno says that the call would have waited.
+bool would_block() noexcept;
+
+// Waits for a descriptor on behalf of a call that would block on it.
+class Patience {
+ public:
+  // `events` is POLLIN or POLLOUT.
+  Patience(suspend::Fiber& fiber, int fd, short events, Tally& tally) noexcept
+      : fiber_(fiber), fd_(fd), events_(events), tally_(tally) {}
+
+  // True when the call is worth another try. False, with errno EAGAIN, when the caller
+  // asked not to wait (O_NONBLOCK) or its socket timeout has passed.
+  bool wait_again();
+
+ private:
+  suspend::Fiber& fiber_;
+  const int fd_;
+  const short events_;
+  Tally& tally_;
+  bool asked_ = false;
+  bool patient_ = true;
+  Deadline deadline_ = Deadline::never();
+};
+
+// Makes a descriptor non-blocking for one call. The flag belongs to the open file, so
+// it is put back before anybody else can run.
+class NonBlockingForNow {
+ public:
+  explicit NonBlockingForNow(int fd) noexcept;
+  ~NonBlockingForNow();
+  NonBlockingForNow(const NonBlockingForNow&) = delete;
+  NonBlockingForNow& operator=(const NonBlockingForNow&) = delete;
+
+ private:
+  const int fd_;
+  const int flags_;
+};
+
+}  // namespace blocking

@@ -1,0 +1,170 @@
+#include "plugin/blocking/io_calls.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/real.h"
+#include "plugin/blocking/wait.h"
+
+// Every replacement below has the contract of the call it is named after (its manual
+// page); where it may not suspend it is that call. None tells by errno that it waited.
+
+namespace blocking {
+namespace {
+
+using suspend::Fiber;
+
+Tally poll_tally("poll");
+Tally select_tally("select");
+Tally pselect_tally("pselect");
+Tally epoll_wait_tally("epoll_wait");
+
+// Looks, then waits and looks again until something is ready or the deadline passes.
+// look() must not block; it returns what the call returns.
+template <typename Look, typename WaitFor>
+int look_and_wait(Tally& tally, Deadline deadline, Look look, WaitFor wait_until) {
+  for (;;) {
+    const int ready = look();
+    if (ready != 0 || deadline.passed()) return ready;
+    ++tally.suspended;
+    if (!wait_until(deadline)) return look();
+  }
+}
+
+int suspending_ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout,
+                     const sigset_t* mask) noexcept {
+  const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
+  Fiber* fiber = only_looks ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(poll_tally, [&] { return real::ppoll(descriptors, count, timeout, mask); });
+  // `mask` governs signals while the thread sleeps; a suspended fiber gets none.
+  const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
+  return look_and_wait(
+      poll_tally, deadline, [&] { return real::poll(descriptors, count, 0); },
+      [&](Deadline until) { return wait_for(*fiber, descriptors, count, until); });
+}
+
+int suspending_poll(pollfd* descriptors, nfds_t count, int timeout_ms) noexcept {
+  if (timeout_ms == 0) return real::poll(descriptors, count, 0);
+  if (timeout_ms < 0) return suspending_ppoll(descriptors, count, nullptr, nullptr);
+  const timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000000L};
+  return suspending_ppoll(descriptors, count, &timeout, nullptr);
+}
+
+// The three sets of real::select(2), which may be larger than fd_set when nfds says so.
+class Sets {
+ public:
+  Sets(int count, fd_set* read, fd_set* write, fd_set* except)
+      : count_(count), sets_{read, write, except} {
+    for (int i = 0; i < 3; ++i) {
+      if (sets_[i] != nullptr) wanted_[i].assign(words(sets_[i]), words(sets_[i]) + word_count());
+    }
+  }
+
+  // Non-blocking; the sets then say what is ready.
+  int look() {
+    for (int i = 0; i < 3; ++i) {
+      if (sets_[i] != nullptr) std::copy(wanted_[i].begin(), wanted_[i].end(), words(sets_[i]));
+    }
+    timeval none{};
+    return real::select(count_, sets_[0], sets_[1], sets_[2], &none);
+  }
+
+  std::vector<pollfd> descriptors() const {
+    static constexpr short kEvents[3] = {POLLIN, POLLOUT, POLLPRI};
+    std::vector<pollfd> result;
+    for (int fd = 0; fd < count_; ++fd) {
+      short events = 0;
+      for (int i = 0; i < 3; ++i) {
+        if (wants(i, fd)) events = static_cast<short>(events | kEvents[i]);
+      }
+      if (events != 0) result.push_back({fd, events, 0});
+    }
+    return result;
+  }
+
+ private:
+  using Word = fd_mask;
+  static constexpr int kBits = NFDBITS;
+
+  static Word* words(fd_set* set) noexcept { return reinterpret_cast<Word*>(set); }
+  std::size_t word_count() const noexcept { return static_cast<std::size_t>((count_ + kBits - 1) / kBits); }
+  bool wants(int set, int fd) const noexcept {
+    if (sets_[set] == nullptr) return false;
+    return (static_cast<unsigned long>(wanted_[set][static_cast<std::size_t>(fd / kBits)]) >> (fd % kBits) & 1UL) != 0;
+  }
+
+  const int count_;
+  fd_set* sets_[3];
+  std::vector<Word> wanted_[3];
+};
+
+int select_until(Fiber& fiber, Tally& tally, int count, fd_set* read, fd_set* write, fd_set* except,
+                 Deadline deadline) {
+  Sets sets(count, read, write, except);
+  const std::vector<pollfd> descriptors = sets.descriptors();
+  return look_and_wait(
+      tally, deadline, [&] { return sets.look(); },
+      [&](Deadline until) { return wait_for(fiber, descriptors.data(), descriptors.size(), until); });
+}
+
+int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,
+                      timeval* timeout) noexcept {
+  const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_usec == 0;
+  const bool invalid = count < 0 || (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_usec < 0));
+  Fiber* fiber = only_looks || invalid ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(select_tally, [&] { return real::select(count, read, write, except, timeout); });
+  const Deadline deadline =
+      timeout == nullptr ? Deadline::never()
+                         : Deadline::after({timeout->tv_sec, timeout->tv_usec * 1000L});
+  const int ready = select_until(*fiber, select_tally, count, read, write, except, deadline);
+  if (timeout != nullptr) {
+    // Linux says how much of the timeout was left (real::select(2)).
+    const double left_s = deadline.left_s();
+    timeout->tv_sec = static_cast<time_t>(left_s);
+    timeout->tv_usec = static_cast<suseconds_t>((left_s - static_cast<double>(timeout->tv_sec)) * 1e6);
+  }
+  return ready;
+}
+
+int suspending_pselect(int count, fd_set* read, fd_set* write, fd_set* except,
+                       const timespec* timeout, const sigset_t* mask) noexcept {
+  const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
+  Fiber* fiber = only_looks || count < 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(pselect_tally, [&] { return real::pselect(count, read, write, except, timeout, mask); });
+  const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
+  return select_until(*fiber, pselect_tally, count, read, write, except, deadline);
+}
+
+int suspending_epoll_pwait(int epoll, epoll_event* events, int count, int timeout_ms,
+                           const sigset_t* mask) noexcept {
+  Fiber* fiber = timeout_ms == 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return real::epoll_pwait(epoll, events, count, timeout_ms, mask); });
+  const Deadline deadline = timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3);
+  return look_and_wait(
+      epoll_wait_tally, deadline, [&] { return real::epoll_wait(epoll, events, count, 0); },
+      [&](Deadline until) { return wait_for(*fiber, epoll, POLLIN, until); });
+}
+
+int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) noexcept {
+  return suspending_epoll_pwait(epoll, events, count, timeout_ms, nullptr);
+}
+
+}  // namespace
+
+std::vector<Call> poll_calls() {
+  return {
+      {"poll", address_of(suspending_poll)},
+      {"ppoll", address_of(suspending_ppoll)},
+      {"select", address_of(suspending_select)},
+      {"pselect", address_of(suspending_pselect)},
+      {"epoll_wait", address_of(suspending_epoll_wait)},
+      {"epoll_pwait", address_of(suspending_epoll_pwait)},
+  };
+}
+
+}  // namespace blocking

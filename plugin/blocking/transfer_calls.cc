@@ -1,0 +1,262 @@
+#include "plugin/blocking/io_calls.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <numeric>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/patience.h"
+#include "plugin/blocking/real.h"
+
+// Every replacement below has the contract of the call it is named after (its manual
+// page); where it may not suspend it is that call. None tells by errno that it waited.
+
+namespace blocking {
+namespace {
+
+using suspend::Fiber;
+
+Tally recvfrom_tally("recv");
+Tally recvmsg_tally("recvmsg");
+Tally sendto_tally("send");
+Tally sendmsg_tally("sendmsg");
+Tally read_tally("read");
+Tally readv_tally("readv");
+Tally write_tally("write");
+Tally writev_tally("writev");
+Tally sendfile64_tally("sendfile");
+
+// One message or what a stream has: try(flags) until it no longer would block.
+template <typename Try>
+ssize_t receive_once(Fiber& fiber, Tally& tally, int fd, int flags, Try try_with) {
+  Patience patience(fiber, fd, POLLIN, tally);
+  for (;;) {
+    const ssize_t got = try_with(flags | MSG_DONTWAIT);
+    if (got >= 0 || !would_block() || !patience.wait_again()) return got;
+  }
+}
+
+// All of `size` bytes of a stream, or less at its end or at an error (MSG_WAITALL).
+template <typename TryAt>
+ssize_t receive_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, int flags, TryAt try_at) {
+  Patience patience(fiber, fd, POLLIN, tally);
+  std::size_t total = 0;
+  for (;;) {
+    const ssize_t got = try_at(total, flags | MSG_DONTWAIT);
+    if (got > 0) total += static_cast<std::size_t>(got);
+    if (got == 0 || total == size) return static_cast<ssize_t>(total);
+    if (got > 0) continue;
+    if (!would_block() || !patience.wait_again()) return total > 0 ? static_cast<ssize_t>(total) : -1;
+  }
+}
+
+// A blocking send returns once all is queued, or with what was queued before an error.
+template <typename TryAt>
+ssize_t send_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, TryAt try_at) {
+  Patience patience(fiber, fd, POLLOUT, tally);
+  std::size_t total = 0;
+  for (;;) {
+    const ssize_t sent = try_at(total);
+    if (sent < 0) {
+      if (would_block() && patience.wait_again()) continue;
+      break;
+    }
+    total += static_cast<std::size_t>(sent);
+    // Nothing sent is the end of what sendfile() reads.
+    if (total >= size || sent == 0 || is_nonblocking(fd)) return static_cast<ssize_t>(total);
+  }
+  return total > 0 ? static_cast<ssize_t>(total) : -1;
+}
+
+ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
+                            socklen_t* from_size) noexcept {
+  Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(recvfrom_tally, [&] { return real::recvfrom(fd, buffer, size, flags, from, from_size); });
+  if ((flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && !is_nonblocking(fd)) {
+    return receive_all(*fiber, recvfrom_tally, fd, size, flags, [&](std::size_t at, int with) {
+      return real::recvfrom(fd, static_cast<char*>(buffer) + at, size - at, with, from, from_size);
+    });
+  }
+  return receive_once(*fiber, recvfrom_tally, fd, flags, [&](int with) {
+    return real::recvfrom(fd, buffer, size, with, from, from_size);
+  });
+}
+
+ssize_t suspending_recv(int fd, void* buffer, std::size_t size, int flags) noexcept {
+  return suspending_recvfrom(fd, buffer, size, flags, nullptr, nullptr);
+}
+
+ssize_t suspending_recvmsg(int fd, msghdr* message, int flags) noexcept {
+  // MSG_WAITALL over several buffers is rare enough to be left to the kernel.
+  Fiber* fiber = (flags & (MSG_DONTWAIT | MSG_WAITALL)) != 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(recvmsg_tally, [&] { return real::recvmsg(fd, message, flags); });
+  return receive_once(*fiber, recvmsg_tally, fd, flags, [&](int with) { return real::recvmsg(fd, message, with); });
+}
+
+ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flags,
+                          const sockaddr* to, socklen_t to_size) noexcept {
+  Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(sendto_tally, [&] { return real::sendto(fd, buffer, size, flags, to, to_size); });
+  return send_all(*fiber, sendto_tally, fd, size, [&](std::size_t at) {
+    return real::sendto(fd, static_cast<const char*>(buffer) + at, size - at, flags | MSG_DONTWAIT, to,
+                  to_size);
+  });
+}
+
+ssize_t suspending_send(int fd, const void* buffer, std::size_t size, int flags) noexcept {
+  return suspending_sendto(fd, buffer, size, flags, nullptr, 0);
+}
+
+std::size_t total_size(const iovec* parts, std::size_t count) noexcept {
+  return std::accumulate(parts, parts + count, std::size_t{0},
+                         [](std::size_t sum, const iovec& part) { return sum + part.iov_len; });
+}
+
+// What remains of `parts` once `done` bytes went out.
+std::vector<iovec> remaining(const iovec* parts, std::size_t count, std::size_t done) {
+  std::vector<iovec> rest(parts, parts + count);
+  auto first = rest.begin();
+  while (first != rest.end() && done >= first->iov_len) done -= (first++)->iov_len;
+  if (first != rest.end()) {
+    first->iov_base = static_cast<char*>(first->iov_base) + done;
+    first->iov_len -= done;
+  }
+  rest.erase(rest.begin(), first);
+  return rest;
+}
+
+ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
+  Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(sendmsg_tally, [&] { return real::sendmsg(fd, message, flags); });
+  const std::size_t size = total_size(message->msg_iov, message->msg_iovlen);
+  return send_all(*fiber, sendmsg_tally, fd, size, [&](std::size_t at) {
+    if (at == 0) return real::sendmsg(fd, message, flags | MSG_DONTWAIT);
+    // Control data went out with the first bytes.
+    auto rest = remaining(message->msg_iov, message->msg_iovlen, at);
+    msghdr next{};
+    next.msg_name = message->msg_name;
+    next.msg_namelen = message->msg_namelen;
+    next.msg_iov = rest.data();
+    next.msg_iovlen = rest.size();
+    return real::sendmsg(fd, &next, flags | MSG_DONTWAIT);
+  });
+}
+
+bool is_ready(int fd, short events) noexcept {
+  pollfd descriptor{fd, events, 0};
+  return real::poll(&descriptor, 1, 0) != 0;  // An error is for the call itself to report.
+}
+
+// Waits until a pipe, a terminal or the like can be read or written. Regular files
+// always can. Returns false where the caller asked not to wait.
+bool wait_until_ready(Fiber& fiber, Tally& tally, int fd, short events) {
+  if (is_ready(fd, events)) return true;
+  Patience patience(fiber, fd, events, tally);
+  while (patience.wait_again()) {
+    if (is_ready(fd, events)) return true;
+  }
+  return false;
+}
+
+ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr || size == 0) return natively(read_tally, [&] { return real::read(fd, buffer, size); });
+  const ssize_t got = receive_once(
+      *fiber, read_tally, fd, 0, [&](int with) { return real::recv(fd, buffer, size, with); });
+  if (got >= 0 || errno != ENOTSOCK) return got;
+  if (!wait_until_ready(*fiber, read_tally, fd, POLLIN)) return -1;
+  return real::read(fd, buffer, size);
+}
+
+ssize_t suspending_readv(int fd, const iovec* parts, int count) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(readv_tally, [&] { return real::readv(fd, parts, count); });
+  if (!wait_until_ready(*fiber, readv_tally, fd, POLLIN)) return -1;
+  return real::readv(fd, parts, count);
+}
+
+bool is_fifo(int fd) noexcept {
+  struct stat status;
+  return fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+// A pipe that polls as writable takes PIPE_BUF bytes without blocking (pipe(7)).
+ssize_t write_to_pipe(Fiber& fiber, Tally& tally, int fd, const char* bytes, std::size_t size) {
+  std::size_t total = 0;
+  while (total < size) {
+    if (!wait_until_ready(fiber, tally, fd, POLLOUT)) break;
+    const ssize_t wrote = real::write(fd, bytes + total, std::min<std::size_t>(size - total, PIPE_BUF));
+    if (wrote < 0) break;
+    total += static_cast<std::size_t>(wrote);
+  }
+  return total > 0 ? static_cast<ssize_t>(total) : -1;
+}
+
+ssize_t suspending_write(int fd, const void* buffer, std::size_t size) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr || size == 0) return natively(write_tally, [&] { return real::write(fd, buffer, size); });
+  const auto* bytes = static_cast<const char*>(buffer);
+  const ssize_t sent = send_all(*fiber, write_tally, fd, size, [&](std::size_t at) {
+    return real::send(fd, bytes + at, size - at, MSG_DONTWAIT);
+  });
+  if (sent >= 0 || errno != ENOTSOCK) return sent;
+  if (is_fifo(fd) && !is_nonblocking(fd)) return write_to_pipe(*fiber, write_tally, fd, bytes, size);
+  if (!wait_until_ready(*fiber, write_tally, fd, POLLOUT)) return -1;
+  return real::write(fd, buffer, size);
+}
+
+ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
+  Fiber* fiber = count <= 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(writev_tally, [&] { return real::writev(fd, parts, count); });
+  const std::size_t size = total_size(parts, static_cast<std::size_t>(count));
+  if (size == 0) return real::writev(fd, parts, count);
+  // Sockets take part of it without waiting; pipes take one gathered write.
+  const ssize_t sent = send_all(*fiber, writev_tally, fd, size, [&](std::size_t at) {
+    auto rest = remaining(parts, static_cast<std::size_t>(count), at);
+    msghdr message{};
+    message.msg_iov = rest.data();
+    message.msg_iovlen = rest.size();
+    return real::sendmsg(fd, &message, MSG_DONTWAIT);
+  });
+  if (sent >= 0 || errno != ENOTSOCK) return sent;
+  if (is_fifo(fd) && !is_nonblocking(fd)) {
+    std::vector<char> bytes;
+    bytes.reserve(size);
+    for (int i = 0; i < count; ++i) {
+      const auto* begin = static_cast<const char*>(parts[i].iov_base);
+      bytes.insert(bytes.end(), begin, begin + parts[i].iov_len);
+    }
+    return write_to_pipe(*fiber, writev_tally, fd, bytes.data(), size);
+  }
+  if (!wait_until_ready(*fiber, writev_tally, fd, POLLOUT)) return -1;
+  return real::writev(fd, parts, count);
+}
+
+ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size) noexcept {
+  Fiber* fiber = is_nonblocking(to) ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(sendfile64_tally, [&] { return real::sendfile64(to, from, offset, size); });
+  return send_all(*fiber, sendfile64_tally, to, size, [&](std::size_t at) {
+    const NonBlockingForNow for_now(to);
+    return real::sendfile64(to, from, offset, size - at);
+  });
+}
+
+}  // namespace
+
+std::vector<Call> transfer_calls() {
+  return {
+      {"recv", address_of(suspending_recv)},         {"recvfrom", address_of(suspending_recvfrom)},
+      {"recvmsg", address_of(suspending_recvmsg)},   {"send", address_of(suspending_send)},
+      {"sendto", address_of(suspending_sendto)},     {"sendmsg", address_of(suspending_sendmsg)},
+      {"read", address_of(suspending_read)},         {"readv", address_of(suspending_readv)},
+      {"write", address_of(suspending_write)},       {"writev", address_of(suspending_writev)},
+      {"sendfile", address_of(suspending_sendfile)}, {"sendfile64", address_of(suspending_sendfile)},
+  };
+}
+
+}  // namespace blocking
