@@ -39,9 +39,17 @@ def _ask(expression):
     return subprocess.check_output([_python(), '-c', code]).decode().strip()
 
 
+
+def _version():
+    """The newest entry of the changelog."""
+    with open(os.path.join(_here, 'CHANGELOG.md')) as changelog:
+        return next(line.split()[1] for line in changelog if line.startswith('## '))
+
+
 CFLAGS = [
     '-std=gnu++17', '-fvisibility=hidden', '-ftls-model=initial-exec', '-fno-strict-aliasing',
     '-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers',
+    '-DUWSGI_TORNADO_VERSION=\\"' + _version() + '\\"',
     '-I' + _here,
     '-I' + _ask("s.get_path('include')"),
     '-I' + _ask("s.get_path('platinclude')"),
@@ -77,11 +85,13 @@ GCC_LIST = [
     'plugin/blocking/name_calls.cc',
     'plugin/blocking/process_calls.cc',
     'plugin/blocking/file_calls.cc',
+    'plugin/blocking/loader_calls.cc',
     'plugin/blocking/identity.cc',
     'plugin/blocking/policy.cc',
     'plugin/python/thread_state.cc',
     'plugin/python/virtual_thread.cc',
     'plugin/python/application.cc',
+    'plugin/python/module.cc',
     'plugin/uwsgi/options.cc',
     'plugin/uwsgi/python_bridge.cc',
     'plugin/uwsgi/request_thread.cc',

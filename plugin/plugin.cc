@@ -9,7 +9,7 @@ uwsgi_plugin describe() {
   uwsgi_plugin plugin{};
   plugin.name = "tornado";
   plugin.options = engine::option_table();
-  plugin.on_load = [] { uwsgi_register_loop(const_cast<char*>("tornado"), engine::run_worker); };
+  plugin.on_load = engine::register_plugin;
   plugin.init = engine::check_options;
   plugin.postinit_apps = engine::check_applications;
   return plugin;

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 
 #include "plugin/blocking/file_calls.h"
 #include "plugin/blocking/identity.h"
 #include "plugin/blocking/io_calls.h"
+#include "plugin/blocking/loader_calls.h"
 #include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/name_calls.h"
 #include "plugin/blocking/process_calls.h"
@@ -66,7 +68,8 @@ Replacements to_map(const std::vector<Call>& calls, bool libpython) {
 std::vector<Call> calls_to_redirect(bool identity_only) {
   std::vector<Call> all = identity_calls();
   if (identity_only) return all;
-  for (const auto& calls : {io_calls(), sleep_calls(), lock_calls(), name_calls(), process_calls(), file_calls()}) {
+  for (const auto& calls : {io_calls(), sleep_calls(), lock_calls(), name_calls(), process_calls(), file_calls(),
+                            loader_calls()}) {
     all.insert(all.end(), calls.begin(), calls.end());
   }
   return all;
@@ -104,12 +107,23 @@ Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choi
 Redirection::Redirection(ObjectChoice choice, bool identity_only)
     : choice_(std::move(choice)),
       everywhere_(to_map(calls_to_redirect(identity_only), false)),
-      in_libpython_(to_map(calls_to_redirect(identity_only), true)) {}
+      in_libpython_(to_map(calls_to_redirect(identity_only), true)) {
+  assert(active_ == nullptr);
+  active_ = this;
+}
 
-int Redirection::look() {
-  const std::size_t before = slots_.size();
+Redirection::~Redirection() {
+  active_ = nullptr;
+  undo();
+}
+
+void Redirection::look() {
+  const std::lock_guard<std::mutex> lock(mutex_);
   dl_iterate_phdr(&on_object, this);
-  return static_cast<int>(slots_.size() - before);
+}
+
+void Redirection::look_again() noexcept {
+  if (active_ != nullptr) active_->look();
 }
 
 int Redirection::on_object(dl_phdr_info* info, std::size_t, void* self) {
@@ -157,6 +171,7 @@ bool is_loaded(const void* address) noexcept {
 }  // namespace
 
 void Redirection::undo() noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
   for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) {
     if (is_loaded(slot->address)) write_slot(*slot, slot->original);
   }
@@ -164,9 +179,19 @@ void Redirection::undo() noexcept {
   objects_.clear();
 }
 
+int Redirection::slot_count() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return static_cast<int>(slots_.size());
+}
+
+std::vector<Redirection::Object> Redirection::objects() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return objects_;
+}
+
 std::string Redirection::summary() const {
   std::string text;
-  for (const Object& object : objects_) {
+  for (const Object& object : objects()) {
     if (!text.empty()) text += ", ";
     text += object.name + " " + std::to_string(object.slots);
   }

@@ -1,6 +1,7 @@
 // Which loaded objects are redirected, and which of their calls.
 #pragma once
 
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,37 +25,47 @@ struct ObjectChoice {
 // Judges an object by its path. `holds_python` says that CPython's own code is in it.
 Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choice);
 
-// The redirected slots of the process, undone by undo(). The loop's thread only.
+// The redirected slots of the process, undone by undo(). At most one.
 class Redirection {
  public:
-  // With `identity_only` no call suspends; libpython still learns who each fiber is.
-  Redirection(ObjectChoice choice, bool identity_only);
-  ~Redirection() { undo(); }
-  Redirection(const Redirection&) = delete;
-  Redirection& operator=(const Redirection&) = delete;
-
-  // Redirects what has been loaded since the last look. Returns the number of slots.
-  int look();
-  void undo() noexcept;
-
-  // "libpython3.11.so.1.0 45, libpq.so.5.15 9": the objects with redirected slots.
-  std::string summary() const;
-  int slot_count() const noexcept { return static_cast<int>(slots_.size()); }
-  int object_count() const noexcept { return static_cast<int>(objects_.size()); }
-
- private:
   struct Object {
     std::string name;
     int slots;
   };
+
+
+  // With `identity_only` no call suspends; libpython still learns who each fiber is.
+  Redirection(ObjectChoice choice, bool identity_only);
+  ~Redirection();
+  Redirection(const Redirection&) = delete;
+  Redirection& operator=(const Redirection&) = delete;
+
+  // The one of this process, or null. The loop's thread, or with the GIL held.
+  static const Redirection* active() noexcept { return active_; }
+
+  // Redirects what has been loaded since the last look.
+  void look();
+  // The same for the one of this process, if there is one; any thread.
+  static void look_again() noexcept;
+  void undo() noexcept;
+
+  // "libpython3.11.so.1.0 45, libpq.so.5.15 9": the objects with redirected slots.
+  std::string summary() const;
+  int slot_count() const;
+  std::vector<Object> objects() const;
+
+ private:
   static int on_object(dl_phdr_info* info, std::size_t, void* self);
   void consider(const dl_phdr_info& info);
 
   const ObjectChoice choice_;
   Replacements everywhere_;
   Replacements in_libpython_;
+  mutable std::mutex mutex_;  // Libraries are loaded by any thread.
   std::vector<Slot> slots_;
   std::vector<Object> objects_;
+
+  static inline Redirection* active_ = nullptr;
 };
 
 }  // namespace blocking

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "plugin/python/module.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
@@ -33,10 +34,10 @@ bool is_patched_by_gevent() noexcept {
 void report_start(const Engine& engine) {
   if (uwsgi.mywid != 1) return;
   const blocking::Redirection& calls = engine.redirection();
-  uwsgi_log("tornado: %d cores on fibers, %zu KiB of stack each; %s %d slots in %d objects (%s)\n",
+  uwsgi_log("tornado: %d cores on fibers, %zu KiB of stack each; %s %d slots in %zu objects (%s)\n",
             uwsgi.async, options().stack_size >> 10,
             options().native_blocking ? "blocking calls block, identity in" : "blocking calls suspend,",
-            calls.slot_count(), calls.object_count(), calls.summary().c_str());
+            calls.slot_count(), calls.objects().size(), calls.summary().c_str());
   if (uwsgi.socket_timeout < 30) {
     uwsgi_log("tornado: a socket-timeout of %d s is short; 30 or more is recommended\n", uwsgi.socket_timeout);
   }
@@ -49,6 +50,11 @@ void report_leak(const char* what, long count) {
 #endif
 
 }  // namespace
+
+void register_plugin() noexcept {
+  uwsgi_register_loop(const_cast<char*>("tornado"), run_worker);
+  python::register_module();
+}
 
 int check_options() noexcept {
   if (!options().requested) return 0;

@@ -3,6 +3,9 @@
 
 namespace engine {
 
+// As uWSGI loads the plugin, before it starts Python.
+void register_plugin() noexcept;
+
 // Once the options are parsed: ends the process with a sentence when they cannot be served.
 // Returns 0, uWSGI's "fine".
 int check_options() noexcept;

@@ -1,0 +1,147 @@
+#include "plugin/python/module.h"
+
+#include "plugin/blocking/call.h"
+#include "plugin/blocking/policy.h"
+#include "plugin/python/virtual_thread.h"
+
+namespace python {
+namespace {
+
+// --- no_suspend(): a section in which the request is not suspended --------------------------
+
+struct NoSuspend {
+  PyObject_HEAD
+  VirtualThread* thread;  // Whom it guards; null outside a request, where there is nothing to do.
+};
+
+PyObject* no_suspend_enter(PyObject* self, PyObject*) noexcept {
+  auto* guard = reinterpret_cast<NoSuspend*>(self);
+  if (guard->thread != nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "this no_suspend() has been entered; make another for a nested section");
+    return nullptr;
+  }
+  guard->thread = VirtualThread::current();
+  if (guard->thread != nullptr) guard->thread->forbid_suspension();
+  return PyRef::borrow(self).release();
+}
+
+PyObject* no_suspend_exit(PyObject* self, PyObject*) noexcept {
+  auto* guard = reinterpret_cast<NoSuspend*>(self);
+  if (guard->thread != nullptr && guard->thread != VirtualThread::current()) {
+    PyErr_SetString(PyExc_RuntimeError, "a no_suspend() section ends in the request that began it");
+    return nullptr;
+  }
+  if (guard->thread != nullptr) guard->thread->allow_suspension();
+  guard->thread = nullptr;
+  return PyRef::borrow(Py_None).release();
+}
+
+PyMethodDef no_suspend_methods[] = {
+    {"__enter__", no_suspend_enter, METH_NOARGS, nullptr},
+    {"__exit__", no_suspend_exit, METH_VARARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+constexpr char kNoSuspendDoc[] =
+    "no_suspend()\n--\n\n"
+    "A context manager: inside it blocking calls of this request block the worker instead of\n"
+    "suspending the request, so no other request runs. For short sections that must not be\n"
+    "interleaved. Sections nest; make a no_suspend() for each. Does nothing outside a request.\n\n"
+    "Raises RuntimeError when one object is entered twice or left by another request.";
+
+PyTypeObject* no_suspend_type() noexcept {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "uwsgi_tornado.no_suspend";
+    t.tp_basicsize = sizeof(NoSuspend);
+    t.tp_flags = Py_TPFLAGS_DEFAULT;
+    t.tp_doc = kNoSuspendDoc;
+    t.tp_methods = no_suspend_methods;
+    t.tp_new = PyType_GenericNew;
+    return t;
+  }();
+  return PyType_Ready(&type) < 0 ? nullptr : &type;
+}
+
+// --- blocking_report() ----------------------------------------------------------------------
+
+void set_item(const PyRef& dict, const char* key, PyRef value) {
+  py_check_status(PyDict_SetItemString(dict.get(), key, value.get()));
+}
+
+PyRef redirected_objects() {
+  PyRef objects = py_check(PyDict_New());
+  const blocking::Redirection* active = blocking::Redirection::active();
+  if (active == nullptr) return objects;
+  for (const auto& object : active->objects()) {
+    set_item(objects, object.name.c_str(), py_check(PyLong_FromLong(object.slots)));
+  }
+  return objects;
+}
+
+PyRef times_suspended() {
+  PyRef calls = py_check(PyDict_New());
+  for (const auto* tally = blocking::Tally::first(); tally != nullptr; tally = tally->next) {
+    if (tally->suspended == 0) continue;
+    set_item(calls, tally->name, py_check(PyLong_FromUnsignedLongLong(tally->suspended)));
+  }
+  return calls;
+}
+
+PyRef times_blocked() {
+  PyRef calls = py_check(PyDict_New());
+  for (const auto* tally = blocking::Tally::first(); tally != nullptr; tally = tally->next) {
+    PyRef reasons = py_check(PyDict_New());
+    for (int why = 0; why < blocking::kRefusals; ++why) {
+      if (tally->blocked[why] == 0) continue;
+      set_item(reasons, blocking::name_of(static_cast<blocking::Refusal>(why)),
+               py_check(PyLong_FromUnsignedLongLong(tally->blocked[why])));
+    }
+    if (PyDict_Size(reasons.get()) > 0) set_item(calls, tally->name, std::move(reasons));
+  }
+  return calls;
+}
+
+PyObject* blocking_report(PyObject*, PyObject*) noexcept {
+  return py_boundary([] {
+    PyRef report = py_check(PyDict_New());
+    set_item(report, "objects", redirected_objects());
+    set_item(report, "suspended", times_suspended());
+    set_item(report, "blocked", times_blocked());
+    return report;
+  });
+}
+
+PyMethodDef module_methods[] = {
+    {"blocking_report", blocking_report, METH_NOARGS,
+     "blocking_report()\n--\n\n"
+     "What blocking calls have done in this worker so far, as a dict:\n"
+     "  objects    {file name: redirected slots} of each library whose calls may suspend\n"
+     "  suspended  {call: times it suspended a request}\n"
+     "  blocked    {call: {reason: times}} for calls of requests that blocked the worker for\n"
+     "             1 ms or more, and why they were not let suspend"},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT, "uwsgi_tornado",
+    "The engine that runs this worker's requests, each on a fiber of its own.",
+    -1, module_methods, nullptr, nullptr, nullptr, nullptr,
+};
+
+PyObject* create_module() noexcept {
+  return py_boundary([] {
+    PyRef module = py_check(PyModule_Create(&module_definition));
+    PyTypeObject* type = no_suspend_type();
+    if (type == nullptr) throw PyError{};
+    py_check_status(PyObject_SetAttrString(module.get(), "no_suspend", reinterpret_cast<PyObject*>(type)));
+    py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
+    return module;
+  });
+}
+
+}  // namespace
+
+void register_module() noexcept { PyImport_AppendInittab("uwsgi_tornado", &create_module); }
+
+}  // namespace python
