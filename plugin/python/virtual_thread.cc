@@ -2,6 +2,9 @@
 
 #include <cassert>
 
+#include "plugin/blocking/identity.h"
+#include "plugin/python/py_ref.h"
+
 namespace python {
 
 VirtualThread::VirtualThread(const Hub& hub, std::size_t stack_size)
@@ -30,6 +33,21 @@ blocking::Refusal GilGate::why_not() noexcept {
   if (!thread->may_suspend()) return blocking::Refusal::kGuarded;
   if (thread->thread_state().attached()) return blocking::Refusal::kGilHeld;
   return blocking::Refusal::kNone;
+}
+
+void VirtualThread::set_name(const std::string& name) noexcept {
+  assert(suspend::Fiber::current() == nullptr);
+  state_.attach();
+  {
+    const blocking::BorrowedIdentity identity(fiber_);
+    const auto threading = PyRef::steal(PyImport_ImportModule("threading"));
+    const auto thread = PyRef::steal(
+        threading ? PyObject_CallMethod(threading.get(), "current_thread", nullptr) : nullptr);
+    const auto text = PyRef::steal(PyUnicode_FromString(name.c_str()));
+    if (thread && text) PyObject_SetAttrString(thread.get(), "name", text.get());
+    PyErr_Clear();  // A thread without a name is no reason to fail its request.
+  }
+  hub_.attach(hub_.state());
 }
 
 // The switch wants the fiber's own state attached: left detached, PyGILState_Ensure in C code

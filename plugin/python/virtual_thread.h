@@ -4,7 +4,7 @@
 #include <Python.h>
 
 #include <cstddef>
-#include <optional>
+#include <string>
 
 #include "plugin/blocking/gate.h"
 #include "plugin/python/thread_state.h"
@@ -28,6 +28,10 @@ class VirtualThread : public suspend::SwitchObserver {
   static VirtualThread* current() noexcept {
     return suspend::Fiber::current() == nullptr ? nullptr : current_;
   }
+
+  // Names the thread that threading.current_thread() shows for this one. From the loop's stack,
+  // so that a fiber's own stays untouched. REQUIRES: no fiber runs.
+  void set_name(const std::string& name) noexcept;
 
   // Gives the CPU up until somebody resumes the fiber. REQUIRES: this is current().
   // Whether the GIL was held or given up before, it is so afterwards.

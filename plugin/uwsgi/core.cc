@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <string>
 
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -180,6 +181,8 @@ bool Core::make_thread() noexcept {
     thread_ = std::make_unique<RequestThread>(
         engine_.hub(), engine_.stack_size(), request_,
         loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
+    // As threads mode names them.
+    thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
     return true;
   } catch (const std::bad_alloc&) {
     uwsgi_log("tornado: no memory for the stack of core %d; its request is dropped "
@@ -193,20 +196,12 @@ void Core::run() noexcept {
   deadline_ = 0;
   // A request that came whole never armed it; a dripped one need not hear of its body.
   if (socket_->retry == nullptr) readable_.stop();
-  const bool first = !thread_;
   if (!make_thread()) {
     abandon();
     return;
   }
   phase_ = Phase::kRunning;
-  thread_->fiber().start(
-      first ? [](void* core) noexcept {
-        auto* self = static_cast<Core*>(core);
-        name_core_thread(self->request_->async_id);
-        self->serve();
-      }
-            : [](void* core) noexcept { static_cast<Core*>(core)->serve(); },
-      this);
+  thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
 
 // The life of a request, top to bottom. On the fiber.

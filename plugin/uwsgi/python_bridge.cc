@@ -10,7 +10,6 @@ extern "C" {
 extern struct uwsgi_server uwsgi;
 // Weak, so that a process without the python plugin gets a sentence instead of a linker's error.
 extern struct uwsgi_python up __attribute__((weak));
-void uwsgi_python_set_thread_name(int) __attribute__((weak));
 }
 
 namespace engine {
@@ -123,7 +122,5 @@ void report_python_error() noexcept {
   python::contain_system_exit();
   PyErr_Print();
 }
-
-void name_core_thread(int core_id) noexcept { uwsgi_python_set_thread_name(core_id); }
 
 }  // namespace engine

@@ -40,7 +40,5 @@ void set_current_environ(PyObject* environ) noexcept;
 // Prints the pending Python error to the log and clears it. SystemExit does not end the process.
 void report_python_error() noexcept;
 
-// Names the running thread as threads mode does: uWSGIWorker1Core7.
-void name_core_thread(int core_id) noexcept;
 
 }  // namespace engine
