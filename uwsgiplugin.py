@@ -92,6 +92,7 @@ GCC_LIST = [
     'plugin/python/virtual_thread.cc',
     'plugin/python/application.cc',
     'plugin/python/module.cc',
+    'plugin/python/signal_pipe.cc',
     'plugin/uwsgi/options.cc',
     'plugin/uwsgi/python_bridge.cc',
     'plugin/uwsgi/request_thread.cc',

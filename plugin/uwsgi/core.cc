@@ -128,7 +128,7 @@ void Core::on_readable(int) noexcept {
   switch (phase_) {
     case Phase::kKeptAlive:
       deadline_ = 0;
-      engine_.connection_is_busy(*this);
+      engine_.connection_is_busy(idle_place_);
       slot_of(*request_).in_request = 1;
       request_->client_addr = peer_;
       request_->c_len = peer_size_;
@@ -315,7 +315,7 @@ void Core::keep_alive() noexcept {
   phase_ = Phase::kKeptAlive;
   if (!readable_.active()) readable_.start(fd, EV_READ);
   set_deadline(uwsgi.socket_timeout);
-  engine_.connection_is_idle(*this);
+  idle_place_ = engine_.connection_is_idle(*this);
 }
 
 // uWSGI's protocol has closed the connection or left it open for the next request.
@@ -332,7 +332,7 @@ void Core::connection_ended() noexcept {
 
 void Core::close_idle_connection() noexcept {
   assert(phase_ == Phase::kKeptAlive);
-  engine_.connection_is_busy(*this);
+  engine_.connection_is_busy(idle_place_);
   abandon();
 }
 

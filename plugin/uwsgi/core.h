@@ -1,6 +1,7 @@
 // One async core of the worker and the requests it serves, one after another.
 #pragma once
 
+#include <list>
 #include <memory>
 
 #include "plugin/loop/watcher.h"
@@ -91,6 +92,7 @@ class Core {
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
   double deadline_ = 0;  // On the loop's clock; 0: none.
+  std::list<Core*>::iterator idle_place_;  // Among the engine's idle connections.
 
   // uWSGI forgets the peer with each request of a kept-alive connection.
   decltype(wsgi_request::client_addr) peer_{};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
+#include <cstring>
 
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/options.h"
@@ -12,6 +14,8 @@ namespace {
 // How many connections one wake-up may take. Enough that under load the poll is shared by
 // many, little enough that several workers on one socket share them.
 constexpr int kAcceptsPerWakeUp = 32;
+
+constexpr double kBreatherS = 0.5;
 
 blocking::ObjectChoice object_choice() {
   return {options().suspend_libs, options().native_libs};
@@ -29,7 +33,9 @@ Engine::Engine()
       redirection_(object_choice(), options().native_blocking),
       async_queue_(loop_.raw(), this),
       async_timer_(loop_.raw(), this),
+      breather_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
+      python_signals_(loop_),
       signals_(*this) {
   loop_.observe(this);
   redirection_.look();
@@ -86,7 +92,7 @@ void Engine::awake() noexcept { PyEval_RestoreThread(hub_.state()); }
 
 // An idle kept-alive connection can be closed to make room; a free core needs none.
 bool Engine::accepts() const noexcept {
-  return !draining_ && (uwsgi.async_queue_unused_ptr >= 0 || !idle_connections_.empty());
+  return !draining_ && !breather_.active() && (uwsgi.async_queue_unused_ptr >= 0 || !idle_connections_.empty());
 }
 
 void Engine::listen() noexcept {
@@ -106,12 +112,22 @@ void Engine::pause_or_listen() noexcept {
 void Engine::accept_from(Listener& listener) noexcept {
   for (int i = 0; i < kAcceptsPerWakeUp && accepts(); ++i) {
     Core* core = take_free_core();
-    if (!core->accept(listener.socket)) {
-      give_back(*core);
-      break;
+    if (core->accept(listener.socket)) continue;
+    const int error = errno;
+    give_back(*core);
+    if (error != EAGAIN && error != EWOULDBLOCK && error != ECONNABORTED && error != EINTR) {
+      rest_after_failed_accept(error);
     }
+    break;
   }
   pause_or_listen();
+}
+
+// Out of descriptors or memory: the connection stays in the listen queue, and trying again at
+// once would spin.
+void Engine::rest_after_failed_accept(int error) noexcept {
+  uwsgi_log("tornado: accept() fails: %s; trying again in %.1f s\n", strerror(error), kBreatherS);
+  breather_.start(kBreatherS);
 }
 
 Core* Engine::take_free_core() noexcept {
@@ -136,13 +152,14 @@ void Engine::core_is_free(Core& core) noexcept {
   else pause_or_listen();
 }
 
-void Engine::connection_is_idle(Core& core) noexcept {
-  idle_connections_.push_back(&core);
+Engine::IdleConnections::iterator Engine::connection_is_idle(Core& core) noexcept {
+  const auto where = idle_connections_.insert(idle_connections_.end(), &core);
   pause_or_listen();
+  return where;
 }
 
-void Engine::connection_is_busy(Core& core) noexcept {
-  idle_connections_.remove(&core);
+void Engine::connection_is_busy(IdleConnections::iterator where) noexcept {
+  idle_connections_.erase(where);
   pause_or_listen();
 }
 
@@ -231,6 +248,10 @@ void Engine::drain() noexcept {
     while (!idle_connections_.empty()) idle_connections_.front()->close_idle_connection();
   }
   stop_if_drained();
+}
+
+void Engine::drain_soon() noexcept {
+  loop_.add_callback({[](void* engine) noexcept { static_cast<Engine*>(engine)->drain(); }, this});
 }
 
 void Engine::stop_if_drained() noexcept {

@@ -7,6 +7,7 @@
 
 #include "plugin/blocking/policy.h"
 #include "plugin/loop/io_loop.h"
+#include "plugin/python/signal_pipe.h"
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/core.h"
@@ -29,7 +30,10 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void run() noexcept;
 
   // Stops accepting; run() returns once the requests in flight have ended. Idempotent.
+  // From the loop's own stack.
   void drain() noexcept;
+  // The same from anywhere on the loop's thread.
+  void drain_soon() noexcept;
   // The same, and the master starts another worker in its place.
   void drain_to_reload() noexcept {
     asked_to_reload_ = true;
@@ -52,10 +56,13 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   std::size_t stack_size() const noexcept;
   Core& core_of(const wsgi_request* request) noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
 
+  // Connections that wait for their next request, the longest idle first.
+  using IdleConnections = std::list<Core*>;
+
   // A core has ended its work, or its connection waits for a request, or no longer does.
   void core_is_free(Core& core) noexcept;
-  void connection_is_idle(Core& core) noexcept;
-  void connection_is_busy(Core& core) noexcept;
+  IdleConnections::iterator connection_is_idle(Core& core) noexcept;
+  void connection_is_busy(IdleConnections::iterator where) noexcept;
 
   // A request waits with a timeout of uWSGI's async API.
   void watch_async_timeouts() noexcept;
@@ -87,6 +94,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void pause_or_listen() noexcept;
   bool accepts() const noexcept;
   void accept_from(Listener& listener) noexcept;
+  void rest_after_failed_accept(int error) noexcept;
   Core* take_free_core() noexcept;
   void open_async_queue() noexcept;
   void on_async_events(int) noexcept;
@@ -103,10 +111,12 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   blocking::Redirection redirection_;
   std::vector<std::unique_ptr<Core>> cores_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::list<Core*> idle_connections_;  // The longest idle first.
+  IdleConnections idle_connections_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
   loop::TimerWatcher<Engine, &Engine::on_async_timeout> async_timer_;
+  loop::TimerWatcher<Engine, &Engine::pause_or_listen> breather_;  // After an accept that failed.
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
+  python::SignalPipe python_signals_;
   Signals signals_;
   bool accepting_ = true;
   bool draining_ = false;

@@ -125,7 +125,7 @@ static void tornado_goodbye(void) {
   Engine* engine = Engine::instance();
   if (engine == nullptr) return;
   if (!engine->draining()) uwsgi_log("...The work of process %d is done. Seeya!\n", getpid());
-  engine->drain();
+  engine->drain_soon();
 }
 
 }  // extern "C"
