@@ -90,6 +90,7 @@ GCC_LIST = [
     'plugin/blocking/policy.cc',
     'plugin/python/thread_state.cc',
     'plugin/python/virtual_thread.cc',
+    'plugin/python/preemption.cc',
     'plugin/python/application.cc',
     'plugin/python/module.cc',
     'plugin/python/signal_pipe.cc',

@@ -59,13 +59,14 @@ void Fiber::resume() noexcept {
 void Fiber::switch_in() noexcept {
   assert(!running_);
   assert(current_ == nullptr);
-  observer_.entering();
-  running_ = true;
-  current_ = this;
-  switch_stacks(stack_.bottom(), stack_.size());
-  current_ = nullptr;
-  running_ = false;
-  observer_.left();
+  do {
+    observer_.entering();
+    running_ = true;
+    current_ = this;
+    switch_stacks(stack_.bottom(), stack_.size());
+    current_ = nullptr;
+    running_ = false;
+  } while (observer_.left());
 }
 
 void Fiber::suspend() noexcept {

@@ -10,8 +10,9 @@ class SwitchObserver {
   virtual void entering() noexcept = 0;
   // On the fiber's own stack, each time it comes back from suspend().
   virtual void entered() noexcept = 0;
-  // On the resumer's stack, once the fiber has suspended or finished.
-  virtual void left() noexcept = 0;
+  // On the resumer's stack, once the fiber has suspended or finished. True sends a suspended
+  // fiber straight back: nobody else runs in between.
+  virtual bool left() noexcept = 0;
 
  protected:
   ~SwitchObserver() = default;

@@ -65,8 +65,9 @@ Replacements to_map(const std::vector<Call>& calls, bool libpython) {
   return map;
 }
 
-std::vector<Call> calls_to_redirect(bool identity_only) {
+std::vector<Call> calls_to_redirect(bool identity_only, const std::vector<Call>& more) {
   std::vector<Call> all = identity_calls();
+  all.insert(all.end(), more.begin(), more.end());
   if (identity_only) return all;
   for (const auto& calls : {io_calls(), sleep_calls(), lock_calls(), name_calls(), process_calls(), file_calls(),
                             loader_calls()}) {
@@ -104,10 +105,10 @@ Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choi
   return known ? Kind::kListed : Kind::kOther;
 }
 
-Redirection::Redirection(ObjectChoice choice, bool identity_only)
+Redirection::Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more)
     : choice_(std::move(choice)),
-      everywhere_(to_map(calls_to_redirect(identity_only), false)),
-      in_libpython_(to_map(calls_to_redirect(identity_only), true)) {
+      everywhere_(to_map(calls_to_redirect(identity_only, more), false)),
+      in_libpython_(to_map(calls_to_redirect(identity_only, more), true)) {
   assert(active_ == nullptr);
   active_ = this;
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "plugin/blocking/call.h"
 #include "plugin/blocking/got.h"
 
 namespace blocking {
@@ -35,7 +36,8 @@ class Redirection {
 
 
   // With `identity_only` no call suspends; libpython still learns who each fiber is.
-  Redirection(ObjectChoice choice, bool identity_only);
+  // `more` are calls of the layer above.
+  Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more);
   ~Redirection();
   Redirection(const Redirection&) = delete;
   Redirection& operator=(const Redirection&) = delete;

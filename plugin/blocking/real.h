@@ -74,6 +74,7 @@ inline const auto waitid = find_as<decltype(::waitid)>("waitid");
 inline const auto pthread_self = find_as<decltype(::pthread_self)>("pthread_self");
 inline const auto pthread_kill = find_as<int(pthread_t, int)>("pthread_kill");
 inline const auto pthread_getcpuclockid = find_as<int(pthread_t, clockid_t*)>("pthread_getcpuclockid");
+inline const auto pthread_mutex_lock = find_as<int(pthread_mutex_t*)>("pthread_mutex_lock");
 inline const auto dlopen = find_as<decltype(::dlopen)>("dlopen");
 
 }  // namespace blocking::real

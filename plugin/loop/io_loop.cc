@@ -3,6 +3,12 @@
 #include <stdexcept>
 
 namespace loop {
+namespace {
+
+// A loop that is never idle still gets to its idle callbacks.
+constexpr int kTurnsIdleWaitsMax = 16;
+
+}  // namespace
 
 IoLoop::IoLoop()
     : loop_(ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV)), posted_watcher_(loop_.get(), this) {
@@ -24,9 +30,19 @@ void IoLoop::turn() noexcept {
   ready_.run();
   // libev does the rest: it sleeps until the first deadline or event, runs what
   // is due, then what is ready. With callbacks waiting it only looks.
-  const bool sleep = ready_.empty() && !stopping_;
+  const bool sleep = ready_.empty() && idle_.empty() && !stopping_;
   may_sleep_ = sleep;
   ev_run(loop_.get(), sleep ? EVRUN_ONCE : EVRUN_NOWAIT);
+  run_one_idle_callback();
+}
+
+void IoLoop::run_one_idle_callback() noexcept {
+  if (idle_.empty()) return;
+  if (!ready_.empty() && ++turns_idle_waited_ < kTurnsIdleWaitsMax) return;
+  turns_idle_waited_ = 0;
+  const Callback callback = idle_.front();
+  idle_.pop_front();
+  callback.function(callback.argument);
 }
 
 void IoLoop::add_callback_threadsafe(Callback callback) {

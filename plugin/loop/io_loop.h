@@ -3,6 +3,7 @@
 
 #include <ev.h>
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -45,7 +46,10 @@ class IoLoop {
 
   // Calls back in the next turn.
   void add_callback(Callback callback) { ready_.push(callback); }
-  // The same from any thread; wakes the loop.
+  // Calls back once nothing else is waiting: one such callback a turn, first in, first out.
+  // Some turns pass at most, however busy the loop is.
+  void add_idle_callback(Callback callback) { idle_.push_back(callback); }
+  // The same as add_callback() from any thread; wakes the loop.
   void add_callback_threadsafe(Callback callback);
 
   bool has_callbacks() const noexcept { return !ready_.empty(); }
@@ -61,12 +65,15 @@ class IoLoop {
     void operator()(struct ev_loop* loop) const noexcept { ev_loop_destroy(loop); }
   };
 
+  void run_one_idle_callback() noexcept;
   void take_posted() noexcept;
   static void on_release(struct ev_loop* loop) noexcept;
   static void on_acquire(struct ev_loop* loop) noexcept;
 
   std::unique_ptr<struct ev_loop, Destroy> loop_;
   ReadyQueue ready_;
+  std::deque<Callback> idle_;
+  int turns_idle_waited_ = 0;
   TurnObserver* observer_ = nullptr;
   bool stopping_ = false;
   bool may_sleep_ = false;

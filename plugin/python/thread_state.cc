@@ -70,6 +70,16 @@ void Hub::attach(PyThreadState* state) const noexcept {
   PyThreadState_Swap(state);
 }
 
+void Hub::detach_for(PyThreadState* state) const noexcept {
+  PyEval_SaveThread();
+  gil_state_key_.set(state);
+}
+
+void Hub::take_gil_back() const noexcept {
+  gil_state_key_.set(state_);
+  PyEval_RestoreThread(state_);
+}
+
 ThreadState::ThreadState(const Hub& hub, const suspend::Fiber& fiber)
     : hub_(hub), state_(new_state(hub, fiber)) {}
 

@@ -34,6 +34,12 @@ class Hub {
   // Makes `state` the one that runs. The GIL is held before and after.
   void attach(PyThreadState* state) const noexcept;
 
+  // For a fiber that gave way in the middle of taking the GIL. Before it runs: gives the GIL
+  // up and makes `state` the one PyGILState finds, for the fiber to go on taking the GIL with.
+  void detach_for(PyThreadState* state) const noexcept;
+  // After it gave way: takes the GIL with the hub's own state.
+  void take_gil_back() const noexcept;
+
  private:
   PyThreadState* const state_;
   GilStateKey gil_state_key_;

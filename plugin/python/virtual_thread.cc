@@ -3,22 +3,62 @@
 #include <cassert>
 
 #include "plugin/blocking/identity.h"
+#include "plugin/python/preemption.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {
+namespace {
 
-VirtualThread::VirtualThread(const Hub& hub, std::size_t stack_size)
-    : hub_(hub), fiber_(stack_size, *this), state_(hub, fiber_) {}
+// How far down a finaliser is looked for.
+constexpr int kFramesSearched = 64;
+
+// True when __del__ is among the innermost frames of `state`. With the GIL held.
+bool runs_finaliser(PyThreadState* state) noexcept {
+#if PY_VERSION_HEX >= 0x03090000
+  static PyObject* const del = PyUnicode_InternFromString("__del__");
+  auto frame = PyRef::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(state)));
+  for (int depth = 0; frame && depth < kFramesSearched; ++depth) {
+    auto* const bare = reinterpret_cast<PyFrameObject*>(frame.get());
+    const auto code = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(bare)));
+    if (reinterpret_cast<PyCodeObject*>(code.get())->co_name == del) return true;
+    frame = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetBack(bare)));
+  }
+#endif
+  return false;
+}
+
+}  // namespace
+
+VirtualThread::VirtualThread(const Hub& hub, loop::IoLoop& loop, std::size_t stack_size)
+    : hub_(hub), fiber_(stack_size, *this), state_(hub, fiber_), loop_(loop) {}
 
 void VirtualThread::entering() noexcept {
   assert(current_ == nullptr);
   current_ = this;
-  state_.attach();
+  note_switch();
+  if (gave_way_) hub_.detach_for(state_.get());
+  else state_.attach();
 }
 
-void VirtualThread::left() noexcept {
-  hub_.attach(hub_.state());
+bool VirtualThread::left() noexcept {
+  note_switch();
   current_ = nullptr;
+  if (!gave_way_) {
+    hub_.attach(hub_.state());
+    return false;
+  }
+  hub_.take_gil_back();
+  // A finaliser runs where its object died, in the middle of anything: it is not left there.
+  if (runs_finaliser(state_.get())) return true;
+  loop_.add_idle_callback(blocking::resumes(fiber_));
+  return false;
+}
+
+void VirtualThread::give_way() noexcept {
+  assert(current_ == this);
+  gave_way_ = true;
+  fiber_.suspend();
+  gave_way_ = false;
 }
 
 suspend::Fiber* GilGate::may_suspend() noexcept {

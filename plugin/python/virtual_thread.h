@@ -17,7 +17,7 @@ namespace python {
 class VirtualThread : public suspend::SwitchObserver {
  public:
   // With the hub's state attached. Throws std::bad_alloc.
-  VirtualThread(const Hub& hub, std::size_t stack_size);
+  VirtualThread(const Hub& hub, loop::IoLoop& loop, std::size_t stack_size);
   VirtualThread(const VirtualThread&) = delete;
   VirtualThread& operator=(const VirtualThread&) = delete;
 
@@ -37,6 +37,10 @@ class VirtualThread : public suspend::SwitchObserver {
   // Whether the GIL was held or given up before, it is so afterwards.
   void suspend() noexcept;
 
+  // Gives the CPU up until nobody else wants it. REQUIRES: this is current(), and CPython is
+  // about to take the GIL back for it: the state is detached, the GIL not held.
+  void give_way() noexcept;
+
   // Sections in which this thread must not be suspended nest.
   void forbid_suspension() noexcept { ++forbidden_; }
   void allow_suspension() noexcept { --forbidden_; }
@@ -44,16 +48,21 @@ class VirtualThread : public suspend::SwitchObserver {
 
   void entering() noexcept override;
   void entered() noexcept override {}
-  void left() noexcept override;
+  bool left() noexcept override;
 
  protected:
   ~VirtualThread() = default;
+
+  // Suspended by give_way(): its state stays detached until it runs again.
+  bool gave_way() const noexcept { return gave_way_; }
 
  private:
   const Hub& hub_;
   suspend::Fiber fiber_;
   ThreadState state_;
+  loop::IoLoop& loop_;
   int forbidden_ = 0;
+  bool gave_way_ = false;
 
   static inline VirtualThread* current_ = nullptr;
 };

@@ -179,7 +179,7 @@ bool Core::make_thread() noexcept {
   if (thread_) return true;
   try {
     thread_ = std::make_unique<RequestThread>(
-        engine_.hub(), engine_.stack_size(), request_,
+        engine_.hub(), engine_.loop(), engine_.stack_size(), request_,
         loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
     // As threads mode names them.
     thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));

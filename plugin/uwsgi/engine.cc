@@ -21,6 +21,17 @@ blocking::ObjectChoice object_choice() {
   return {options().suspend_libs, options().native_libs};
 }
 
+// With the GIL held by the watchdog, so no request changes meanwhile.
+void name_stubborn_request(double seconds, bool still_running) noexcept {
+  const wsgi_request* request = uwsgi.wsgi_req;
+  if (still_running && request->uri_len > 0) {
+    uwsgi_log("tornado: %.*s %.*s kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n",
+              request->method_len, request->method, request->uri_len, request->uri, seconds);
+  } else {
+    uwsgi_log("tornado: a request kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n", seconds);
+  }
+}
+
 void close_connection(wsgi_request* request) noexcept {
   if (Engine* engine = Engine::instance()) engine->connection_ended(request);
 }
@@ -30,12 +41,13 @@ void close_connection(wsgi_request* request) noexcept {
 Engine::Engine()
     : hub_((take_over_gil(), python::Hub())),
       gate_(hub_, loop_),
-      redirection_(object_choice(), options().native_blocking),
+      redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
       async_queue_(loop_.raw(), this),
       async_timer_(loop_.raw(), this),
       breather_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
+      preemption_(hub_, options().quantum_ms * 1e-3, name_stubborn_request),
       signals_(*this) {
   loop_.observe(this);
   redirection_.look();
@@ -54,8 +66,11 @@ Engine::Engine()
   watch_requests(this);
   install_hooks();
   pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
-  if (!options().native_blocking) blocking::open_gate(&gate_, &loop_);
+  blocking::open_gate(&gate_, &loop_);
   instance_ = this;
+  if (options().quantum_ms > 0 && !preemption_.start()) {
+    uwsgi_log("tornado: requests that compute will not give way: this Python takes its GIL in a way not known here\n");
+  }
 }
 
 Engine::~Engine() {
@@ -67,6 +82,7 @@ Engine::~Engine() {
 // fiber. Its blocking calls block and its waits poll, as in any process.
 void Engine::forget_in_child() noexcept {
   blocking::open_gate(nullptr, nullptr);
+  python::Preemption::forget_in_child();
   instance_ = nullptr;
 }
 

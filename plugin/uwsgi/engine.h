@@ -7,6 +7,7 @@
 
 #include "plugin/blocking/policy.h"
 #include "plugin/loop/io_loop.h"
+#include "plugin/python/preemption.h"
 #include "plugin/python/signal_pipe.h"
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"
@@ -117,6 +118,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   loop::TimerWatcher<Engine, &Engine::pause_or_listen> breather_;  // After an accept that failed.
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
+  python::Preemption preemption_;
   Signals signals_;
   bool accepting_ = true;
   bool draining_ = false;

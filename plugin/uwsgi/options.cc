@@ -39,6 +39,10 @@ void on_stack_size(char* option, char* value, void*) {
       static_cast<std::size_t>(parse_number(option, value, kStackSizeMin >> 10, 1 << 20)) << 10;
 }
 
+void on_quantum(char* option, char* value, void*) {
+  options().quantum_ms = static_cast<int>(parse_number(option, value, 0, 60000));
+}
+
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_suspend_lib(char*, char* value, void*) { options().suspend_libs.emplace_back(value); }
 void on_native_lib(char*, char* value, void*) { options().native_libs.emplace_back(value); }
@@ -90,6 +94,9 @@ uwsgi_option* option_table() noexcept {
            on_tornado, UWSGI_OPT_THREADS),
       make("tornado-stack-size", required_argument,
            "reserve that many KiB for each fiber's stack (default 4096)", on_stack_size),
+      make("tornado-quantum", required_argument,
+           "milliseconds a request computes before it gives way to others (default 10, 0 for ever)",
+           on_quantum),
       make("tornado-native-blocking", no_argument,
            "let blocking calls block the worker instead of suspending their request",
            on_native_blocking),

@@ -12,23 +12,30 @@ wsgi_request* handled_by_loop = nullptr;
 
 }  // namespace
 
-RequestThread::RequestThread(const python::Hub& hub, std::size_t stack_size, wsgi_request* request,
-                             loop::Callback finished)
-    : VirtualThread(hub, stack_size), request_(request), finished_(finished) {}
+RequestThread::RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::size_t stack_size,
+                             wsgi_request* request, loop::Callback finished)
+    : VirtualThread(hub, loop, stack_size), request_(request), finished_(finished) {}
 
 void RequestThread::entering() noexcept {
+  // A fiber that gave way comes back without the GIL, so this is done for it here.
+  if (gave_way()) show_environ();
   VirtualThread::entering();
   uwsgi.wsgi_req = request_;
 }
 
 void RequestThread::entered() noexcept {
+  if (!gave_way()) show_environ();
+}
+
+void RequestThread::show_environ() noexcept {
   if (environ_ != nullptr) set_current_environ(environ_);
 }
 
-void RequestThread::left() noexcept {
-  VirtualThread::left();
+bool RequestThread::left() noexcept {
+  const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
   if (fiber().idle()) finished_.function(finished_.argument);
+  return straight_back;
 }
 
 wsgi_request* current_request() noexcept {

@@ -12,8 +12,8 @@ class RequestThread : public python::VirtualThread {
  public:
   // With the hub's state attached. Throws std::bad_alloc.
   // `finished` is called on the loop's stack as a task ends, whoever resumed it last.
-  RequestThread(const python::Hub& hub, std::size_t stack_size, wsgi_request* request,
-                loop::Callback finished);
+  RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::size_t stack_size,
+                wsgi_request* request, loop::Callback finished);
 
   wsgi_request* request() const noexcept { return request_; }
 
@@ -27,9 +27,11 @@ class RequestThread : public python::VirtualThread {
 
   void entering() noexcept override;
   void entered() noexcept override;
-  void left() noexcept override;
+  bool left() noexcept override;
 
  private:
+  void show_environ() noexcept;
+
   wsgi_request* const request_;
   const loop::Callback finished_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.

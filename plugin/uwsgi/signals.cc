@@ -12,7 +12,7 @@ namespace engine {
 struct Signals::Handler {
   explicit Handler(Signals& owner)
       : signals(owner),
-        thread(owner.engine_.hub(), owner.engine_.stack_size(), &request,
+        thread(owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
                loop::Callback{[](void* self) noexcept { static_cast<Handler*>(self)->finished(); }, this}) {}
 
   void finished() noexcept {

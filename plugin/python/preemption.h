@@ -1,0 +1,71 @@
+// A fiber that computes gives way where CPython would let another thread run.
+#pragma once
+
+#include <Python.h>
+#include <pthread.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "plugin/blocking/call.h"
+#include "plugin/python/py_ref.h"
+#include "plugin/python/thread_state.h"
+
+namespace python {
+
+// How it works. A watchdog thread sees that a fiber has run for its quantum, marks it, and
+// asks for the GIL as any thread would. CPython's eval loop answers: it drops the GIL and goes
+// to take it back, and both begin by locking the GIL's mutex, through a slot of libpython's
+// that is redirected to here. On the loop's thread these locks alternate drop, take, drop,
+// take; at a take the GIL is given up and nothing is held, so any thread might run, and so may
+// any fiber: a marked one is suspended there. No structure of CPython's is read.
+//
+// Never preempted: the loop itself, a section that forbids suspension, a finaliser.
+class Preemption {
+ public:
+  // Told on the watchdog's thread, with the GIL held, that C code of the fiber that ran has
+  // kept the GIL for `seconds`. `still_running`: that fiber has not been switched since.
+  using OnStubborn = void (*)(double seconds, bool still_running) noexcept;
+
+  // `quantum_s` is how long a fiber runs before it gives way. On the loop's thread, GIL held.
+  Preemption(const Hub& hub, double quantum_s, OnStubborn on_stubborn);
+  ~Preemption();
+  Preemption(const Preemption&) = delete;
+  Preemption& operator=(const Preemption&) = delete;
+
+  // What has to be redirected in libpython before start().
+  static std::vector<blocking::Call> calls();
+
+  // Finds the GIL's mutex, tests that its locks alternate as described, and starts the
+  // watchdog. False when they do not: this CPython's fibers run without preemption.
+  bool start();
+
+  // In a child the worker forked: there is no watchdog and no loop.
+  static void forget_in_child() noexcept;
+
+ private:
+  bool learn_mutex() noexcept;
+  void watch() noexcept;
+
+  const Hub& hub_;
+  const std::int64_t quantum_ns_;
+  const OnStubborn on_stubborn_;
+  PyRef gc_hook_;
+
+  std::thread watchdog_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+};
+
+// Counts the turns that fibers get, for the watchdog. Called by VirtualThread on each switch;
+// odd while a fiber runs.
+void note_switch() noexcept;
+
+// How many times a fiber has been preempted. The loop's thread.
+std::uint64_t preemption_count() noexcept;
+
+}  // namespace python
