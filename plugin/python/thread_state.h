@@ -4,6 +4,7 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include "plugin/python/foreign_greenlets.h"
 #include "suspend/fiber.h"
 
 namespace python {
@@ -34,8 +35,11 @@ class Hub {
   // Makes `state` the one that runs. The GIL is held before and after.
   void attach(PyThreadState* state) const noexcept;
 
+  ForeignGreenlets& foreign_greenlets() const noexcept { return foreign_greenlets_; }
+
  private:
   PyThreadState* const state_;
+  mutable ForeignGreenlets foreign_greenlets_;
   GilStateKey gil_state_key_;
 };
 

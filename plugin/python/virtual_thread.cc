@@ -21,9 +21,20 @@ void VirtualThread::left() noexcept {
   current_ = nullptr;
 }
 
+bool VirtualThread::may_suspend() const noexcept {
+  if (forbidden_ != 0) return false;
+  ForeignGreenlets& greenlets = hub_.foreign_greenlets();
+  if (!greenlets.possible()) return true;
+  const bool gil_given_up = !state_.attached();
+  if (gil_given_up) PyEval_RestoreThread(state_.get());
+  const bool in_greenlet = greenlets.running();
+  if (gil_given_up) PyEval_SaveThread();
+  return !in_greenlet;
+}
+
 suspend::Fiber* GilGate::may_suspend() noexcept {
   VirtualThread* const thread = VirtualThread::current();
-  if (thread == nullptr || !thread->may_suspend() || thread->thread_state().attached()) return nullptr;
+  if (thread == nullptr || thread->thread_state().attached() || !thread->may_suspend()) return nullptr;
   return &thread->fiber();
 }
 

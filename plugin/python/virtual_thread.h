@@ -40,7 +40,8 @@ class VirtualThread : public suspend::SwitchObserver {
   // Sections in which this thread must not be suspended nest.
   void forbid_suspension() noexcept { ++forbidden_; }
   void allow_suspension() noexcept { --forbidden_; }
-  bool may_suspend() const noexcept { return forbidden_ == 0; }
+  // REQUIRES: this is current(). Takes the GIL for the question where it needs it.
+  bool may_suspend() const noexcept;
 
   void entering() noexcept override;
   void entered() noexcept override {}
