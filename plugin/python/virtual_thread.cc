@@ -21,15 +21,14 @@ void VirtualThread::left() noexcept {
   current_ = nullptr;
 }
 
-bool VirtualThread::may_suspend() const noexcept {
-  if (forbidden_ != 0) return false;
+bool VirtualThread::in_foreign_greenlet() const noexcept {
   ForeignGreenlets& greenlets = hub_.foreign_greenlets();
-  if (!greenlets.possible()) return true;
+  if (!greenlets.possible()) return false;
   const bool gil_given_up = !state_.attached();
   if (gil_given_up) PyEval_RestoreThread(state_.get());
   const bool in_greenlet = greenlets.running();
   if (gil_given_up) PyEval_SaveThread();
-  return !in_greenlet;
+  return in_greenlet;
 }
 
 suspend::Fiber* GilGate::may_suspend() noexcept {
@@ -41,8 +40,9 @@ suspend::Fiber* GilGate::may_suspend() noexcept {
 blocking::Refusal GilGate::why_not() noexcept {
   VirtualThread* const thread = VirtualThread::current();
   if (thread == nullptr) return blocking::Refusal::kNone;
-  if (!thread->may_suspend()) return blocking::Refusal::kGuarded;
   if (thread->thread_state().attached()) return blocking::Refusal::kGilHeld;
+  if (thread->suspension_is_forbidden()) return blocking::Refusal::kGuarded;
+  if (thread->in_foreign_greenlet()) return blocking::Refusal::kForeignStack;
   return blocking::Refusal::kNone;
 }
 
