@@ -1,6 +1,7 @@
 #include "plugin/uwsgi/request_thread.h"
 
 #include "plugin/blocking/gate.h"
+#include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
 
 namespace engine {
@@ -26,6 +27,7 @@ void RequestThread::entered() noexcept {
 }
 
 void RequestThread::left() noexcept {
+  Engine::end_if_child(0);
   VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
   if (fiber().idle()) finished_.function(finished_.argument);
