@@ -88,6 +88,7 @@ GCC_LIST = [
     'plugin/blocking/loader_calls.cc',
     'plugin/blocking/identity.cc',
     'plugin/blocking/policy.cc',
+    'plugin/python/foreign_greenlets.cc',
     'plugin/python/thread_state.cc',
     'plugin/python/virtual_thread.cc',
     'plugin/python/preemption.cc',

@@ -6,6 +6,7 @@ namespace {
 struct Application {
   PyObject_HEAD
   PyObject* callable;
+  void (*returned)() noexcept;
 };
 
 PyObject* multithread_key() noexcept {
@@ -18,7 +19,10 @@ PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noe
       PyDict_SetItem(PyTuple_GET_ITEM(args, 0), multithread_key(), Py_True) < 0) {
     return nullptr;
   }
-  return PyObject_Call(reinterpret_cast<Application*>(self)->callable, args, kwargs);
+  auto* const application = reinterpret_cast<Application*>(self);
+  PyObject* result = PyObject_Call(application->callable, args, kwargs);
+  if (result != nullptr) application->returned();
+  return result;
 }
 
 int application_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
@@ -71,11 +75,13 @@ PyTypeObject* application_type() noexcept {
 
 }  // namespace
 
-PyRef wrap_application(PyObject* callable) {
+PyRef wrap_application(PyObject* callable, void (*returned)() noexcept) {
   PyTypeObject* type = application_type();
   if (type == nullptr) throw PyError{};
   PyRef wrapped = py_check(PyType_GenericAlloc(type, 0));
-  reinterpret_cast<Application*>(wrapped.get())->callable = PyRef::borrow(callable).release();
+  auto* const application = reinterpret_cast<Application*>(wrapped.get());
+  application->callable = PyRef::borrow(callable).release();
+  application->returned = returned;
   return wrapped;
 }
 

@@ -6,8 +6,9 @@
 namespace python {
 
 // Wraps a WSGI callable: environ["wsgi.multithread"] is true, since another request may run
-// in the same process while this one waits (PEP 3333). Throws PyError.
-PyRef wrap_application(PyObject* callable);
+// in the same process while this one waits (PEP 3333). `returned` is called each time the
+// callable has returned a result. Throws PyError.
+PyRef wrap_application(PyObject* callable, void (*returned)() noexcept);
 
 // True for what wrap_application() made.
 bool is_wrapped(PyObject* callable) noexcept;

@@ -4,6 +4,7 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include "plugin/python/foreign_greenlets.h"
 #include "suspend/fiber.h"
 
 namespace python {
@@ -40,8 +41,11 @@ class Hub {
   // After it gave way: takes the GIL with the hub's own state.
   void take_gil_back() const noexcept;
 
+  ForeignGreenlets& foreign_greenlets() const noexcept { return foreign_greenlets_; }
+
  private:
   PyThreadState* const state_;
+  mutable ForeignGreenlets foreign_greenlets_;
   GilStateKey gil_state_key_;
 };
 

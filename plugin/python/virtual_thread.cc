@@ -61,17 +61,28 @@ void VirtualThread::give_way() noexcept {
   gave_way_ = false;
 }
 
+bool VirtualThread::in_foreign_greenlet() const noexcept {
+  ForeignGreenlets& greenlets = hub_.foreign_greenlets();
+  if (!greenlets.possible()) return false;
+  const bool gil_given_up = !state_.attached();
+  if (gil_given_up) PyEval_RestoreThread(state_.get());
+  const bool in_greenlet = greenlets.running();
+  if (gil_given_up) PyEval_SaveThread();
+  return in_greenlet;
+}
+
 suspend::Fiber* GilGate::may_suspend() noexcept {
   VirtualThread* const thread = VirtualThread::current();
-  if (thread == nullptr || !thread->may_suspend() || thread->thread_state().attached()) return nullptr;
+  if (thread == nullptr || thread->thread_state().attached() || !thread->may_suspend()) return nullptr;
   return &thread->fiber();
 }
 
 blocking::Refusal GilGate::why_not() noexcept {
   VirtualThread* const thread = VirtualThread::current();
   if (thread == nullptr) return blocking::Refusal::kNone;
-  if (!thread->may_suspend()) return blocking::Refusal::kGuarded;
   if (thread->thread_state().attached()) return blocking::Refusal::kGilHeld;
+  if (thread->suspension_is_forbidden()) return blocking::Refusal::kGuarded;
+  if (thread->in_foreign_greenlet()) return blocking::Refusal::kForeignStack;
   return blocking::Refusal::kNone;
 }
 

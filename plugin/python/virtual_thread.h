@@ -44,7 +44,15 @@ class VirtualThread : public suspend::SwitchObserver {
   // Sections in which this thread must not be suspended nest.
   void forbid_suspension() noexcept { ++forbidden_; }
   void allow_suspension() noexcept { --forbidden_; }
-  bool may_suspend() const noexcept { return forbidden_ == 0; }
+  bool suspension_is_forbidden() const noexcept { return forbidden_ != 0; }
+
+  // True while a greenlet of the greenlet package runs on this thread: suspended there, its
+  // stack would not survive. Takes the GIL for the question where it is given up.
+  // REQUIRES: this is current().
+  bool in_foreign_greenlet() const noexcept;
+
+  // REQUIRES: this is current().
+  bool may_suspend() const noexcept { return !suspension_is_forbidden() && !in_foreign_greenlet(); }
 
   void entering() noexcept override;
   void entered() noexcept override {}

@@ -214,6 +214,7 @@ void Core::serve() noexcept {
 #endif
     while (!routed_away) {
       request_->async_status = uwsgi.p[request_->uh->modifier1]->request(request_);
+      Engine::end_if_child(0);
       if (request_->async_status <= UWSGI_OK) break;
       request_->switches++;
       if (!should_give_way()) continue;

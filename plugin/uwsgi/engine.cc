@@ -1,8 +1,12 @@
 #include "plugin/uwsgi/engine.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "plugin/uwsgi/hooks.h"
@@ -30,6 +34,20 @@ void name_stubborn_request(double seconds, bool still_running) noexcept {
   } else {
     uwsgi_log("tornado: a request kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n", seconds);
   }
+}
+
+// In a child: makes the pages that hold `object` its own. uWSGI keeps requests in memory
+// that processes share, so start_response() in the child would write into the worker's.
+template <typename T>
+void stop_sharing(T* object) noexcept {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(object) & ~(page - 1);
+  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(object + 1);
+  const std::size_t size = (end - begin + page - 1) & ~(page - 1);
+  void* copy = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (copy == MAP_FAILED) return;
+  std::memcpy(copy, reinterpret_cast<void*>(begin), size);
+  mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin);
 }
 
 void close_connection(wsgi_request* request) noexcept {
@@ -81,9 +99,17 @@ Engine::~Engine() {
 // A child of the worker (os.fork() in a request) has this thread only: no loop, no other
 // fiber. Its blocking calls block and its waits poll, as in any process.
 void Engine::forget_in_child() noexcept {
+  if (RequestThread* thread = RequestThread::current()) stop_sharing(thread->request());
   blocking::open_gate(nullptr, nullptr);
   python::Preemption::forget_in_child();
   instance_ = nullptr;
+  in_child_ = true;
+}
+
+void Engine::end_if_child(int status) noexcept {
+  if (!in_child_) return;
+  uwsgi_log("tornado: process %d, forked by a request, came back to the server and ends\n", getpid());
+  _exit(status);
 }
 
 std::size_t Engine::stack_size() const noexcept { return options().stack_size; }
@@ -250,7 +276,10 @@ void Engine::python_begins(wsgi_request* request, PyObject* environ) noexcept {
 
 void Engine::python_ends(wsgi_request* request) noexcept { core_of(request).python_ends(); }
 
-void Engine::python_failed(wsgi_request* request) noexcept { core_of(request).python_failed(); }
+void Engine::python_failed(wsgi_request* request) noexcept {
+  end_if_child(1);
+  core_of(request).python_failed();
+}
 
 // --- The end ------------------------------------------------------------------------------
 

@@ -49,6 +49,9 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   static Engine* instance() noexcept { return instance_; }
   // In a child that the worker forked.
   static void forget_in_child() noexcept;
+  // Ends a child that comes back from the code that forked it: only a copy of that code's
+  // stack works there. Returns in the worker.
+  static void end_if_child(int status) noexcept;
 
   const blocking::Redirection& redirection() const noexcept { return redirection_; }
 
@@ -77,6 +80,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void python_begins(wsgi_request* request, PyObject* environ) noexcept override;
   void python_ends(wsgi_request* request) noexcept override;
   void python_failed(wsgi_request* request) noexcept override;
+  void python_returned() noexcept override { end_if_child(0); }
 
  private:
   // A socket the worker accepts from.
@@ -105,6 +109,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void on_mercy_over() noexcept;
 
   static inline Engine* instance_ = nullptr;
+  static inline bool in_child_ = false;
 
   python::Hub hub_;
   loop::IoLoop loop_;

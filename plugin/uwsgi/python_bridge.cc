@@ -40,7 +40,8 @@ void wrap_once(uwsgi_app* app) noexcept {
   auto* callable = static_cast<PyObject*>(app->callable);
   if (python::is_wrapped(callable)) return;
   try {
-    app->callable = python::wrap_application(callable).release();
+    app->callable =
+        python::wrap_application(callable, []() noexcept { watcher->python_returned(); }).release();
     Py_DECREF(callable);
   } catch (const python::PyError&) {
     PyErr_Clear();  // Out of memory: the application runs as it is.

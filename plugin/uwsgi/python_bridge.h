@@ -10,12 +10,14 @@ struct wsgi_request;
 
 namespace engine {
 
-// Told about the part of a request that runs in the python plugin. Both with the GIL held,
+// Told about the part of a request that runs in the python plugin. All with the GIL held,
 // on the request's own thread state.
 class PythonRequests {
  public:
   virtual void python_begins(wsgi_request* request, PyObject* environ) noexcept = 0;
   virtual void python_ends(wsgi_request* request) noexcept = 0;
+  // The application was called and has returned; its result is not sent yet.
+  virtual void python_returned() noexcept = 0;
   // An exception came out of the application and has been logged.
   virtual void python_failed(wsgi_request* request) noexcept = 0;
 

@@ -1,6 +1,7 @@
 #include "plugin/uwsgi/request_thread.h"
 
 #include "plugin/blocking/gate.h"
+#include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
 
 namespace engine {
@@ -32,6 +33,7 @@ void RequestThread::show_environ() noexcept {
 }
 
 bool RequestThread::left() noexcept {
+  Engine::end_if_child(0);
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
   if (fiber().idle()) finished_.function(finished_.argument);

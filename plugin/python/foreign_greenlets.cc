@@ -1,0 +1,89 @@
+#include "plugin/python/foreign_greenlets.h"
+
+namespace python {
+namespace {
+
+// Where the package's table of functions has PyGreenlet_GetCurrent (greenlet.h).
+constexpr int kGetCurrentIndex = 4;
+
+// A number that changes whenever sys.modules does, readable without the GIL: a thread that
+// imports the package hands it to the loop's thread under the GIL, and the number with it.
+#if PY_VERSION_HEX >= 0x030C0000
+std::uint64_t modules_version = 1;
+
+int on_modules_event(PyDict_WatchEvent, PyObject*, PyObject*, PyObject*) noexcept {
+  __atomic_fetch_add(&modules_version, 1, __ATOMIC_RELAXED);
+  return 0;
+}
+
+void watch(PyObject* modules) noexcept {
+  static const int watcher = PyDict_AddWatcher(on_modules_event);
+  if (watcher < 0 || PyDict_Watch(watcher, modules) < 0) PyErr_Clear();
+}
+
+std::uint64_t version_of(PyObject*) noexcept {
+  return __atomic_load_n(&modules_version, __ATOMIC_RELAXED);
+}
+#else
+void watch(PyObject*) noexcept {}
+
+std::uint64_t version_of(PyObject* modules) noexcept {
+  return __atomic_load_n(&reinterpret_cast<PyDictObject*>(modules)->ma_version_tag, __ATOMIC_RELAXED);
+}
+#endif
+
+// Sets the pending Python error aside.
+class ErrorAside {
+ public:
+  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
+  ~ErrorAside() { PyErr_Restore(type_, value_, traceback_); }
+  ErrorAside(const ErrorAside&) = delete;
+  ErrorAside& operator=(const ErrorAside&) = delete;
+
+ private:
+  PyObject* type_ = nullptr;
+  PyObject* value_ = nullptr;
+  PyObject* traceback_ = nullptr;
+};
+
+}  // namespace
+
+ForeignGreenlets::ForeignGreenlets() noexcept : modules_(PyImport_GetModuleDict()) { watch(modules_); }
+
+bool ForeignGreenlets::modules_changed() const noexcept { return version_of(modules_) != seen_modules_; }
+
+bool ForeignGreenlets::running() noexcept {
+  if (get_current_ == nullptr && modules_changed()) look_for_package();
+  if (get_current_ == nullptr) return false;
+  return PyRef::steal(get_current_()).get() != main_.get();
+}
+
+void ForeignGreenlets::look_for_package() noexcept {
+  const ErrorAside error;
+  const std::uint64_t version = version_of(modules_);
+  try {
+    PyObject* package = PyDict_GetItemString(modules_, "greenlet._greenlet");
+    if (package != nullptr) use(package);
+    seen_modules_ = version;
+  } catch (const PyError&) {
+    PyErr_Clear();  // It is being imported: no greenlet yet, but the next look may find one.
+  }
+}
+
+// `package` is its extension module.
+void ForeignGreenlets::use(PyObject* package) {
+  const PyRef capsule = py_check(PyObject_GetAttrString(package, "_C_API"));
+  auto** functions = static_cast<void**>(PyCapsule_GetPointer(capsule.get(), "greenlet._C_API"));
+  if (functions == nullptr) throw PyError{};
+  const auto get_current = reinterpret_cast<PyObject* (*)()>(functions[kGetCurrentIndex]);
+  PyRef greenlet = py_check(get_current());
+  for (;;) {
+    PyRef parent = py_check(PyObject_GetAttrString(greenlet.get(), "parent"));
+    if (parent.get() == Py_None) break;
+    greenlet = std::move(parent);
+  }
+  main_ = std::move(greenlet);
+  get_current_ = get_current;
+}
+
+}  // namespace python
