@@ -166,6 +166,8 @@ void Core::on_deadline() noexcept {
 void Core::abandon() noexcept {
   readable_.stop();
   close_after_ = true;
+  // FastCGI's close reads the rest of the body; here on the loop that would stop everyone.
+  request_->proto_parser_eof = 1;
   const HandledByLoop handled(request_);
   uwsgi_destroy_request(request_);
   slot_of(*request_).in_request = 0;

@@ -1,5 +1,10 @@
 #include "plugin/uwsgi/worker.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <memory>
@@ -20,8 +25,33 @@ namespace {
   exit(1);
 }
 
+// Shared with the workers: one of them found that none can serve.
+std::atomic<bool>* gave_up = nullptr;
+
+// The application has run, so this ends without finalising Python: an exit over what it has
+// loaded (gevent's own threads) may abort.
+[[noreturn]] void refuse_application(const std::string& why) {
+  uwsgi_log("tornado: %s\n", why.c_str());
+  _exit(1);
+}
+
+// A worker that only exits is started again at once, and again: the master is told to end all.
+[[noreturn]] void refuse_worker(const std::string& why) {
+  if (uwsgi.master_process == 0) refuse_application(why);
+  const pid_t master = getppid();
+  if (!gave_up->exchange(true)) uwsgi_log("tornado: %s\n", why.c_str());
+  signal(SIGINT, SIG_DFL);
+  signal(SIGTERM, SIG_DFL);
+  while (getppid() == master) sleep(1);
+  _exit(UWSGI_FAILED_APP_CODE);
+}
+
+constexpr const char* kPatched =
+    "the application called gevent.monkey.patch_all(), which replaces the calls that "
+    "suspend here by themselves: leave it out";
+
 // gevent.monkey.is_module_patched("threading"), asked only where gevent is loaded already.
-bool is_patched_by_gevent() noexcept {
+bool patched_by_gevent_with_gil() noexcept {
   PyObject* modules = PyImport_GetModuleDict();  // Borrowed.
   PyObject* monkey = PyDict_GetItemString(modules, "gevent.monkey");
   if (monkey == nullptr) return false;
@@ -29,6 +59,13 @@ bool is_patched_by_gevent() noexcept {
       python::PyRef::steal(PyObject_CallMethod(monkey, "is_module_patched", "s", "threading"));
   if (!answer) PyErr_Clear();
   return answer && PyObject_IsTrue(answer.get()) == 1;
+}
+
+bool is_patched_by_gevent() noexcept {
+  const PyGILState_STATE gil = PyGILState_Ensure();
+  const bool patched = patched_by_gevent_with_gil();
+  PyGILState_Release(gil);
+  return patched;
 }
 
 void report_start(const Engine& engine) {
@@ -62,26 +99,29 @@ int check_options() noexcept {
   if (!clash.empty()) refuse(clash);
   const std::string unusable = why_python_is_unusable();
   if (!unusable.empty()) refuse(unusable);
+  void* const shared = mmap(nullptr, sizeof *gave_up, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) refuse("no memory");
+  gave_up = new (shared) std::atomic<bool>(false);
   return 0;
 }
 
+void end_if_worker_gave_up() noexcept {
+  if (gave_up == nullptr || !gave_up->load() || uwsgi.status.dying_for_need_app) return;
+  uwsgi.status.dying_for_need_app = 1;  // The exit code is that of --need-app.
+  kill_them_all(0);
+}
+
 void check_applications() noexcept {
-  if (!options().requested) return;
-  const PyGILState_STATE gil = PyGILState_Ensure();
-  const bool patched = is_patched_by_gevent();
-  PyGILState_Release(gil);
-  if (patched) {
-    refuse("the application called gevent.monkey.patch_all(), which replaces the calls that "
-           "suspend here by themselves: leave it out");
-  }
+  if (options().requested && is_patched_by_gevent()) refuse_application(kPatched);
 }
 
 void run_worker() noexcept {
+  if (is_patched_by_gevent()) refuse_worker(kPatched);  // Loaded here: --lazy-apps.
   std::unique_ptr<Engine> engine;
   try {
     engine = std::make_unique<Engine>();
   } catch (const std::exception& error) {
-    refuse(error.what());
+    refuse_worker(error.what());
   }
   report_start(*engine);
   engine->run();

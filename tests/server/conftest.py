@@ -65,6 +65,9 @@ class Server:
         arguments = command(
             '--tornado', str(cores), f'--{protocol}', f'127.0.0.1:{self.port}',
             *(['--wsgi-file', str(APPS / app)] if app else []), *options)
+        self.has_master = '--master' in options
+        if self.has_master:  # Its SIGHUP starts all anew; this signal drains and ends it.
+            arguments += ['--hook-master-start', 'unix_signal:15 gracefully_kill_them_all']
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
                 arguments, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
@@ -116,17 +119,26 @@ class Server:
             thread.join(timeout_s + 10)
         return results, time.monotonic() - started
 
+    def worker_pids(self):
+        if not self.has_master:
+            return [self.process.pid]
+        return [int(pid) for pid in re.findall(r'pawned uWSGI worker \d+ \(.*?pid: (\d+)', self.log)
+                if pathlib.Path(f'/proc/{pid}').exists()]
+
     def cpu_s(self):
-        """CPU time, user and system, that the process has used."""
-        fields = pathlib.Path(f'/proc/{self.process.pid}/stat').read_text().rsplit(')', 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+        """CPU time, user and system, that the workers have used."""
+        ticks = 0
+        for pid in self.worker_pids():
+            fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf('SC_CLK_TCK')
 
     def descriptors(self):
         return len(os.listdir(f'/proc/{self.process.pid}/fd'))
 
     def drain(self):
-        """Asks the worker to end as a reload does; returns its exit code."""
-        self.process.send_signal(signal.SIGHUP)
+        """Asks the worker, or the master for all, to end as a reload does; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM if self.has_master else signal.SIGHUP)
         return self.process.wait(STOP_S)
 
     def kill(self):

@@ -1,0 +1,44 @@
+"""Whether a worker is as it was: the same process, every core, no descriptor more."""
+import contextlib
+import time
+
+
+class Health:
+    """Taken before the bad thing; well() after it. The app is bad.py."""
+
+    def __init__(self, server, cores):
+        self.server, self.cores = server, cores
+        self.all_cores_serve()
+        self.descriptors = server.descriptors()
+        self.pid = server.get('/pid')[2]
+
+    def all_cores_serve(self):
+        results, _ = self.server.get_all([f'/together?{self.cores}'] * self.cores)
+        assert [r[2] for r in results] == [b'hello'] * self.cores, results
+        assert self.server.get('/leave')[0] == 200
+
+    def assert_well(self):
+        assert self.server.get('/pid')[2] == self.pid
+        self.all_cores_serve()
+        # The close of the last connection may still be under way.
+        deadline = time.monotonic() + 10
+        while self.server.descriptors() > self.descriptors and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.server.descriptors() <= self.descriptors
+
+
+@contextlib.contextmanager
+def unharmed(server, cores):
+    """The worker is the same after the block as before."""
+    health = Health(server, cores)
+    yield
+    health.assert_well()
+
+
+def closed_by_server(connection):
+    """Reads to the end; the bytes, or b'' when the server reset the connection."""
+    received = b''
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
