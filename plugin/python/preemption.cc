@@ -55,7 +55,7 @@ void before_gil_lock() noexcept {
   }
   // It takes the GIL: given up, nothing held. The place to give way.
   VirtualThread* const thread = VirtualThread::current();
-  if (thread != nullptr && thread->may_suspend() && is_due()) {
+  if (thread != nullptr && !thread->suspension_is_forbidden() && is_due()) {
     const int saved_errno = errno;
     ++preempted;
     thread->give_way();

@@ -48,8 +48,9 @@ bool VirtualThread::left() noexcept {
     return false;
   }
   hub_.take_gil_back();
-  // A finaliser runs where its object died, in the middle of anything: it is not left there.
-  if (runs_finaliser(state_.get())) return true;
+  // Asked here, with the GIL: where it gave way it had none. A finaliser runs where its object
+  // died, in the middle of anything; a foreign greenlet's stack would not survive.
+  if (runs_finaliser(state_.get()) || hub_.foreign_greenlets().running()) return true;
   loop_.add_idle_callback(blocking::resumes(fiber_));
   return false;
 }
