@@ -27,7 +27,7 @@ class Driver:
         name = self.module.__name__
         if not hasattr(local, name):
             setattr(local, name, self.connect())
-        return wait_in(getattr(local, name), n)
+        return f'{wait_in(getattr(local, name), n)} {threading.get_ident()}'
 
     def on_new(self, n):
         with contextlib.closing(self.connect()) as connection:

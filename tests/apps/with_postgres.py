@@ -33,7 +33,7 @@ class Driver:
         return getattr(local, name)
 
     def on_kept(self, n):
-        return wait_in(self.kept(), n)
+        return f'{wait_in(self.kept(), n)} {threading.get_ident()}'
 
     def on_new(self, n):
         with contextlib.closing(self.connect()) as connection:

@@ -16,7 +16,7 @@ def ask_at_once(running, path, count=REQUESTS):
 
 
 def assert_far_below_serial(seconds, waits=REQUESTS, wait_s=WAIT_S):
-    assert seconds < waits * wait_s / 8
+    assert seconds < waits * wait_s / 5
 
 
 def assert_overlap(running, path, answer, waits_each=1):
@@ -24,3 +24,16 @@ def assert_overlap(running, path, answer, waits_each=1):
     answers, seconds = ask_at_once(running, path)
     assert answers == [answer(n) for n in range(REQUESTS)]
     assert_far_below_serial(seconds, REQUESTS * waits_each)
+
+
+def numbered(answers):
+    """The columns of the answers after the first, which must be the number of the request."""
+    numbers, *columns = zip(*(answer.split() for answer in answers))
+    assert list(numbers) == [str(n) for n in range(len(answers))]
+    return columns
+
+
+def is_one_to_one(pairs):
+    """Whether nothing is in two of the pairs: a connection and the thread that keeps it."""
+    pairs = set(pairs)
+    return all(len(set(column)) == len(pairs) for column in zip(*pairs))
