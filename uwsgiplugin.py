@@ -82,6 +82,7 @@ GCC_LIST = [
     'plugin/blocking/io_calls.cc',
     'plugin/blocking/sleep_calls.cc',
     'plugin/blocking/lock_calls.cc',
+    'plugin/blocking/mutex_calls.cc',
     'plugin/blocking/name_calls.cc',
     'plugin/blocking/process_calls.cc',
     'plugin/blocking/file_calls.cc',

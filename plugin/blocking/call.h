@@ -9,6 +9,7 @@ namespace blocking {
 enum class Scope {
   kEveryObject,    // Every object on the list.
   kLibpythonOnly,  // libpython alone: elsewhere the call means something else.
+  kNotLibpython,   // Every object on the list but libpython.
 };
 
 struct Call {

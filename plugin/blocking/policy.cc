@@ -11,6 +11,7 @@
 #include "plugin/blocking/io_calls.h"
 #include "plugin/blocking/loader_calls.h"
 #include "plugin/blocking/lock_calls.h"
+#include "plugin/blocking/mutex_calls.h"
 #include "plugin/blocking/name_calls.h"
 #include "plugin/blocking/process_calls.h"
 #include "plugin/blocking/real.h"
@@ -19,11 +20,12 @@
 namespace blocking {
 namespace {
 
-// Libraries that may suspend: none holds a private lock across a blocking call. A wheel
-// bundles the same under a hashed name ("libpq-9b38f5e3.so.5.17").
-constexpr std::array<std::string_view, 8> kKnownSafe = {
-    "libpq",     "libmariadb", "libmysqlclient", "libssl",
-    "libcrypto", "libcurl",    "libhiredis",     "libmemcached",
+// Libraries that may suspend: none waits on a condition variable, and a mutex held across a
+// wait is known (mutex_calls.cc). A wheel bundles the same under a hashed name
+// ("libpq-9b38f5e3.so.5.17").
+constexpr std::array<std::string_view, 9> kKnownSafe = {
+    "libpq",   "libmariadb", "libmysqlclient", "libssl",     "libcrypto",
+    "libcurl", "libhiredis", "libmemcached",   "libsqlite3",
 };
 
 std::string_view file_name(std::string_view path) noexcept {
@@ -60,7 +62,7 @@ bool is_extension_module(std::string_view file) noexcept {
 Replacements to_map(const std::vector<Call>& calls, bool libpython) {
   Replacements map;
   for (const Call& call : calls) {
-    if (libpython || call.scope == Scope::kEveryObject) map[call.name] = call.replacement;
+    if (call.scope != (libpython ? Scope::kNotLibpython : Scope::kLibpythonOnly)) map[call.name] = call.replacement;
   }
   return map;
 }
@@ -70,7 +72,7 @@ std::vector<Call> calls_to_redirect(bool identity_only, const std::vector<Call>&
   all.insert(all.end(), more.begin(), more.end());
   if (identity_only) return all;
   for (const auto& calls : {io_calls(), sleep_calls(), lock_calls(), name_calls(), process_calls(), file_calls(),
-                            loader_calls()}) {
+                            loader_calls(), mutex_calls()}) {
     all.insert(all.end(), calls.begin(), calls.end());
   }
   return all;

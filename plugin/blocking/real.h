@@ -63,6 +63,9 @@ inline const auto sleep = find_as<decltype(::sleep)>("sleep");
 inline const auto sem_wait = find_as<decltype(::sem_wait)>("sem_wait");
 inline const auto sem_clockwait = find_as<decltype(::sem_clockwait)>("sem_clockwait");
 inline const auto sem_post = find_as<decltype(::sem_post)>("sem_post");
+inline const auto pthread_mutex_lock = find_as<int(pthread_mutex_t*)>("pthread_mutex_lock");
+inline const auto pthread_mutex_trylock = find_as<int(pthread_mutex_t*)>("pthread_mutex_trylock");
+inline const auto pthread_mutex_unlock = find_as<int(pthread_mutex_t*)>("pthread_mutex_unlock");
 inline const auto getaddrinfo = find_as<decltype(::getaddrinfo)>("getaddrinfo");
 inline const auto getnameinfo = find_as<decltype(::getnameinfo)>("getnameinfo");
 inline const auto gethostbyname = find_as<decltype(::gethostbyname)>("gethostbyname");
@@ -74,7 +77,6 @@ inline const auto waitid = find_as<decltype(::waitid)>("waitid");
 inline const auto pthread_self = find_as<decltype(::pthread_self)>("pthread_self");
 inline const auto pthread_kill = find_as<int(pthread_t, int)>("pthread_kill");
 inline const auto pthread_getcpuclockid = find_as<int(pthread_t, clockid_t*)>("pthread_getcpuclockid");
-inline const auto pthread_mutex_lock = find_as<int(pthread_mutex_t*)>("pthread_mutex_lock");
 inline const auto dlopen = find_as<decltype(::dlopen)>("dlopen");
 
 }  // namespace blocking::real

@@ -17,6 +17,9 @@ import time
 
 import pytest
 
+from services import free_port, mariadb, memcached, postgres, redis_server  # Fixtures, for every test.
+from upstreams import certificate, loop_thread, mail_server, slow_memcached, tls_upstream, upstream
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 APPS = ROOT / 'tests' / 'apps'
 START_S = 60
@@ -25,12 +28,6 @@ STOP_S = 60
 PLUGIN = os.environ.get('TORNADO_PLUGIN', str(ROOT / 'build' / 'tornado_plugin.so'))
 EMBEDDED = os.environ.get('UWSGI_EMBEDDED')
 ASAN = bool(os.environ.get('TORNADO_ASAN'))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 def asan_environment():
@@ -56,22 +53,28 @@ def command(*options):
 class Server:
     """One running uwsgi, its ports and its log."""
 
+    ready = 'tornado: [0-9]+ cores on fibers'
+    sanitized = ASAN
+
     def __init__(self, folder, app, options, protocol, cores, environ):
         self.port = free_port()
         self.log_path = folder / f'uwsgi-{self.port}.log'
         environment = {**os.environ, 'PYTHONUNBUFFERED': '1', **environ}
-        if ASAN:
+        if self.sanitized:
             environment.update(asan_environment())
-        arguments = command(
-            '--tornado', str(cores), f'--{protocol}', f'127.0.0.1:{self.port}',
-            *(['--wsgi-file', str(APPS / app)] if app else []), *options)
+        arguments = self.command(
+            cores, f'--{protocol}', f'127.0.0.1:{self.port}',
+            *(['--pythonpath', str(APPS), '--wsgi-file', str(APPS / app)] if app else []), *options)
         self.has_master = '--master' in options
         if self.has_master:  # Its SIGHUP starts all anew; this signal drains and ends it.
             arguments += ['--hook-master-start', 'unix_signal:15 gracefully_kill_them_all']
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
                 arguments, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
-        self.wait_for_log('tornado: [0-9]+ cores on fibers')
+        self.wait_for_log(self.ready)
+
+    def command(self, cores, *options):
+        return command('--tornado', str(cores), *options)
 
     @property
     def log(self):
@@ -145,6 +148,35 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait(STOP_S)
+
+
+class ThreadedServer(Server):
+    """The same app on OS threads, without the engine: the reference for its answers."""
+
+    ready = 'spawned uWSGI worker 1 '
+    sanitized = False
+
+    def command(self, cores, *options):
+        plain = [EMBEDDED] if EMBEDDED else ['uwsgi', '--plugin', 'python3']
+        return [*plain, '--threads', str(cores), '--single-interpreter', '--die-on-term', *options]
+
+
+@pytest.fixture
+def threaded_server(tmp_path):
+    """Starts servers: threaded_server('app.py', *uwsgi_options, environ=...)."""
+    started = []
+
+    def start(app, *options, threads=8, environ=None):
+        started.append(ThreadedServer(tmp_path, app, options, 'http-socket', threads, environ or {}))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.process.terminate()
+        try:
+            running.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            running.kill()
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+#include "plugin/blocking/mutex_calls.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <list>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/real.h"
+
+// A C library may keep a mutex of its own while it waits: psycopg2 holds the connection's
+// during a query, SQLite the connection's during a busy timeout. To the kernel all fibers
+// are one thread. The second to come would stop that thread for ever, or, the mutex being
+// recursive, walk in. So who holds what is known here per fiber, and the second is suspended.
+//
+// Only what runs on the loop's thread is listed. Other threads meet the real mutex, which
+// is locked as always.
+
+namespace blocking {
+namespace {
+
+using suspend::Fiber;
+
+Tally mutex_tally("pthread_mutex_lock");
+
+struct Held {
+  pthread_mutex_t* mutex;
+  const Fiber* holder;  // Null: the loop itself.
+};
+
+struct Waiter {
+  pthread_mutex_t* mutex;
+  Fiber* fiber;
+};
+
+// The loop's thread only.
+class MutexTable {
+ public:
+  bool another_holds(pthread_mutex_t* mutex) const noexcept {
+    const Fiber* const self = Fiber::current();
+    return std::any_of(held_.begin(), held_.end(), [=](const Held& held) {
+      return held.mutex == mutex && held.holder != self;
+    });
+  }
+
+  void locked(pthread_mutex_t* mutex) { held_.push_back({mutex, Fiber::current()}); }
+
+  // Mutexes are unlocked in the reverse order as a rule, so the last one is the first to try.
+  void unlocked(pthread_mutex_t* mutex) noexcept {
+    const Fiber* const self = Fiber::current();
+    const auto last = std::find_if(held_.rbegin(), held_.rend(), [=](const Held& held) {
+      return held.mutex == mutex && held.holder == self;
+    });
+    if (last == held_.rend()) return;  // Locked before the worker began to serve.
+    held_.erase(std::next(last).base());
+    if (!waiters_.empty()) wake_first(mutex);
+  }
+
+  // Suspends `fiber` until no other fiber holds the mutex.
+  void wait(Fiber& fiber, pthread_mutex_t* mutex) {
+    Waiter waiter{mutex, &fiber};
+    waiters_.push_back(&waiter);
+    for (;;) {
+      ++mutex_tally.suspended;
+      park(fiber);
+      if (!another_holds(mutex)) return;
+      waiters_.push_front(&waiter);  // Overtaken while it was on its way; it keeps its place.
+    }
+  }
+
+ private:
+  // A recursive mutex may still be held; the one woken looks again.
+  void wake_first(pthread_mutex_t* mutex) noexcept {
+    const auto first = std::find_if(waiters_.begin(), waiters_.end(),
+                                    [=](const Waiter* waiter) { return waiter->mutex == mutex; });
+    if (first == waiters_.end()) return;
+    Fiber& fiber = *(*first)->fiber;
+    waiters_.erase(first);
+    gate_loop().add_callback(resumes(fiber));
+  }
+
+  std::vector<Held> held_;  // Those of suspended fibers, and a few of the one that runs.
+  std::list<Waiter*> waiters_;
+};
+
+MutexTable& table() noexcept {
+  static MutexTable* const forever = new MutexTable;  // Libraries lock until the process ends.
+  return *forever;
+}
+
+bool is_locked_by(int result) noexcept { return result == 0 || result == EOWNERDEAD; }
+
+int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
+  if (!on_loop_thread()) return real::pthread_mutex_lock(mutex);
+  if (table().another_holds(mutex)) {
+    Fiber* const fiber = may_suspend();
+    if (fiber != nullptr) {
+      table().wait(*fiber, mutex);
+    } else {
+      while (table().another_holds(mutex) && gate()->may_turn()) gate()->turn();
+    }
+  }
+  int result = real::pthread_mutex_trylock(mutex);
+  if (result == EBUSY) result = natively(mutex_tally, [=] { return real::pthread_mutex_lock(mutex); });
+  if (is_locked_by(result)) table().locked(mutex);
+  return result;
+}
+
+int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept {
+  if (!on_loop_thread()) return real::pthread_mutex_trylock(mutex);
+  if (table().another_holds(mutex)) return EBUSY;
+  const int result = real::pthread_mutex_trylock(mutex);
+  if (is_locked_by(result)) table().locked(mutex);
+  return result;
+}
+
+int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept {
+  const int result = real::pthread_mutex_unlock(mutex);
+  if (result == 0 && on_loop_thread()) table().unlocked(mutex);
+  return result;
+}
+
+}  // namespace
+
+std::vector<Call> mutex_calls() {
+  // Not libpython's: those are the GIL's.
+  return {
+      {"pthread_mutex_lock", address_of(suspending_mutex_lock), Scope::kNotLibpython},
+      {"pthread_mutex_trylock", address_of(knowing_mutex_trylock), Scope::kNotLibpython},
+      {"pthread_mutex_unlock", address_of(waking_mutex_unlock), Scope::kNotLibpython},
+  };
+}
+
+}  // namespace blocking

@@ -1,0 +1,39 @@
+"""Many requests at once that wait in a driver: right answers, far sooner than in turn."""
+import pytest
+
+REQUESTS = 100
+WAIT_S = 0.2
+
+
+def ask_at_once(running, path, count=REQUESTS):
+    """The answers to path?0, path?1 ... asked at once, as text, and the seconds they took."""
+    results, seconds = running.get_all([f'{path}?{n}' for n in range(count)])
+    wrong = [result for result in results if isinstance(result, Exception) or result[0] != 200]
+    if wrong:
+        log = [line for line in running.log.splitlines() if not line.startswith('[pid:')]
+        pytest.fail(f'{len(wrong)} of {count} failed, the first with {wrong[0]!r}:\n' + '\n'.join(log[-60:]))
+    return [result[2].decode() for result in results], seconds
+
+
+def assert_far_below_serial(seconds, waits=REQUESTS, wait_s=WAIT_S):
+    assert seconds < waits * wait_s / 5
+
+
+def assert_overlap(running, path, answer, waits_each=1):
+    """REQUESTS at once to `path`, each waiting WAIT_S; request n must answer answer(n)."""
+    answers, seconds = ask_at_once(running, path)
+    assert answers == [answer(n) for n in range(REQUESTS)]
+    assert_far_below_serial(seconds, REQUESTS * waits_each)
+
+
+def numbered(answers):
+    """The columns of the answers after the first, which must be the number of the request."""
+    numbers, *columns = zip(*(answer.split() for answer in answers))
+    assert list(numbers) == [str(n) for n in range(len(answers))]
+    return columns
+
+
+def is_one_to_one(pairs):
+    """Whether nothing is in two of the pairs: a connection and the thread that keeps it."""
+    pairs = set(pairs)
+    return all(len(set(column)) == len(pairs) for column in zip(*pairs))

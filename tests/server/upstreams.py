@@ -1,0 +1,167 @@
+"""Peers that take their time, for the tests of clients: HTTP, HTTPS, a slow line, a mail server.
+
+All run on one asyncio loop in a thread of the tests.
+"""
+import asyncio
+import contextlib
+import email
+import ssl
+import subprocess
+import threading
+
+import pytest
+from aiosmtpd.smtp import SMTP
+
+DELAY_S = 0.2
+BACKLOG = 512
+
+
+class LoopThread:
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+
+    def stop(self):
+        async def cancel_all():
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        self.run(cancel_all())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+class Upstream:
+    """Answers GET /x with "/x" and POST with the body's size, DELAY_S later; keeps connections alive."""
+
+    def __init__(self, context=None):
+        self.context = context
+        self.connections = 0  # Made so far.
+        self.open = 0
+
+    async def start(self):
+        server = await asyncio.start_server(
+            self.serve, '127.0.0.1', 0, ssl=self.context, backlog=BACKLOG)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        self.open += 1
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+                while True:
+                    await self.answer(reader, writer)
+        finally:
+            self.open -= 1
+            writer.close()
+
+    async def answer(self, reader, writer):
+        head = (await reader.readuntil(b'\r\n\r\n')).decode('latin-1')
+        request, _, fields = head.partition('\r\n')
+        method, path, _ = request.split()
+        size = int(email.message_from_string(fields)['Content-Length'] or 0)
+        await reader.readexactly(size)
+        await asyncio.sleep(DELAY_S)
+        body = path.encode() if method == 'GET' else str(size).encode()
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n' % len(body))
+        # The body comes apart from the head: clients wait twice.
+        await writer.drain()
+        writer.write(body)
+        await writer.drain()
+
+
+class SlowLine:
+    """Passes connections on to a server, whose answers arrive DELAY_S late."""
+
+    def __init__(self, target_port):
+        self.target_port = target_port
+
+    async def start(self):
+        server = await asyncio.start_server(self.serve, '127.0.0.1', 0, backlog=BACKLOG)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def serve(self, reader, writer):
+        target_reader, target_writer = await asyncio.open_connection('127.0.0.1', self.target_port)
+        await asyncio.gather(self.pass_on(reader, target_writer, 0),
+                             self.pass_on(target_reader, writer, DELAY_S))
+
+    async def pass_on(self, reader, writer, delay_s):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                data = await reader.read(65536)
+                if not data:
+                    break
+                await asyncio.sleep(delay_s)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+class MailServer:
+    """A real SMTP server that keeps what it gets, and thinks DELAY_S about each mail."""
+
+    def __init__(self):
+        self.mails = []
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: SMTP(self, loop=loop), '127.0.0.1', 0, backlog=BACKLOG)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def handle_DATA(self, server, session, envelope):
+        await asyncio.sleep(DELAY_S)
+        self.mails.append(email.message_from_bytes(envelope.content))
+        return '250 taken'
+
+
+@pytest.fixture(scope='session')
+def loop_thread():
+    thread = LoopThread()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture(scope='session')
+def certificate(tmp_path_factory):
+    """A self-signed certificate for 127.0.0.1: (certificate file, key file)."""
+    folder = tmp_path_factory.mktemp('tls')
+    paths = str(folder / 'certificate.pem'), str(folder / 'key.pem')
+    subprocess.run(
+        ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
+         '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost',
+         '-out', paths[0], '-keyout', paths[1]], check=True, capture_output=True)
+    return paths
+
+
+def started(loop_thread, peer):
+    loop_thread.run(peer.start())
+    return peer
+
+
+@pytest.fixture
+def upstream(loop_thread):
+    return started(loop_thread, Upstream())
+
+
+@pytest.fixture
+def tls_upstream(loop_thread, certificate):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return started(loop_thread, Upstream(context))
+
+
+@pytest.fixture
+def slow_memcached(loop_thread, memcached):
+    return started(loop_thread, SlowLine(memcached.port))
+
+
+@pytest.fixture
+def mail_server(loop_thread):
+    return started(loop_thread, MailServer())
