@@ -1,14 +1,13 @@
-# Build manifest, read by uwsgi --build-plugin and by UWSGI_EMBED_PLUGINS.
+# Build manifest, read by uwsgi --build-plugin and by UWSGI_EMBED_PLUGINS (docs/build.md).
 #
-# The headers must be those of the Python that uWSGI embeds. Which that is, in this order:
-# the PYTHON environment variable; the interpreter that runs this file when it is Debian's or
-# uWSGI is being built along (both then use the same); /usr/bin/python3.
+# The headers must be those of the Python that uWSGI embeds. Where uWSGI is built along, that is
+# the interpreter that runs this file; else the one that PYTHON names, or /usr/bin/python3.
+import json
 import os
 import subprocess
 import sys
 
 NAME = 'tornado'
-
 
 
 def _find_here():
@@ -23,21 +22,31 @@ def _find_here():
 
 
 _here = _find_here()
-_embedding = 'UWSGI_EMBED_PLUGINS' in os.environ or os.path.exists('core/uwsgi.c')
+# --extra-plugin is what uwsgi --build-plugin passes on.
+_embedding = '--extra-plugin' not in sys.argv and (
+    'UWSGI_EMBED_PLUGINS' in os.environ or os.path.exists('core/uwsgi.c'))
 
 
 def _python():
+    if _embedding:
+        return sys.executable
     if os.environ.get('PYTHON'):
         return os.environ['PYTHON']
-    if _embedding or not os.path.exists('/usr/bin/python3'):
-        return sys.executable
-    return '/usr/bin/python3'
+    return '/usr/bin/python3' if os.path.exists('/usr/bin/python3') else sys.executable
 
 
-def _ask(expression):
-    code = 'import sysconfig as s; print(' + expression + ')'
-    return subprocess.check_output([_python(), '-c', code]).decode().strip()
+def _ask_python():
+    """What the Python to build for says of itself."""
+    code = ('import json, sysconfig as s; names = ("LIBDIR", "LDVERSION", "Py_ENABLE_SHARED"); '
+            'print(json.dumps({"include": s.get_path("include"), "platinclude": s.get_path("platinclude"), '
+            '**{name: s.get_config_var(name) for name in names}}))')
+    return json.loads(subprocess.check_output([_python(), '-c', code]).decode())
 
+
+def _require(folder, header, remedy):
+    if not os.path.exists(os.path.join(folder, header)):
+        raise SystemExit('uwsgiplugin.py: there is no %s in %s: %s' % (header, folder, remedy))
+    return folder
 
 
 def _version():
@@ -46,24 +55,29 @@ def _version():
         return next(line.split()[1] for line in changelog if line.startswith('## '))
 
 
+_config = _ask_python()
+# uwsgi_python.h: in the source tree of an embedded build, else where UWSGI_SRC or Debian puts it.
+_uwsgi_src = '.' if _embedding else os.environ.get('UWSGI_SRC', '/usr/src/uwsgi')
+
 CFLAGS = [
     '-std=gnu++17', '-fvisibility=hidden', '-ftls-model=initial-exec', '-fno-strict-aliasing',
     '-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers',
     '-DUWSGI_TORNADO_VERSION=\\"' + _version() + '\\"',
     '-I' + _here,
-    '-I' + _ask("s.get_path('include')"),
-    '-I' + _ask("s.get_path('platinclude')"),
+    '-I' + _require(_config['include'], 'Python.h',
+                    'install the headers of %s (python3-dev), or name another with PYTHON=' % _python()),
+    '-I' + _config['platinclude'],
+    '-I' + _require(_uwsgi_src, 'plugins/python/uwsgi_python.h',
+                    'install uwsgi-src, or name a source tree of uWSGI with UWSGI_SRC='),
 ]
-# uwsgi_python.h: in the source tree of an embedded build, else where UWSGI_SRC or Debian puts it.
-CFLAGS.append('-I' + os.environ.get('UWSGI_SRC', '.' if _embedding else '/usr/src/uwsgi'))
 CFLAGS += os.environ.get('UWSGI_TORNADO_CFLAGS', '').split()
 
 LDFLAGS = os.environ.get('UWSGI_TORNADO_LDFLAGS', '').split()
 
 LIBS = ['-lstdc++', '-lboost_context', '-lev', '-lpthread', '-ldl']
-if not _embedding and _ask("s.get_config_var('Py_ENABLE_SHARED')") == '1':
-    # Lets the plugin load, and say what is wrong, where the python plugin is missing.
-    LIBS += ['-L' + _ask("s.get_config_var('LIBDIR')"), '-lpython' + _ask("s.get_config_var('LDVERSION')")]
+if not _embedding and _config['Py_ENABLE_SHARED']:
+    # Lets the plugin load, and say what is wrong, where uWSGI runs another Python or none.
+    LIBS += ['-L' + _config['LIBDIR'], '-Wl,-rpath,' + _config['LIBDIR'], '-lpython' + _config['LDVERSION']]
 
 GCC_LIST = [
     'suspend/stack.cc',

@@ -6,6 +6,7 @@
 namespace {
 
 uwsgi_plugin describe() {
+  engine::say_if_left_out();
   uwsgi_plugin plugin{};
   plugin.name = "tornado";
   plugin.options = engine::option_table();
@@ -19,5 +20,6 @@ uwsgi_plugin describe() {
 }  // namespace
 
 extern "C" {
-__attribute__((visibility("default"))) uwsgi_plugin tornado_plugin = describe();
+// Protected: loaded into a uwsgi that has the engine inside, it must not fill that one's entry.
+__attribute__((visibility("protected"))) uwsgi_plugin tornado_plugin = describe();
 }

@@ -93,6 +93,14 @@ void register_plugin() noexcept {
   python::register_module();
 }
 
+// uWSGI drops the second plugin of a name without a word; its own engine has this one's name.
+void say_if_left_out() noexcept {
+  // Inside the program this runs before main(), when uWSGI's table is not filled yet.
+  if (uwsgi.p[0] == nullptr || !plugin_already_loaded("tornado")) return;
+  uwsgi_log("tornado: uWSGI has another plugin named tornado already and leaves this one out: "
+            "name one of them only\n");
+}
+
 int check_options() noexcept {
   if (!options().requested) return 0;
   const std::string clash = why_options_clash();

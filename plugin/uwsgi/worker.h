@@ -3,6 +3,9 @@
 
 namespace engine {
 
+// As the plugin is mapped: says so when uWSGI has one of the same name and will drop this one.
+void say_if_left_out() noexcept;
+
 // As uWSGI loads the plugin, before it starts Python.
 void register_plugin() noexcept;
 
