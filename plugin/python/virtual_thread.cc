@@ -1,5 +1,7 @@
 #include "plugin/python/virtual_thread.h"
 
+#include <frameobject.h>
+
 #include <cassert>
 
 #include "plugin/blocking/identity.h"

@@ -66,7 +66,7 @@ def with_pycurl(n):
 def timeout(n):
     """The client's own timeout, shorter than the upstream's delay."""
     try:
-        requests.get(f'{URL}/{n}', verify=CA, timeout=0.1)
+        requests.get(f'{URL}/{n}', verify=CA, timeout=(30, 0.1))
     except requests.Timeout as error:
         return f'{n} {error.__class__.__name__}'
 

@@ -21,7 +21,7 @@ def run_refused(arguments, tmp_path):
     """Runs a uwsgi that must end by itself: (exit code, what the engine said, the log)."""
     ended = subprocess.run(
         [*arguments, '--http-socket', f'127.0.0.1:{free_port()}'], cwd=tmp_path, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=90)
     return ended.returncode, re.findall('^tornado: .*', ended.stdout, re.MULTILINE), ended.stdout
 
 
@@ -138,9 +138,9 @@ def test_plugin_without_its_option_changes_nothing(tmp_path):
         while 'spawned uWSGI' not in log_path.read_text():
             assert process.poll() is None
             time.sleep(0.01)
-        with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=20) as response:
+        with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=90) as response:
             assert response.read() == b'hello'
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(60)
     assert 'tornado:' not in log_path.read_text()
