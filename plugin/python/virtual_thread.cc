@@ -108,7 +108,12 @@ void VirtualThread::set_name(const std::string& name) noexcept {
 // that runs after it would find the hub's and run Python on it.
 void VirtualThread::suspend() noexcept {
   const bool gil_given_up = !state_.attached();
-  if (gil_given_up) PyEval_RestoreThread(state_.get());
+  if (gil_given_up) {
+    // What ends the wait is armed already: to give way here would have two resume it.
+    forbid_suspension();
+    PyEval_RestoreThread(state_.get());
+    allow_suspension();
+  }
   fiber_.suspend();
   if (gil_given_up) PyEval_SaveThread();
 }

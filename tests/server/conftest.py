@@ -18,7 +18,7 @@ import time
 import pytest
 
 from services import free_port, mariadb, memcached, postgres, redis_server  # Fixtures, for every test.
-from upstreams import certificate, loop_thread, mail_server, slow_memcached, tls_upstream, upstream
+from upstreams import certificate, loop_thread, mail_server, slow_memcached, slow_names, tls_upstream, upstream
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 APPS = ROOT / 'tests' / 'apps'
@@ -56,7 +56,7 @@ class Server:
     ready = 'tornado: [0-9]+ cores on fibers'
     sanitized = ASAN
 
-    def __init__(self, folder, app, options, protocol, cores, environ):
+    def __init__(self, folder, app, options, protocol, cores, environ, launcher=()):
         self.port = free_port()
         self.log_path = folder / f'uwsgi-{self.port}.log'
         environment = {**os.environ, 'PYTHONUNBUFFERED': '1', **environ}
@@ -70,7 +70,7 @@ class Server:
             arguments += ['--hook-master-start', 'unix_signal:15 gracefully_kill_them_all']
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
-                arguments, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+                [*launcher, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
         self.wait_for_log(self.ready)
 
     def command(self, cores, *options):
@@ -183,13 +183,14 @@ def threaded_server(tmp_path):
 def server(tmp_path):
     """Starts servers: server('app.py', *uwsgi_options, cores=50, protocol='http-socket').
 
+    `launcher` is a command that runs the one given to it, in its own place.
     At the end of the test each is drained, and must end by itself with nothing leaked and
     nothing said by a sanitizer. A test that ends its server itself calls server.kill().
     """
     started = []
 
-    def start(app, *options, cores=50, protocol='http-socket', environ=None):
-        running = Server(tmp_path, app, options, protocol, cores, environ or {})
+    def start(app, *options, cores=50, protocol='http-socket', environ=None, launcher=()):
+        running = Server(tmp_path, app, options, protocol, cores, environ or {}, launcher)
         started.append(running)
         return running
 

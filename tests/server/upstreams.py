@@ -5,7 +5,9 @@ All run on one asyncio loop in a thread of the tests.
 import asyncio
 import contextlib
 import email
+import os
 import ssl
+import struct
 import subprocess
 import threading
 
@@ -121,6 +123,30 @@ class MailServer:
         return '250 taken'
 
 
+class NameServer(asyncio.DatagramProtocol):
+    """Answers that <n>.slow.test is 127.0.0.<n>, DELAY_S later."""
+
+    address = '127.0.0.153', 53  # resolv.conf names no port.
+
+    async def start(self):
+        self.transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: self, local_addr=self.address)
+
+    def datagram_received(self, query, sender):
+        asyncio.get_running_loop().call_later(DELAY_S, self.transport.sendto, self.answer(query), sender)
+
+    def answer(self, query):
+        question_end = query.index(0, 12) + 5
+        question = query[12:question_end]
+        wants_ipv4 = question[-4:-2] == b'\0\1'
+        head = query[:2] + b'\x81\x80' + struct.pack('>4H', 1, wants_ipv4, 0, 0)
+        if not wants_ipv4:
+            return head + question
+        host = int(question[1:1 + question[0]])
+        # The name of the question, type A, class IN, 0 s to live, four bytes.
+        return head + question + b'\xc0\x0c\0\1\0\1' + struct.pack('>IH', 0, 4) + bytes([127, 0, 0, host])
+
+
 @pytest.fixture(scope='session')
 def loop_thread():
     thread = LoopThread()
@@ -160,6 +186,18 @@ def tls_upstream(loop_thread, certificate):
 @pytest.fixture
 def slow_memcached(loop_thread, memcached):
     return started(loop_thread, SlowLine(memcached.port))
+
+
+@pytest.fixture
+def slow_names(loop_thread, tmp_path):
+    """A launcher of commands that ask a slow name server."""
+    if os.geteuid() != 0:
+        pytest.skip('only root can have a resolv.conf and a port 53 of its own')
+    name_server = started(loop_thread, NameServer())
+    resolv_conf = tmp_path / 'resolv.conf'
+    resolv_conf.write_text(f'nameserver {name_server.address[0]}\n')
+    yield ['unshare', '--mount', 'sh', '-c', f'mount --bind {resolv_conf} /etc/resolv.conf && exec "$@"', 'sh']
+    loop_thread.loop.call_soon_threadsafe(name_server.transport.close)
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""Child processes, file locks and names, as an app for threads would use them."""
+import fcntl
+import os
+import socket
+import subprocess
+import time
+
+from router import serve
+
+LOCK_FILE = os.environ.get('LOCK_FILE')
+
+
+def run(n):
+    done = subprocess.run(['sh', '-c', f'sleep 0.2; echo out {n}; echo err {n} >&2; exit {n % 5}'],
+                          capture_output=True, text=True)
+    return f'{n} {done.returncode} {done.stdout.strip()} {done.stderr.strip()}'
+
+
+def communicate(n):
+    """More through the pipes, both ways, than they hold."""
+    text = str(n).encode() * 300_000
+    process = subprocess.Popen(['cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    out, _ = process.communicate(text)
+    return f'{n} {process.returncode} {out == text}'
+
+
+def timeout(n):
+    process = subprocess.Popen(['sleep', '30'])
+    try:
+        process.wait(timeout=0.2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return f'{n} {process.wait()}'
+
+
+def waitpid(n):
+    pid = os.spawnlp(os.P_NOWAIT, 'sh', 'sh', '-c', f'sleep 0.2; exit {n}')
+    waited, status = os.waitpid(pid, 0)
+    return f'{n} {waited == pid} {os.waitstatus_to_exitcode(status)}'
+
+
+def fork(n):
+    """The child goes on alone: its sleep blocks, as in any process."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(0.2)
+        os._exit(n)
+    _, status = os.waitpid(pid, 0)
+    return f'{n} {os.waitstatus_to_exitcode(status)}'
+
+
+def system(n):
+    return f'{n} {os.waitstatus_to_exitcode(os.system(f"sleep 0.2; exit {n}"))}'
+
+
+def pipe(n):
+    with os.popen(f'sleep 0.2; echo {n}') as out:
+        return out.read().strip()
+
+
+def add_one(n):
+    """Each opens the file for itself, so they lock one another out."""
+    with open(LOCK_FILE, 'r+') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        value = int(file.read())
+        time.sleep(0.01)
+        file.seek(0)
+        file.write(str(value + 1))
+    return n
+
+
+def getaddrinfo(n):
+    *_, address = socket.getaddrinfo(f'{n}.slow.test', 80, type=socket.SOCK_STREAM)[0]
+    return address[0]
+
+
+def gethostbyname(n):
+    return socket.gethostbyname(f'{n}.slow.test')
+
+
+def create_connection(n):
+    """The name is looked up on the way to a port where nobody listens."""
+    try:
+        socket.create_connection((f'{n}.slow.test', 1), timeout=10)
+    except ConnectionRefusedError as error:
+        return f'{n} {error.__class__.__name__}'
+
+
+application = serve({f'/{view.__name__}': view for view in (
+    run, communicate, timeout, waitpid, fork, system, pipe, add_one, getaddrinfo, gethostbyname,
+    create_connection)})
