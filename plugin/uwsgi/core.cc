@@ -1,12 +1,15 @@
 #include "plugin/uwsgi/core.h"
 
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
-#include <cstring>
+#include <cstdlib>
 #include <new>
+#include <string_view>
 #include <string>
 
 #include "plugin/uwsgi/engine.h"
@@ -22,33 +25,62 @@ bool is_kept_alive(const uwsgi_socket& socket, int core_id) noexcept {
   return socket.retry != nullptr && socket.retry[core_id] != 0;
 }
 
-bool is_header(const char* line, const char* end, const char* name) noexcept {
-  const std::size_t length = std::strlen(name);
-  return static_cast<std::size_t>(end - line) > length && strncasecmp(line, name, length) == 0;
+// Calls visit(name, value) for each header line of the response.
+template <typename Visit>
+void each_response_header(const wsgi_request& request, Visit visit) noexcept {
+  if (request.headers == nullptr) return;
+  std::string_view rest(request.headers->buf, request.headers->pos);
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const std::size_t colon = line.find(':');
+    if (colon != std::string_view::npos) visit(line.substr(0, colon), line.substr(colon + 1));
+  }
 }
 
-// The client can tell where the response ends without the connection being closed.
-bool response_has_end(const wsgi_request& request) noexcept {
-  const bool bodiless = request.status == 204 || request.status == 304 ||
-                        (request.method_len == 4 && std::memcmp(request.method, "HEAD", 4) == 0);
-  if (bodiless) return true;
-  if (request.headers == nullptr) return false;
-  const char* line = request.headers->buf;
-  const char* const end = line + request.headers->pos;
-  while (line != nullptr && line < end) {
-    if (is_header(line, end, "content-length:") || is_header(line, end, "transfer-encoding:")) return true;
-    line = static_cast<const char*>(std::memchr(line, '\n', static_cast<std::size_t>(end - line)));
-    if (line != nullptr) ++line;
+bool equal_ignoring_case(std::string_view text, std::string_view lower_case) noexcept {
+  return text.size() == lower_case.size() && strncasecmp(text.data(), lower_case.data(), text.size()) == 0;
+}
+
+// A Connection header is a list: "keep-alive, close".
+bool says_close(std::string_view value) noexcept {
+  while (!value.empty()) {
+    std::string_view word = value.substr(0, value.find(','));
+    value.remove_prefix(std::min(word.size() + 1, value.size()));
+    const std::size_t first = word.find_first_not_of(" \t\r");
+    if (first == std::string_view::npos) continue;
+    word = word.substr(first, word.find_last_not_of(" \t\r") - first + 1);
+    if (equal_ignoring_case(word, "close")) return true;
   }
   return false;
+}
+
+bool is_bodiless(const wsgi_request& request) noexcept {
+  return request.status == 204 || request.status == 304 ||
+         std::string_view(request.method, request.method_len) == "HEAD";
+}
+
+// The client can tell where the response ends without the connection being closed: the
+// application sent as much as it promised, and did not announce the close itself.
+bool response_has_end(const wsgi_request& request) noexcept {
+  bool closes = false;
+  bool chunked = false;
+  bool complete = false;
+  each_response_header(request, [&](std::string_view name, std::string_view value) {
+    if (equal_ignoring_case(name, "connection")) closes = closes || says_close(value);
+    else if (equal_ignoring_case(name, "transfer-encoding")) chunked = true;
+    else if (equal_ignoring_case(name, "content-length"))
+      complete = std::strtoull(value.data(), nullptr, 10) == request.response_size;
+  });
+  if (closes) return false;
+  return is_bodiless(request) ? request.response_size == 0 : chunked || complete;
 }
 
 // uWSGI's http11 protocol keeps a connection whatever the client asked and the response said.
 bool may_be_kept_alive(wsgi_request& request) noexcept {
   std::uint16_t length = 0;
   const char* connection = uwsgi_get_var(&request, const_cast<char*>("HTTP_CONNECTION"), 15, &length);
-  const bool asked_to_close = connection != nullptr && length == 5 && strncasecmp(connection, "close", 5) == 0;
-  return !asked_to_close && response_has_end(request);
+  return !(connection != nullptr && says_close({connection, length})) && response_has_end(request);
 }
 
 // A TLS handshake waits in the middle of the parser, so it needs a fiber to wait on.
@@ -331,6 +363,12 @@ void Core::connection_ended() noexcept {
     socket_->fd_threads[request_->async_id] = -1;
     socket_->retry[request_->async_id] = 0;
   }
+}
+
+bool Core::quiet() const noexcept {
+  assert(phase_ == Phase::kKeptAlive);
+  char byte;
+  return recv(request_->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
 void Core::close_idle_connection() noexcept {

@@ -41,6 +41,8 @@ class Core {
 
   // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
   void close_idle_connection() noexcept;
+  // False when the client's next request is on its way already. REQUIRES: idle_connection().
+  bool quiet() const noexcept;
   bool idle_connection() const noexcept { return phase_ == Phase::kKeptAlive; }
 
   wsgi_request* request() const noexcept { return request_; }

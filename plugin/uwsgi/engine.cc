@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
@@ -48,6 +50,11 @@ void stop_sharing(T* object) noexcept {
   if (copy == MAP_FAILED) return;
   std::memcpy(copy, reinterpret_cast<void*>(begin), size);
   mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin);
+}
+
+bool is_readable(int fd) noexcept {
+  pollfd look{fd, POLLIN, 0};
+  return poll(&look, 1, 0) > 0;
 }
 
 void close_connection(wsgi_request* request) noexcept {
@@ -153,7 +160,9 @@ void Engine::pause_or_listen() noexcept {
 
 void Engine::accept_from(Listener& listener) noexcept {
   for (int i = 0; i < kAcceptsPerWakeUp && accepts(); ++i) {
-    Core* core = take_free_core();
+    Core* core = free_core();
+    if (core == nullptr && is_readable(listener.socket->fd)) core = take_idle_core();
+    if (core == nullptr) break;
     if (core->accept(listener.socket)) continue;
     const int error = errno;
     give_back(*core);
@@ -172,15 +181,18 @@ void Engine::rest_after_failed_accept(int error) noexcept {
   breather_.start(kBreatherS);
 }
 
-Core* Engine::take_free_core() noexcept {
+Core* Engine::free_core() noexcept {
   wsgi_request* request = find_first_available_wsgi_req();
-  if (request == nullptr) {
-    assert(!idle_connections_.empty());
-    idle_connections_.front()->close_idle_connection();
-    request = find_first_available_wsgi_req();
-  }
-  assert(request != nullptr);
-  return &core_of(request);
+  return request == nullptr ? nullptr : &core_of(request);
+}
+
+// The longest idle goes, but none whose next request has just come.
+Core* Engine::take_idle_core() noexcept {
+  const auto quiet = std::find_if(idle_connections_.begin(), idle_connections_.end(),
+                                  [](const Core* core) { return core->quiet(); });
+  if (quiet == idle_connections_.end()) return nullptr;
+  (*quiet)->close_idle_connection();
+  return free_core();
 }
 
 // Last in, first out, so that few cores stay warm.
@@ -290,7 +302,7 @@ void Engine::drain() noexcept {
     pause_or_listen();
     signals_.stop();
     mercy_.start(uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60);
-    while (!idle_connections_.empty()) idle_connections_.front()->close_idle_connection();
+    while (Core* core = take_idle_core()) give_back(*core);
   }
   stop_if_drained();
 }

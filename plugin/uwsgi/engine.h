@@ -100,7 +100,9 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   bool accepts() const noexcept;
   void accept_from(Listener& listener) noexcept;
   void rest_after_failed_accept(int error) noexcept;
-  Core* take_free_core() noexcept;
+  // Null when every core is taken; the second closes an idle connection for its core.
+  Core* free_core() noexcept;
+  Core* take_idle_core() noexcept;
   void open_async_queue() noexcept;
   void on_async_events(int) noexcept;
   void on_async_timeout() noexcept;

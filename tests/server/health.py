@@ -37,6 +37,7 @@ def unharmed(server, cores):
 
 def closed_by_server(connection):
     """Reads to the end; the bytes, or b'' when the server reset the connection."""
+    connection.settimeout(10)
     received = b''
     with contextlib.suppress(ConnectionResetError):
         while chunk := connection.recv(65536):
