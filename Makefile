@@ -44,6 +44,7 @@ $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 	$(call build_plugin,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE),$(SANITIZE))
 
 $(BUILD)/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
+	@mkdir -p $(BUILD)
 	g++ $(UNIT_FLAGS) -O1 $(UNIT_SOURCES) $(UNIT_TESTS) -o $@ $(UNIT_LIBS)
 
 $(BUILD)/asan/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
