@@ -13,7 +13,7 @@ PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
 UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc)
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_FLAGS := -std=gnu++17 -g -Wall -Wextra -Werror -I.
-UNIT_LIBS := -lgtest -lgtest_main -lboost_context -lev -lpthread -ldl
+UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PHONY: all help deps run test unit layers server-test release-smoke embed test-embed asan bench format clean
@@ -44,6 +44,7 @@ $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 	$(call build_plugin,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE),$(SANITIZE))
 
 $(BUILD)/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
+	@mkdir -p $(BUILD)
 	g++ $(UNIT_FLAGS) -O1 $(UNIT_SOURCES) $(UNIT_TESTS) -o $@ $(UNIT_LIBS)
 
 $(BUILD)/asan/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
