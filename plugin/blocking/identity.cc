@@ -2,6 +2,8 @@
 
 #include <cassert>
 #include <csignal>
+#include <mutex>
+#include <unordered_set>
 
 #include "plugin/blocking/real.h"
 
@@ -10,26 +12,51 @@ namespace {
 
 thread_local const suspend::Fiber* borrowed = nullptr;
 
+// The idents of fibers, which to libc are no threads at all: it would read what lies there.
+struct KnownIdents {
+  std::mutex mutex;
+  std::unordered_set<pthread_t> idents;
+  pthread_t loop_thread = 0;
+};
+
+KnownIdents& known() noexcept {
+  static KnownIdents* const forever = new KnownIdents;  // Other threads ask until the process ends.
+  return *forever;
+}
+
 pthread_t own_pthread_self() noexcept {
   if (borrowed != nullptr) return identity_of(*borrowed);
   const suspend::Fiber* fiber = suspend::Fiber::current();
   return fiber == nullptr ? real::pthread_self() : identity_of(*fiber);
 }
 
-// signal.pthread_kill(threading.get_ident(), ...) in a request: the OS thread it runs on.
-int own_pthread_kill(pthread_t thread, int signal_number) noexcept {
-  const suspend::Fiber* fiber = suspend::Fiber::current();
-  const bool myself = fiber != nullptr && thread == identity_of(*fiber);
-  return pthread_kill(myself ? real::pthread_self() : thread, signal_number);
+// The OS thread that an ident of Python's stands for: signal.pthread_kill() of a request's
+// ident means the thread that requests run on.
+pthread_t os_thread_of(pthread_t ident) noexcept {
+  const std::lock_guard<std::mutex> lock(known().mutex);
+  return known().idents.count(ident) == 0 ? ident : known().loop_thread;
 }
 
-int own_pthread_getcpuclockid(pthread_t thread, clockid_t* clock) noexcept {
-  const suspend::Fiber* fiber = suspend::Fiber::current();
-  const bool myself = fiber != nullptr && thread == identity_of(*fiber);
-  return pthread_getcpuclockid(myself ? real::pthread_self() : thread, clock);
+int own_pthread_kill(pthread_t ident, int signal_number) noexcept {
+  return real::pthread_kill(os_thread_of(ident), signal_number);
+}
+
+int own_pthread_getcpuclockid(pthread_t ident, clockid_t* clock) noexcept {
+  return real::pthread_getcpuclockid(os_thread_of(ident), clock);
 }
 
 }  // namespace
+
+Identity::Identity(const suspend::Fiber& fiber) : ident_(identity_of(fiber)) {
+  const std::lock_guard<std::mutex> lock(known().mutex);
+  known().loop_thread = real::pthread_self();
+  known().idents.insert(ident_);
+}
+
+Identity::~Identity() {
+  const std::lock_guard<std::mutex> lock(known().mutex);
+  known().idents.erase(ident_);
+}
 
 BorrowedIdentity::BorrowedIdentity(const suspend::Fiber& fiber) noexcept {
   assert(borrowed == nullptr);

@@ -15,6 +15,19 @@ inline pthread_t identity_of(const suspend::Fiber& fiber) noexcept {
   return reinterpret_cast<pthread_t>(&fiber);
 }
 
+// While one lives, the ident of `fiber` is known to be one of the loop's thread. Made on that
+// thread; asked about on any.
+class Identity {
+ public:
+  explicit Identity(const suspend::Fiber& fiber);
+  ~Identity();
+  Identity(const Identity&) = delete;
+  Identity& operator=(const Identity&) = delete;
+
+ private:
+  const pthread_t ident_;
+};
+
 // While one lives, libpython's pthread_self() on this thread answers with `fiber`'s ident
 // although it does not run: a thread state takes its ident as it is created.
 class BorrowedIdentity {

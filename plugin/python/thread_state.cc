@@ -81,7 +81,7 @@ void Hub::take_gil_back() const noexcept {
 }
 
 ThreadState::ThreadState(const Hub& hub, const suspend::Fiber& fiber)
-    : hub_(hub), state_(new_state(hub, fiber)) {}
+    : hub_(hub), identity_(fiber), state_(new_state(hub, fiber)) {}
 
 ThreadState::~ThreadState() {
   assert(current_state() == hub_.state());

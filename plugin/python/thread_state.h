@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "plugin/python/foreign_greenlets.h"
+#include "plugin/blocking/identity.h"
 #include "suspend/fiber.h"
 
 namespace python {
@@ -69,6 +70,7 @@ class ThreadState {
 
  private:
   const Hub& hub_;
+  const blocking::Identity identity_;
   PyThreadState* const state_;
 };
 

@@ -236,8 +236,20 @@ def wake(_):
 
 
 def signal_myself(_):
+    return signal_from(lambda ident: signal.pthread_kill(ident, signal.SIGRTMIN))
+
+
+def signal_from_a_thread(_):
+    def kill(ident):
+        thread = threading.Thread(target=signal.pthread_kill, args=(ident, signal.SIGRTMIN))
+        thread.start()
+        thread.join()
+    return signal_from(kill)
+
+
+def signal_from(kill):
     before = len(handled)
-    signal.pthread_kill(threading.get_ident(), signal.SIGRTMIN)
+    kill(threading.get_ident())
     while len(handled) == before:
         time.sleep(0.001)
     return str(handled[-1] == signal.SIGRTMIN)

@@ -4,6 +4,7 @@ A route is a function of this module; its argument is the query, its result the 
 Every wait counts who waits with it: a peak of 1 says that the calls blocked one another.
 """
 import asyncio
+import atexit
 import ctypes
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import socket
 import threading
 import time
 
+import uwsgi
 import uwsgi_tornado
 
 WAIT_S = 25
@@ -215,3 +217,19 @@ def application(environ, start_response):
     body = globals()[environ['PATH_INFO'][1:]](environ['QUERY_STRING']).encode()
     start_response('200 OK', [('Content-Length', str(len(body)))])
     return [body]
+
+
+def record(line):
+    with open('at_exit', 'a') as log:
+        log.write(line)
+
+
+def at_exit():
+    started = time.monotonic()
+    time.sleep(0.02)
+    threading.Timer(0, record, ['thread ']).run()
+    record('slept' if time.monotonic() - started >= 0.02 else 'did not sleep')
+
+
+atexit.register(at_exit)
+uwsgi.atexit = lambda: record('uwsgi.atexit ')

@@ -92,3 +92,10 @@ def test_flask_views_overlap(server, view):
     results, seconds = running.get_all([f'/{view}?{number}' for number in range(50)])
     assert [result[2].decode() for result in results] == numbers(50), running.log[-3000:]
     assert seconds < 50 * 0.1 / 2
+
+
+def test_calls_are_the_real_ones_when_python_ends(server):
+    running = server('rule.py', cores=60)
+    assert ask_all(running, 'sleep', 50) == numbers(50)
+    running.drain()
+    assert (running.log_path.parent / 'at_exit').read_text() == 'uwsgi.atexit thread slept'
