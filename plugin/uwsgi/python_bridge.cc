@@ -1,6 +1,7 @@
 #include "plugin/uwsgi/python_bridge.h"
 
 #include <cstring>
+#include <utility>
 
 #include "plugin/python/application.h"
 #include "plugin/python/py_ref.h"
@@ -66,6 +67,13 @@ void exception_log(wsgi_request* request) noexcept {
   watcher->python_failed(request);
 }
 
+uwsgi_plugin* python_plugin_entry() noexcept {
+  for (uwsgi_plugin* plugin : uwsgi.p) {
+    if (plugin != nullptr && plugin->name != nullptr && std::strcmp(plugin->name, "python") == 0) return plugin;
+  }
+  return nullptr;
+}
+
 std::string built_for() { return std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION); }
 
 std::string running() {
@@ -105,18 +113,25 @@ void watch_requests(PythonRequests* requests) noexcept {
   original.env_destroy = up.wsgi_env_destroy;
   up.wsgi_env_create = env_create;
   up.wsgi_env_destroy = env_destroy;
-  for (int modifier = 0; modifier < 256; ++modifier) {
-    uwsgi_plugin* plugin = uwsgi.p[modifier];
-    if (plugin == nullptr || plugin->name == nullptr || std::strcmp(plugin->name, "python") != 0) continue;
-    if (plugin->exception_log == nullptr || plugin->exception_log == exception_log) continue;
-    original.exception_log = plugin->exception_log;
-    plugin->exception_log = exception_log;
-  }
+  uwsgi_plugin* const plugin = python_plugin_entry();
+  if (plugin == nullptr || plugin->exception_log == nullptr) return;
+  original.exception_log = std::exchange(plugin->exception_log, exception_log);
 }
 
 void set_current_environ(PyObject* environ) noexcept {
   static PyObject* const key = PyUnicode_InternFromString("env");
   if (PyDict_SetItem(up.embedded_dict, key, environ) < 0) PyErr_Clear();
+}
+
+// Called here and not left to exit(): by then the thread's C++ destructors have run, and
+// extension modules still used by atexit functions have lost what they kept there.
+void finalise_python() noexcept {
+  const uwsgi_plugin* const plugin = python_plugin_entry();
+  if (plugin == nullptr || plugin->atexit == nullptr) return;
+  // uWSGI leaves async workers out, whose requests may be anywhere; this one has none.
+  const int async = std::exchange(uwsgi.async, 1);
+  plugin->atexit();
+  uwsgi.async = async;
 }
 
 void report_python_error() noexcept {

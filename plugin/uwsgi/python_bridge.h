@@ -39,6 +39,10 @@ void watch_requests(PythonRequests* requests) noexcept;
 // Sets uwsgi.env, which app code may read after a wait. With the GIL held.
 void set_current_environ(PyObject* environ) noexcept;
 
+// Runs uwsgi.atexit and Python's own atexit, and ends the interpreter, as uWSGI does for
+// workers that are not async. REQUIRES: no request is left; the engine is gone.
+void finalise_python() noexcept;
+
 // Prints the pending Python error to the log and clears it. SystemExit does not end the process.
 void report_python_error() noexcept;
 

@@ -142,9 +142,7 @@ void run_worker() noexcept {
   report_leak("watchers", loop::active_watchers);
   report_leak("references", python::live_references);
 #endif
-  // uWSGI leaves uwsgi.atexit, Python's atexit and its finalisation out for async workers,
-  // whose requests may be anywhere. This one has none left.
-  uwsgi.async = 1;
+  finalise_python();
   exit(reload ? UWSGI_RELOAD_CODE : 0);
 }
 

@@ -89,6 +89,7 @@ def test_signal_handlers_run_while_requests_sleep(gil, routes):
 
 def test_request_may_signal_the_thread_it_runs_on(gil):
     assert gil.get('/signal_myself')[2] == b'True'
+    assert gil.get('/signal_from_a_thread')[2] == b'True'
 
 
 def test_only_the_loop_is_the_main_thread_to_signal(gil):
