@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
-#include <string_view>
 #include <string>
+#include <string_view>
 
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -260,7 +260,9 @@ void Core::serve() noexcept {
   async_reset_request(request_);
   // uWSGI alone would close without a word, or send what start_response() had promised.
   if (failed_ && !request_->headers_sent && request_->response_size == 0) uwsgi_500(request_);
-  close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
+  if (socket_->retry != nullptr) {
+    close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
+  }
   uwsgi_close_request(request_);
   uwsgi.wsgi_req = request_;
   request_->async_status = UWSGI_OK;
