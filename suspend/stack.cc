@@ -23,6 +23,7 @@ std::size_t round_up_to_pages(std::size_t size) noexcept {
 }  // namespace
 
 Stack::Stack(std::size_t size) : size_(round_up_to_pages(size)) {
+  if (size_ < size) throw std::bad_alloc();  // Rounding went past the end of the address space.
   const std::size_t mapped = size_ + page_size();
   void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
