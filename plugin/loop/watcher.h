@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ev.h>
+#include <fcntl.h>
 
 #include <cassert>
 
@@ -11,51 +12,71 @@ namespace loop {
 // Watchers started and not yet stopped, for leak checks. The loop's thread only.
 inline int active_watchers = 0;
 
+// Whether one watcher will call again. libev's own flag falls earlier: a timer that is due
+// is stopped by libev before it makes its call.
+class Activity {
+ public:
+  void set(bool active) noexcept {
+    active_watchers += static_cast<int>(active) - static_cast<int>(active_);
+    active_ = active;
+  }
+  bool get() const noexcept { return active_; }
+
+ private:
+  bool active_ = false;
+};
+
 // Calls (owner->*Ready)(revents) each time the descriptor is ready, until stopped.
 // The member is noexcept: nothing may be thrown into libev.
 template <typename Owner, void (Owner::*Ready)(int) noexcept>
 class IoWatcher {
  public:
-  IoWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop) {
+  IoWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop), owner_(owner) {
     ev_init(&io_, &on_ready);
-    io_.data = owner;
+    io_.data = this;
   }
   IoWatcher(const IoWatcher&) = delete;
   IoWatcher& operator=(const IoWatcher&) = delete;
   ~IoWatcher() { stop(); }
 
-  // `events`: EV_READ, EV_WRITE or both. REQUIRES: not active.
+  // `events`: EV_READ, EV_WRITE or both. A descriptor that is not open is ready once, with
+  // EV_ERROR. REQUIRES: not active.
   void start(int fd, int events) noexcept {
-    assert(fd >= 0);
     assert(!active());
     ev_io_set(&io_, fd, events);
-    ev_io_start(loop_, &io_);
-    ++active_watchers;
+    // libev ends the process when it meets a bad descriptor, unless built without assertions.
+    if (fcntl(fd, F_GETFD) < 0) ev_feed_event(loop_, &io_, events | EV_ERROR);
+    else ev_io_start(loop_, &io_);
+    activity_.set(true);
   }
+  // Also withdraws a call that libev has queued but not made yet.
   void stop() noexcept {
-    if (!active()) return;
     ev_io_stop(loop_, &io_);
-    --active_watchers;
+    activity_.set(false);
   }
-  bool active() const noexcept { return ev_is_active(&io_); }
+  bool active() const noexcept { return activity_.get(); }
   int fd() const noexcept { return io_.fd; }
 
  private:
   static void on_ready(struct ev_loop*, ev_io* io, int revents) noexcept {
-    (static_cast<Owner*>(io->data)->*Ready)(revents);
+    auto* self = static_cast<IoWatcher*>(io->data);
+    self->activity_.set(ev_is_active(io));
+    (self->owner_->*Ready)(revents);
   }
 
   struct ev_loop* const loop_;
+  Owner* const owner_;
   ev_io io_;
+  Activity activity_;
 };
 
 // Calls (owner->*Due)() once, `after_s` seconds from now, unless stopped before.
 template <typename Owner, void (Owner::*Due)() noexcept>
 class TimerWatcher {
  public:
-  TimerWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop) {
+  TimerWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop), owner_(owner) {
     ev_init(&timer_, &on_due);
-    timer_.data = owner;
+    timer_.data = this;
   }
   TimerWatcher(const TimerWatcher&) = delete;
   TimerWatcher& operator=(const TimerWatcher&) = delete;
@@ -68,23 +89,26 @@ class TimerWatcher {
     ev_now_update(loop_);
     ev_timer_set(&timer_, after_s < 0 ? 0 : after_s, 0);
     ev_timer_start(loop_, &timer_);
-    ++active_watchers;
+    activity_.set(true);
   }
+  // Also withdraws a call that libev has queued but not made yet.
   void stop() noexcept {
-    if (!active()) return;
     ev_timer_stop(loop_, &timer_);
-    --active_watchers;
+    activity_.set(false);
   }
-  bool active() const noexcept { return ev_is_active(&timer_); }
+  bool active() const noexcept { return activity_.get(); }
 
  private:
   static void on_due(struct ev_loop*, ev_timer* timer, int) noexcept {
-    --active_watchers;  // libev has stopped a timer without repeat by now.
-    (static_cast<Owner*>(timer->data)->*Due)();
+    auto* self = static_cast<TimerWatcher*>(timer->data);
+    self->activity_.set(false);
+    (self->owner_->*Due)();
   }
 
   struct ev_loop* const loop_;
+  Owner* const owner_;
   ev_timer timer_;
+  Activity activity_;
 };
 
 // Calls (owner->*Sent)() on the loop's thread after send() on any thread.

@@ -1,0 +1,189 @@
+#include "plugin/loop/watcher.h"
+
+#include <csignal>
+#include <thread>
+
+#include "tests/unit/loop/test_loop.h"
+
+namespace unit {
+namespace {
+
+struct Reader {
+  int seen = 0;
+  int revents = 0;
+  void on_ready(int events) noexcept {
+    ++seen;
+    revents = events;
+  }
+};
+using ReaderWatcher = loop::IoWatcher<Reader, &Reader::on_ready>;
+
+class IoWatcher : public LoopTest {
+ protected:
+  Pair pipe_ = make_pipe();
+  Reader reader_;
+};
+
+TEST_F(IoWatcher, CallsEachTimeUntilStopped) {
+  ReaderWatcher watcher(raw(), &reader_);
+  watcher.start(pipe_.a.get(), EV_READ);
+  run_pending();
+  EXPECT_EQ(0, reader_.seen);
+  ASSERT_EQ(1, write(pipe_.b.get(), "x", 1));
+  run_pending();
+  run_pending();
+  EXPECT_EQ(2, reader_.seen);
+  EXPECT_EQ(EV_READ, reader_.revents);
+  watcher.stop();
+  run_pending();
+  EXPECT_EQ(2, reader_.seen);
+}
+
+TEST_F(IoWatcher, IsSilentOnceDestroyed) {
+  {
+    ReaderWatcher watcher(raw(), &reader_);
+    watcher.start(pipe_.a.get(), EV_READ);
+    ASSERT_EQ(1, write(pipe_.b.get(), "x", 1));
+  }
+  run_pending();
+  EXPECT_EQ(0, reader_.seen);
+}
+
+TEST_F(IoWatcher, CallsForARegularFile) {
+  Fd file(open("/proc/self/exe", O_RDONLY));
+  ReaderWatcher watcher(raw(), &reader_);
+  watcher.start(file.get(), EV_READ);
+  run_pending();
+  EXPECT_EQ(1, reader_.seen);
+}
+
+TEST_F(IoWatcher, CallsOnceForABadDescriptor) {
+  const int before = loop::active_watchers;
+  const int closed = dup(pipe_.a.get());
+  close(closed);
+  ReaderWatcher watcher(raw(), &reader_);
+  watcher.start(closed, EV_READ);
+  run_pending();
+  run_pending();
+  EXPECT_EQ(1, reader_.seen);
+  EXPECT_TRUE(reader_.revents & EV_ERROR);
+  EXPECT_FALSE(watcher.active());
+  watcher.stop();
+  EXPECT_EQ(before, loop::active_watchers);
+}
+
+TEST_F(IoWatcher, IsSilentOnceStoppedAlthoughItsDescriptorIsBad) {
+  const int closed = dup(pipe_.a.get());
+  close(closed);
+  struct Both {
+    void on_ready(int) noexcept {
+      ++seen;
+      for (auto* watcher : all) watcher->stop();
+    }
+    int seen = 0;
+    std::vector<loop::IoWatcher<Both, &Both::on_ready>*> all;
+  } both;
+  loop::IoWatcher<Both, &Both::on_ready> first(raw(), &both), second(raw(), &both);
+  both.all = {&first, &second};
+  first.start(closed, EV_READ);
+  second.start(closed, EV_READ);
+  run_pending();
+  EXPECT_EQ(1, both.seen);
+}
+
+using TimerWatcher = LoopTest;
+
+struct Sleeper {
+  int seen = 0;
+  void on_due() noexcept { ++seen; }
+};
+using SleeperWatcher = loop::TimerWatcher<Sleeper, &Sleeper::on_due>;
+
+TEST_F(TimerWatcher, CallsOnceNeverEarly) {
+  Sleeper sleeper;
+  SleeperWatcher watcher(raw(), &sleeper);
+  const double started = ev_time();
+  watcher.start(0.0021);
+  EXPECT_TRUE(watcher.active());
+  while (sleeper.seen == 0) ev_run(raw(), EVRUN_ONCE);
+  EXPECT_GE(ev_time() - started, 0.002);
+  EXPECT_FALSE(watcher.active());
+  run_pending();
+  EXPECT_EQ(1, sleeper.seen);
+}
+
+TEST_F(TimerWatcher, CanBeStartedAgain) {
+  Sleeper sleeper;
+  SleeperWatcher watcher(raw(), &sleeper);
+  for (int i = 1; i <= 3; ++i) {
+    watcher.start(-5);
+    while (sleeper.seen < i) ev_run(raw(), EVRUN_ONCE);
+  }
+  EXPECT_EQ(3, sleeper.seen);
+}
+
+TEST_F(TimerWatcher, IsSilentOnceStopped) {
+  Sleeper sleeper;
+  {
+    SleeperWatcher watcher(raw(), &sleeper);
+    watcher.start(0);
+  }
+  run_pending();
+  EXPECT_EQ(0, sleeper.seen);
+}
+
+// Both are due; the first one called stops the other before its turn comes.
+TEST_F(TimerWatcher, IsSilentOnceStoppedAlthoughItIsDue) {
+  struct Both {
+    void on_due() noexcept {
+      ++seen;
+      for (auto* watcher : all) watcher->stop();
+    }
+    int seen = 0;
+    std::vector<loop::TimerWatcher<Both, &Both::on_due>*> all;
+  } both;
+  const int before = loop::active_watchers;
+  loop::TimerWatcher<Both, &Both::on_due> first(raw(), &both), second(raw(), &both);
+  both.all = {&first, &second};
+  first.start(0);
+  second.start(0);
+  while (both.seen == 0) ev_run(raw(), EVRUN_ONCE);
+  run_pending();
+  EXPECT_EQ(1, both.seen);
+  EXPECT_EQ(before, loop::active_watchers);
+}
+
+struct Listener {
+  int seen = 0;
+  void on_sent() noexcept { ++seen; }
+};
+
+using AsyncWatcher = LoopTest;
+
+TEST_F(AsyncWatcher, CallsOnceForSeveralSendsOfAThread) {
+  Listener listener;
+  loop::AsyncWatcher<Listener, &Listener::on_sent> watcher(raw(), &listener);
+  watcher.start();
+  std::thread([&] {
+    for (int i = 0; i < 5; ++i) watcher.send();
+  }).join();
+  run_pending();
+  EXPECT_EQ(1, listener.seen);
+  watcher.stop();
+  watcher.stop();
+}
+
+using SignalWatcher = LoopTest;
+
+TEST_F(SignalWatcher, CallsOnTheLoop) {
+  Listener listener;
+  loop::SignalWatcher<Listener, &Listener::on_sent> watcher(raw(), &listener);
+  watcher.start(SIGUSR1);
+  std::raise(SIGUSR1);
+  EXPECT_EQ(0, listener.seen);
+  run_pending();
+  EXPECT_EQ(1, listener.seen);
+}
+
+}  // namespace
+}  // namespace unit
