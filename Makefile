@@ -12,7 +12,8 @@ PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
 # What a unit test links: layers 0 and 1 without CPython and uWSGI.
 UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc)
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
-UNIT_FLAGS := -std=gnu++17 -g -Wall -Wextra -Werror -I.
+UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
+UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
@@ -43,13 +44,16 @@ $(BUILD)/debug/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 	$(call build_plugin,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE),$(SANITIZE))
 
-$(BUILD)/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
-	@mkdir -p $(BUILD)
-	g++ $(UNIT_FLAGS) -O1 $(UNIT_SOURCES) $(UNIT_TESTS) -o $@ $(UNIT_LIBS)
-
-$(BUILD)/asan/unit_tests: $(UNIT_SOURCES) $(UNIT_TESTS) $(HEADERS) $(wildcard tests/unit/*.h) | deps
-	@mkdir -p $(BUILD)/asan
-	g++ $(UNIT_FLAGS) -O1 $(SANITIZE) $(UNIT_SOURCES) $(UNIT_TESTS) -o $@ $(UNIT_LIBS)
+# $(call unit_tests,folder,extra flags)
+define unit_tests
+$(1)/unit_tests: $(UNIT_SOURCES:%.cc=$(1)/unit/%.o) $(UNIT_TESTS:%.cc=$(1)/unit/%.o)
+	g++ $(2) $$^ -o $$@ $(UNIT_LIBS)
+$(1)/unit/%.o: %.cc $(HEADERS) $(UNIT_HEADERS) | deps
+	@mkdir -p $$(@D)
+	g++ $(UNIT_FLAGS) $(2) -c $$< -o $$@
+endef
+$(eval $(call unit_tests,$(BUILD),))
+$(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
@@ -59,7 +63,8 @@ test: layers unit server-test release-smoke test-embed ## build and run everythi
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
 
-unit: $(BUILD)/unit_tests ## C++ tests: no interpreter, no uWSGI
+unit: ## C++ tests: no interpreter, no uWSGI
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/unit_tests
 	$(BUILD)/unit_tests --gtest_brief=1
 
 server-test: $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
@@ -74,7 +79,8 @@ embed: | deps ## build/embed/uwsgi: one binary with Python and this engine insid
 test-embed: embed ## the server tests against that binary
 	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server
 
-asan: $(BUILD)/asan/unit_tests $(BUILD)/asan/tornado_plugin.so ## unit and server tests under ASan and UBSan
+asan: $(BUILD)/asan/tornado_plugin.so ## unit and server tests under ASan and UBSan
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/asan/unit_tests
 	$(BUILD)/asan/unit_tests --gtest_brief=1
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(PYTEST) tests/server
 
@@ -82,7 +88,7 @@ bench: $(BUILD)/tornado_plugin.so ## measure against the peers, interleaved (abo
 	$(PYTHON) bench/run.py
 
 format: ## clang-format what changed
-	clang-format -i $(SOURCES) $(HEADERS) $(UNIT_TESTS)
+	clang-format -i $(SOURCES) $(HEADERS) $(UNIT_TESTS) $(UNIT_HEADERS)
 
 clean: ## remove build/
 	rm -rf $(BUILD)

@@ -1,6 +1,7 @@
 // The table entry of one redirected call, and what is counted of it.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 
 namespace blocking {
@@ -21,6 +22,25 @@ struct Call {
 template <typename Function>
 void* address_of(Function* function) noexcept {
   return reinterpret_cast<void*>(function);
+}
+
+// Success leaves errno as it was, as libc's calls do, however often a try has failed meanwhile.
+template <auto Function>
+struct ErrnoKept;
+template <typename Result, typename... Arguments, Result (*Function)(Arguments...) noexcept>
+struct ErrnoKept<Function> {
+  static Result call(Arguments... arguments) noexcept {
+    const int saved_errno = errno;
+    const Result result = Function(arguments...);
+    if (result >= 0) errno = saved_errno;
+    return result;
+  }
+};
+
+// The address of `Function`, a call that says by -1 that it failed and by errno why.
+template <auto Function>
+void* keeping_errno() noexcept {
+  return address_of(ErrnoKept<Function>::call);
 }
 
 // Why a call made by a request was not allowed to suspend it.

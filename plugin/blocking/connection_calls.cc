@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "plugin/blocking/closing.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/patience.h"
 #include "plugin/blocking/real.h"
@@ -25,32 +26,28 @@ int connect_at_once(int fd, const sockaddr* address, socklen_t size) noexcept {
   return real::connect(fd, address, size);
 }
 
-// A UNIX socket whose listener's queue is full says EAGAIN and never polls ready for it.
-constexpr double kRetryConnectS = 0.005;
-
 int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr || is_nonblocking(fd)) return natively(connect_tally, [&] { return real::connect(fd, address, size); });
   const Deadline deadline = socket_deadline(fd, SO_SNDTIMEO);
+  int unfinished = 0;  // What the first try said, and connect(2) says when SO_SNDTIMEO passes.
   for (;;) {
+    // The call that finds the connection made, or failed, is what ends it for the kernel too.
     if (connect_at_once(fd, address, size) == 0) return 0;
-    if (errno == EINPROGRESS) break;
-    if (errno != EAGAIN) return -1;
+    const bool on_its_way = errno == EINPROGRESS || errno == EALREADY;
+    if (!on_its_way && errno != EAGAIN) return -1;
+    if (unfinished == 0) unfinished = errno;
+    errno = unfinished;
     if (deadline.passed()) return -1;
     ++connect_tally.suspended;
-    sleep_until(*fiber, Deadline::after(kRetryConnectS));
+    // A UNIX socket whose listener's queue is full says EAGAIN and never polls ready for it.
+    const Woken woken = on_its_way ? wait_for(*fiber, fd, POLLOUT, deadline)
+                                   : wait_for(*fiber, fd, 0, deadline.sooner(Deadline::after(kMomentS)));
+    if (woken == Woken::kClosed) {
+      errno = EBADF;
+      return -1;
+    }
   }
-  ++connect_tally.suspended;
-  if (!wait_for(*fiber, fd, POLLOUT, deadline)) {
-    errno = EINPROGRESS;  // What connect(2) says when SO_SNDTIMEO passes.
-    return -1;
-  }
-  int error = 0;
-  socklen_t error_size = sizeof error;
-  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size) != 0) return -1;
-  if (error == 0) return 0;
-  errno = error;
-  return -1;
 }
 
 int suspending_accept4(int fd, sockaddr* peer, socklen_t* peer_size, int flags) noexcept {
@@ -72,32 +69,16 @@ int suspending_accept(int fd, sockaddr* peer, socklen_t* peer_size) noexcept {
   return suspending_accept4(fd, peer, peer_size, 0);
 }
 
-
-int waking_close(int fd) noexcept {
-  tell_closing(fd);
-  return real::close(fd);
-}
-
-int waking_dup2(int from, int to) noexcept {
-  if (from != to) tell_closing(to);
-  return real::dup2(from, to);
-}
-
-int waking_dup3(int from, int to, int flags) noexcept {
-  tell_closing(to);
-  return real::dup3(from, to, flags);
-}
-
 }  // namespace
 
 std::vector<Call> connection_calls() {
   return {
-      {"connect", address_of(suspending_connect)},
-      {"accept", address_of(suspending_accept)},
-      {"accept4", address_of(suspending_accept4)},
-      {"close", address_of(waking_close)},
-      {"dup2", address_of(waking_dup2)},
-      {"dup3", address_of(waking_dup3)},
+      {"connect", keeping_errno<suspending_connect>()},
+      {"accept", keeping_errno<suspending_accept>()},
+      {"accept4", keeping_errno<suspending_accept4>()},
+      {"close", keeping_errno<close_and_wake>()},
+      {"dup2", keeping_errno<dup2_and_wake>()},
+      {"dup3", keeping_errno<dup3_and_wake>()},
   };
 }
 

@@ -196,7 +196,8 @@ int suspending_sem_wait(sem_t* semaphore) noexcept {
 int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
   const MayWait who;
   timespec now;
-  const bool valid = until->tv_nsec >= 0 && until->tv_nsec < 1000000000L && clock_gettime(clock, &now) == 0;
+  const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
+  const bool valid = known && until->tv_nsec >= 0 && until->tv_nsec < 1000000000L && clock_gettime(clock, &now) == 0;
   if (!who || !valid) return natively(lock_tally, [&] { return real::sem_clockwait(semaphore, clock, until); });
   if (sem_trywait(semaphore) == 0) return 0;
   const double left_s = static_cast<double>(until->tv_sec - now.tv_sec) +
@@ -219,10 +220,10 @@ int waking_sem_post(sem_t* semaphore) noexcept {
 
 std::vector<Call> lock_calls() {
   return {
-      {"sem_wait", address_of(suspending_sem_wait)},
-      {"sem_timedwait", address_of(suspending_sem_timedwait)},
-      {"sem_clockwait", address_of(suspending_sem_clockwait)},
-      {"sem_post", address_of(waking_sem_post)},
+      {"sem_wait", keeping_errno<suspending_sem_wait>()},
+      {"sem_timedwait", keeping_errno<suspending_sem_timedwait>()},
+      {"sem_clockwait", keeping_errno<suspending_sem_clockwait>()},
+      {"sem_post", keeping_errno<waking_sem_post>()},
   };
 }
 

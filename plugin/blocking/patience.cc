@@ -30,18 +30,32 @@ Deadline socket_deadline(int fd, int option) noexcept {
   return Deadline::after(timespec{limit.tv_sec, limit.tv_usec * 1000L});
 }
 
+bool is_ready(int fd, short events) noexcept {
+  pollfd descriptor{fd, events, 0};
+  return real::poll(&descriptor, 1, 0) != 0;
+}
+
 bool Patience::wait_again() {
+  // A datagram socket polls as writable though the queue of the receiver is full.
+  if (waited_ && events_ == POLLOUT && is_ready(fd_, events_)) return wait_a_moment();
+  return wait(events_, Deadline::never());
+}
+
+bool Patience::wait_a_moment() { return wait(0, Deadline::after(kMomentS)); }
+
+bool Patience::wait(short events, Deadline moment) {
   if (!asked_) {
     asked_ = true;
     patient_ = !is_nonblocking(fd_);
     if (patient_) deadline_ = socket_deadline(fd_, events_ == POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
   }
-  if (patient_) {
-    ++tally_.suspended;
-    if (wait_for(fiber_, fd_, events_, deadline_)) return true;
-  }
   errno = EAGAIN;
-  return false;
+  if (!patient_ || deadline_.passed()) return false;
+  ++tally_.suspended;
+  waited_ = true;
+  const Woken woken = wait_for(fiber_, fd_, events, deadline_.sooner(moment));
+  if (woken == Woken::kClosed) errno = EBADF;
+  return woken == Woken::kReady || (woken == Woken::kTimedOut && !deadline_.passed());
 }
 
 NonBlockingForNow::NonBlockingForNow(int fd) noexcept : fd_(fd), flags_(real::fcntl(fd, F_GETFL)) {

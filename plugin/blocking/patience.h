@@ -15,6 +15,12 @@ bool is_nonblocking(int fd) noexcept;
 // where none is set or `fd` is no socket. errno survives.
 Deadline socket_deadline(int fd, int option) noexcept;
 
+// True when a call would not wait, or has an error to report.
+bool is_ready(int fd, short events) noexcept;
+
+// How long to rest between tries where no event tells of what a call waits for.
+constexpr double kMomentS = 0.005;
+
 // True when errno says that the call would have waited.
 bool would_block() noexcept;
 
@@ -26,15 +32,22 @@ class Patience {
       : fiber_(fiber), fd_(fd), events_(events), tally_(tally) {}
 
   // True when the call is worth another try. False, with errno EAGAIN, when the caller
-  // asked not to wait (O_NONBLOCK) or its socket timeout has passed.
+  // asked not to wait (O_NONBLOCK) or its socket timeout has passed; with EBADF when the
+  // descriptor was closed meanwhile.
   bool wait_again();
 
+  // The same where no event tells of what the call waits for: waits a moment.
+  bool wait_a_moment();
+
  private:
+  bool wait(short events, Deadline moment);
+
   suspend::Fiber& fiber_;
   const int fd_;
   const short events_;
   Tally& tally_;
   bool asked_ = false;
+  bool waited_ = false;
   bool patient_ = true;
   Deadline deadline_ = Deadline::never();
 };

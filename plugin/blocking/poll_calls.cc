@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/patience.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
 
@@ -24,28 +25,46 @@ Tally select_tally("select");
 Tally pselect_tally("pselect");
 Tally epoll_wait_tally("epoll_wait");
 
+bool is_valid(const timespec* timeout) noexcept {
+  return timeout == nullptr || (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
+}
+
 // Looks, then waits and looks again until something is ready or the deadline passes.
-// look() must not block; it returns what the call returns.
-template <typename Look, typename WaitFor>
-int look_and_wait(Tally& tally, Deadline deadline, Look look, WaitFor wait_until) {
-  for (;;) {
+// look() must not block; it returns what the call returns, as does closed() when a
+// descriptor was closed meanwhile.
+template <typename Look, typename WaitFor, typename Closed>
+int look_and_wait(Fiber& fiber, Tally& tally, Deadline deadline, Look look, WaitFor wait_until, Closed closed) {
+  for (int in_vain = 0;; ++in_vain) {
     const int ready = look();
     if (ready != 0 || deadline.passed()) return ready;
     ++tally.suspended;
-    if (!wait_until(deadline)) return look();
+    // What wakes (a hang-up, say) need not be what was asked for: do not spin on it.
+    if (in_vain > 1) sleep_until(fiber, deadline.sooner(Deadline::after(kMomentS)));
+    const Woken woken = wait_until(deadline);
+    if (woken == Woken::kTimedOut) return look();
+    if (woken == Woken::kClosed) return closed();
   }
+}
+
+int bad_descriptor() noexcept {
+  errno = EBADF;
+  return -1;
 }
 
 int suspending_ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout,
                      const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
-  Fiber* fiber = only_looks ? nullptr : may_suspend();
+  Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(poll_tally, [&] { return real::ppoll(descriptors, count, timeout, mask); });
   // `mask` governs signals while the thread sleeps; a suspended fiber gets none.
   const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
   return look_and_wait(
-      poll_tally, deadline, [&] { return real::poll(descriptors, count, 0); },
-      [&](Deadline until) { return wait_for(*fiber, descriptors, count, until); });
+      *fiber, poll_tally, deadline, [&] { return real::poll(descriptors, count, 0); },
+      [&](Deadline until) { return wait_for(*fiber, descriptors, count, until); },
+      [&] {
+        return static_cast<int>(std::count_if(descriptors, descriptors + count,
+                                              [](const pollfd& one) { return one.revents != 0; }));
+      });
 }
 
 int suspending_poll(pollfd* descriptors, nfds_t count, int timeout_ms) noexcept {
@@ -55,7 +74,7 @@ int suspending_poll(pollfd* descriptors, nfds_t count, int timeout_ms) noexcept 
   return suspending_ppoll(descriptors, count, &timeout, nullptr);
 }
 
-// The three sets of real::select(2), which may be larger than fd_set when nfds says so.
+// The three sets of select(2), which may be larger than fd_set when nfds says so.
 class Sets {
  public:
   Sets(int count, fd_set* read, fd_set* write, fd_set* except)
@@ -106,10 +125,11 @@ class Sets {
 int select_until(Fiber& fiber, Tally& tally, int count, fd_set* read, fd_set* write, fd_set* except,
                  Deadline deadline) {
   Sets sets(count, read, write, except);
-  const std::vector<pollfd> descriptors = sets.descriptors();
+  std::vector<pollfd> descriptors = sets.descriptors();
   return look_and_wait(
-      tally, deadline, [&] { return sets.look(); },
-      [&](Deadline until) { return wait_for(fiber, descriptors.data(), descriptors.size(), until); });
+      fiber, tally, deadline, [&] { return sets.look(); },
+      [&](Deadline until) { return wait_for(fiber, descriptors.data(), descriptors.size(), until); },
+      bad_descriptor);
 }
 
 int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,
@@ -123,7 +143,7 @@ int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,
                          : Deadline::after({timeout->tv_sec, timeout->tv_usec * 1000L});
   const int ready = select_until(*fiber, select_tally, count, read, write, except, deadline);
   if (timeout != nullptr) {
-    // Linux says how much of the timeout was left (real::select(2)).
+    // Linux says how much of the timeout was left (select(2)).
     const double left_s = deadline.left_s();
     timeout->tv_sec = static_cast<time_t>(left_s);
     timeout->tv_usec = static_cast<suseconds_t>((left_s - static_cast<double>(timeout->tv_sec)) * 1e6);
@@ -134,7 +154,7 @@ int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,
 int suspending_pselect(int count, fd_set* read, fd_set* write, fd_set* except,
                        const timespec* timeout, const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
-  Fiber* fiber = only_looks || count < 0 ? nullptr : may_suspend();
+  Fiber* fiber = only_looks || count < 0 || !is_valid(timeout) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(pselect_tally, [&] { return real::pselect(count, read, write, except, timeout, mask); });
   const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
   return select_until(*fiber, pselect_tally, count, read, write, except, deadline);
@@ -146,8 +166,8 @@ int suspending_epoll_pwait(int epoll, epoll_event* events, int count, int timeou
   if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return real::epoll_pwait(epoll, events, count, timeout_ms, mask); });
   const Deadline deadline = timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3);
   return look_and_wait(
-      epoll_wait_tally, deadline, [&] { return real::epoll_wait(epoll, events, count, 0); },
-      [&](Deadline until) { return wait_for(*fiber, epoll, POLLIN, until); });
+      *fiber, epoll_wait_tally, deadline, [&] { return real::epoll_wait(epoll, events, count, 0); },
+      [&](Deadline until) { return wait_for(*fiber, epoll, POLLIN, until); }, bad_descriptor);
 }
 
 int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) noexcept {
@@ -158,12 +178,12 @@ int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout
 
 std::vector<Call> poll_calls() {
   return {
-      {"poll", address_of(suspending_poll)},
-      {"ppoll", address_of(suspending_ppoll)},
-      {"select", address_of(suspending_select)},
-      {"pselect", address_of(suspending_pselect)},
-      {"epoll_wait", address_of(suspending_epoll_wait)},
-      {"epoll_pwait", address_of(suspending_epoll_pwait)},
+      {"poll", keeping_errno<suspending_poll>()},
+      {"ppoll", keeping_errno<suspending_ppoll>()},
+      {"select", keeping_errno<suspending_select>()},
+      {"pselect", keeping_errno<suspending_pselect>()},
+      {"epoll_wait", keeping_errno<suspending_epoll_wait>()},
+      {"epoll_pwait", keeping_errno<suspending_epoll_pwait>()},
   };
 }
 

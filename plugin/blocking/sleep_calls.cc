@@ -38,7 +38,9 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
   if ((flags & TIMER_ABSTIME) != 0) {
     timespec now;
     clock_gettime(clock, &now);
-    seconds -= seconds_of(now);
+    // By parts: as one double, the time of day is good for a quarter of a microsecond only.
+    seconds = static_cast<double>(request->tv_sec - now.tv_sec) +
+              static_cast<double>(request->tv_nsec - now.tv_nsec) * 1e-9;
   }
   sleep_for(*fiber, seconds);
   return 0;

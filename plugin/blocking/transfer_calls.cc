@@ -55,6 +55,9 @@ ssize_t receive_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, int fl
   }
 }
 
+// SIGPIPE is for a call that sent nothing.
+int no_signal_after(std::size_t sent) noexcept { return sent > 0 ? MSG_NOSIGNAL : 0; }
+
 // A blocking send returns once all is queued, or with what was queued before an error.
 template <typename TryAt>
 ssize_t send_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, TryAt try_at) {
@@ -71,45 +74,6 @@ ssize_t send_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, TryAt try
     if (total >= size || sent == 0 || is_nonblocking(fd)) return static_cast<ssize_t>(total);
   }
   return total > 0 ? static_cast<ssize_t>(total) : -1;
-}
-
-ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
-                            socklen_t* from_size) noexcept {
-  Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(recvfrom_tally, [&] { return real::recvfrom(fd, buffer, size, flags, from, from_size); });
-  if ((flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && !is_nonblocking(fd)) {
-    return receive_all(*fiber, recvfrom_tally, fd, size, flags, [&](std::size_t at, int with) {
-      return real::recvfrom(fd, static_cast<char*>(buffer) + at, size - at, with, from, from_size);
-    });
-  }
-  return receive_once(*fiber, recvfrom_tally, fd, flags, [&](int with) {
-    return real::recvfrom(fd, buffer, size, with, from, from_size);
-  });
-}
-
-ssize_t suspending_recv(int fd, void* buffer, std::size_t size, int flags) noexcept {
-  return suspending_recvfrom(fd, buffer, size, flags, nullptr, nullptr);
-}
-
-ssize_t suspending_recvmsg(int fd, msghdr* message, int flags) noexcept {
-  // MSG_WAITALL over several buffers is rare enough to be left to the kernel.
-  Fiber* fiber = (flags & (MSG_DONTWAIT | MSG_WAITALL)) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(recvmsg_tally, [&] { return real::recvmsg(fd, message, flags); });
-  return receive_once(*fiber, recvmsg_tally, fd, flags, [&](int with) { return real::recvmsg(fd, message, with); });
-}
-
-ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flags,
-                          const sockaddr* to, socklen_t to_size) noexcept {
-  Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(sendto_tally, [&] { return real::sendto(fd, buffer, size, flags, to, to_size); });
-  return send_all(*fiber, sendto_tally, fd, size, [&](std::size_t at) {
-    return real::sendto(fd, static_cast<const char*>(buffer) + at, size - at, flags | MSG_DONTWAIT, to,
-                  to_size);
-  });
-}
-
-ssize_t suspending_send(int fd, const void* buffer, std::size_t size, int flags) noexcept {
-  return suspending_sendto(fd, buffer, size, flags, nullptr, 0);
 }
 
 std::size_t total_size(const iovec* parts, std::size_t count) noexcept {
@@ -130,6 +94,78 @@ std::vector<iovec> remaining(const iovec* parts, std::size_t count, std::size_t 
   return rest;
 }
 
+// MSG_PEEK with MSG_WAITALL: no event tells that more has come than was there to be seen.
+template <typename Try>
+ssize_t peek_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, int flags, Try try_with) {
+  Patience patience(fiber, fd, POLLIN, tally);
+  for (;;) {
+    const ssize_t got = try_with(flags | MSG_DONTWAIT);
+    if (got < 0 && would_block() && patience.wait_again()) continue;
+    if (got <= 0 || static_cast<std::size_t>(got) >= size || is_ready(fd, POLLRDHUP)) return got;
+    if (!patience.wait_a_moment()) return got;
+  }
+}
+
+// Where recv(2) waits for all that was asked for: on a stream, and not where the
+// descriptor says not to wait.
+bool waits_for_all(int fd, int flags) noexcept {
+  if ((flags & MSG_WAITALL) == 0 || is_nonblocking(fd)) return false;
+  int type = 0;
+  socklen_t size = sizeof type;
+  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+// Urgent data and the error queue are there or not: the kernel never waits for them.
+constexpr int kNeverWaits = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE;
+
+ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
+                            socklen_t* from_size) noexcept {
+  Fiber* fiber = (flags & kNeverWaits) != 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(recvfrom_tally, [&] { return real::recvfrom(fd, buffer, size, flags, from, from_size); });
+  const auto receive = [&](int with) { return real::recvfrom(fd, buffer, size, with, from, from_size); };
+  if (!waits_for_all(fd, flags)) return receive_once(*fiber, recvfrom_tally, fd, flags, receive);
+  if ((flags & MSG_PEEK) != 0) return peek_all(*fiber, recvfrom_tally, fd, size, flags, receive);
+  return receive_all(*fiber, recvfrom_tally, fd, size, flags, [&](std::size_t at, int with) {
+    return real::recvfrom(fd, static_cast<char*>(buffer) + at, size - at, with, from, from_size);
+  });
+}
+
+ssize_t suspending_recv(int fd, void* buffer, std::size_t size, int flags) noexcept {
+  return suspending_recvfrom(fd, buffer, size, flags, nullptr, nullptr);
+}
+
+ssize_t suspending_recvmsg(int fd, msghdr* message, int flags) noexcept {
+  Fiber* fiber = (flags & kNeverWaits) != 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(recvmsg_tally, [&] { return real::recvmsg(fd, message, flags); });
+  const auto receive = [&](int with) { return real::recvmsg(fd, message, with); };
+  if (!waits_for_all(fd, flags)) return receive_once(*fiber, recvmsg_tally, fd, flags, receive);
+  const std::size_t size = total_size(message->msg_iov, message->msg_iovlen);
+  if ((flags & MSG_PEEK) != 0) return peek_all(*fiber, recvmsg_tally, fd, size, flags, receive);
+  return receive_all(*fiber, recvmsg_tally, fd, size, flags, [&](std::size_t at, int with) {
+    if (at == 0) return receive(with);
+    // Control data came with the first bytes.
+    auto rest = remaining(message->msg_iov, message->msg_iovlen, at);
+    msghdr next{};
+    next.msg_iov = rest.data();
+    next.msg_iovlen = rest.size();
+    return real::recvmsg(fd, &next, with);
+  });
+}
+
+ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flags,
+                          const sockaddr* to, socklen_t to_size) noexcept {
+  Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(sendto_tally, [&] { return real::sendto(fd, buffer, size, flags, to, to_size); });
+  return send_all(*fiber, sendto_tally, fd, size, [&](std::size_t at) {
+    return real::sendto(fd, static_cast<const char*>(buffer) + at, size - at,
+                        flags | MSG_DONTWAIT | no_signal_after(at), to, to_size);
+  });
+}
+
+ssize_t suspending_send(int fd, const void* buffer, std::size_t size, int flags) noexcept {
+  return suspending_sendto(fd, buffer, size, flags, nullptr, 0);
+}
+
 ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
   Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(sendmsg_tally, [&] { return real::sendmsg(fd, message, flags); });
@@ -143,19 +179,22 @@ ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
     next.msg_namelen = message->msg_namelen;
     next.msg_iov = rest.data();
     next.msg_iovlen = rest.size();
-    return real::sendmsg(fd, &next, flags | MSG_DONTWAIT);
+    return real::sendmsg(fd, &next, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
   });
 }
 
-bool is_ready(int fd, short events) noexcept {
-  pollfd descriptor{fd, events, 0};
-  return real::poll(&descriptor, 1, 0) != 0;  // An error is for the call itself to report.
+// False for the wrong end of a pipe, which never polls ready.
+bool is_opened_for(int fd, short events) noexcept {
+  const int mode = real::fcntl(fd, F_GETFL) & O_ACCMODE;
+  return mode != (events == POLLIN ? O_WRONLY : O_RDONLY);
 }
 
 // Waits until a pipe, a terminal or the like can be read or written. Regular files
-// always can. Returns false where the caller asked not to wait.
+// always can. Returns false, with errno, when the call is not to be made.
 bool wait_until_ready(Fiber& fiber, Tally& tally, int fd, short events) {
   if (is_ready(fd, events)) return true;
+  // The call itself says EAGAIN, or EBADF, and may know better than poll.
+  if (is_nonblocking(fd) || !is_opened_for(fd, events)) return true;
   Patience patience(fiber, fd, events, tally);
   while (patience.wait_again()) {
     if (is_ready(fd, events)) return true;
@@ -174,7 +213,8 @@ ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
 }
 
 ssize_t suspending_readv(int fd, const iovec* parts, int count) noexcept {
-  Fiber* fiber = may_suspend();
+  const bool nothing = count <= 0 || count > IOV_MAX || total_size(parts, static_cast<std::size_t>(count)) == 0;
+  Fiber* fiber = nothing ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(readv_tally, [&] { return real::readv(fd, parts, count); });
   if (!wait_until_ready(*fiber, readv_tally, fd, POLLIN)) return -1;
   return real::readv(fd, parts, count);
@@ -202,7 +242,7 @@ ssize_t suspending_write(int fd, const void* buffer, std::size_t size) noexcept 
   if (fiber == nullptr || size == 0) return natively(write_tally, [&] { return real::write(fd, buffer, size); });
   const auto* bytes = static_cast<const char*>(buffer);
   const ssize_t sent = send_all(*fiber, write_tally, fd, size, [&](std::size_t at) {
-    return real::send(fd, bytes + at, size - at, MSG_DONTWAIT);
+    return real::send(fd, bytes + at, size - at, MSG_DONTWAIT | no_signal_after(at));
   });
   if (sent >= 0 || errno != ENOTSOCK) return sent;
   if (is_fifo(fd) && !is_nonblocking(fd)) return write_to_pipe(*fiber, write_tally, fd, bytes, size);
@@ -211,7 +251,7 @@ ssize_t suspending_write(int fd, const void* buffer, std::size_t size) noexcept 
 }
 
 ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
-  Fiber* fiber = count <= 0 ? nullptr : may_suspend();
+  Fiber* fiber = count <= 0 || count > IOV_MAX ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(writev_tally, [&] { return real::writev(fd, parts, count); });
   const std::size_t size = total_size(parts, static_cast<std::size_t>(count));
   if (size == 0) return real::writev(fd, parts, count);
@@ -221,7 +261,7 @@ ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
     msghdr message{};
     message.msg_iov = rest.data();
     message.msg_iovlen = rest.size();
-    return real::sendmsg(fd, &message, MSG_DONTWAIT);
+    return real::sendmsg(fd, &message, MSG_DONTWAIT | no_signal_after(at));
   });
   if (sent >= 0 || errno != ENOTSOCK) return sent;
   if (is_fifo(fd) && !is_nonblocking(fd)) {
@@ -250,12 +290,12 @@ ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size)
 
 std::vector<Call> transfer_calls() {
   return {
-      {"recv", address_of(suspending_recv)},         {"recvfrom", address_of(suspending_recvfrom)},
-      {"recvmsg", address_of(suspending_recvmsg)},   {"send", address_of(suspending_send)},
-      {"sendto", address_of(suspending_sendto)},     {"sendmsg", address_of(suspending_sendmsg)},
-      {"read", address_of(suspending_read)},         {"readv", address_of(suspending_readv)},
-      {"write", address_of(suspending_write)},       {"writev", address_of(suspending_writev)},
-      {"sendfile", address_of(suspending_sendfile)}, {"sendfile64", address_of(suspending_sendfile)},
+      {"recv", keeping_errno<suspending_recv>()},         {"recvfrom", keeping_errno<suspending_recvfrom>()},
+      {"recvmsg", keeping_errno<suspending_recvmsg>()},   {"send", keeping_errno<suspending_send>()},
+      {"sendto", keeping_errno<suspending_sendto>()},     {"sendmsg", keeping_errno<suspending_sendmsg>()},
+      {"read", keeping_errno<suspending_read>()},         {"readv", keeping_errno<suspending_readv>()},
+      {"write", keeping_errno<suspending_write>()},       {"writev", keeping_errno<suspending_writev>()},
+      {"sendfile", keeping_errno<suspending_sendfile>()}, {"sendfile64", keeping_errno<suspending_sendfile>()},
   };
 }
 

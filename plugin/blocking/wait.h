@@ -19,6 +19,11 @@ class Deadline {
   }
 
   bool is_never() const noexcept { return at_s_ < 0; }
+  // The one that comes first.
+  Deadline sooner(Deadline other) const noexcept {
+    if (is_never()) return other;
+    return other.is_never() || at_s_ < other.at_s_ ? *this : other;
+  }
   // Seconds left, never below 0. REQUIRES: not never.
   double left_s() const noexcept;
   bool passed() const noexcept { return !is_never() && left_s() <= 0; }
@@ -28,19 +33,22 @@ class Deadline {
   double at_s_;
 };
 
-// Suspends `fiber`, the one that runs, until one of the descriptors may be ready for what
-// it asks, is closed by another fiber, or the deadline passes. Negative descriptors are skipped.
-// Returns false when the deadline passed. The caller looks again itself: waking is a hint.
-bool wait_for(suspend::Fiber& fiber, const pollfd* descriptors, nfds_t count, Deadline deadline);
+// How a wait ended.
+enum class Woken {
+  kReady,  // Perhaps: it is a hint, the caller looks again itself.
+  kTimedOut,
+  kClosed,  // A descriptor was closed meanwhile; its number may mean another file by now.
+};
 
-// The same for one descriptor and POLLIN or POLLOUT.
-bool wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline);
+// Suspends `fiber`, the one that runs, until one of the descriptors may be ready for what
+// it asks, one is closed, or the deadline passes. Negative descriptors are skipped.
+// When woken by a close, sets `revents` as poll(2) does: POLLNVAL for what was closed.
+Woken wait_for(suspend::Fiber& fiber, pollfd* descriptors, nfds_t count, Deadline deadline);
+
+// The same for one descriptor and POLLIN, POLLOUT or, to hear only of its closing, 0.
+Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline);
 
 // Suspends `fiber` until the deadline. REQUIRES: not never.
 void sleep_until(suspend::Fiber& fiber, Deadline deadline);
-
-// Called just before `fd` is closed, on any thread: wakes every fiber that waits for it,
-// so that each finds its descriptor gone instead of hanging.
-void tell_closing(int fd) noexcept;
 
 }  // namespace blocking

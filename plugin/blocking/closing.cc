@@ -1,0 +1,151 @@
+#include "plugin/blocking/closing.h"
+
+#include <fcntl.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/real.h"
+#include "plugin/blocking/watched.h"
+
+namespace blocking {
+namespace {
+
+bool is_open(int fd) noexcept { return real::fcntl(fd, F_GETFD) >= 0; }
+
+// Announces no signal at all.
+int never_ready() noexcept {
+  sigset_t none;
+  sigemptyset(&none);
+  return signalfd(-1, &none, SFD_CLOEXEC);
+}
+
+// A thread that closes a descriptor must not free its number while the loop watches it:
+// libev ends the process when it meets a number that is not open, and takes what comes to a
+// file for what came to the one before. So the file is closed, and its number kept, by a
+// file that is never ready, until the loop has let go of it.
+class KeptNumbers {
+ public:
+  // Closes the file of `fd`. Returns false when there is nothing to put in its place.
+  bool keep(int fd) noexcept {
+    static const int stand_in = never_ready();
+    if (stand_in < 0) return false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      numbers_.push_back(fd);
+      count_.store(numbers_.size(), std::memory_order_release);
+    }
+    if (real::dup3(stand_in, fd, O_CLOEXEC) >= 0) return true;
+    forget(fd);
+    return false;
+  }
+
+  // `fd` means another file by now. Returns false when it was not kept.
+  bool forget(int fd) noexcept {
+    return find(fd, [](int) noexcept {});
+  }
+
+  // Makes a kept number free. One that means another file by now is left alone.
+  void set_free(int fd) noexcept {
+    find(fd, [](int number) noexcept { real::close(number); });
+  }
+
+  bool has(int fd) noexcept {
+    if (count_.load(std::memory_order_acquire) == 0) return false;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::find(numbers_.begin(), numbers_.end(), fd) != numbers_.end();
+  }
+
+ private:
+  bool find(int fd, void (*act)(int fd) noexcept) noexcept {
+    if (count_.load(std::memory_order_acquire) == 0) return false;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = std::find(numbers_.begin(), numbers_.end(), fd);
+    if (found == numbers_.end()) return false;
+    numbers_.erase(found);
+    count_.store(numbers_.size(), std::memory_order_release);
+    act(fd);
+    return true;
+  }
+
+  std::mutex mutex_;
+  std::vector<int> numbers_;
+  std::atomic<std::size_t> count_{0};
+};
+
+KeptNumbers& kept() noexcept {
+  static KeptNumbers* const forever = new KeptNumbers;  // Other threads close until the process ends.
+  return *forever;
+}
+
+// Wakes from the loop who waits for `fd`, and makes its number free if it is kept.
+void let_go_later(int fd) noexcept {
+  const int saved_errno = errno;
+  gate_loop().add_callback_threadsafe({[](void* number) noexcept {
+                                         const int let_go =
+                                             static_cast<int>(reinterpret_cast<std::intptr_t>(number));
+                                         Watched::wake_all(let_go);
+                                         kept().set_free(let_go);
+                                       },
+                                       reinterpret_cast<void*>(static_cast<std::intptr_t>(fd))});
+  errno = saved_errno;
+}
+
+int close_elsewhere(int fd) noexcept {
+  if (!is_open(fd)) return real::close(fd);
+  Watched::mark_closed(fd);
+  if (!kept().keep(fd)) return real::close(fd);
+  const bool freed = Watched::unless_watched(fd, [](int number) noexcept { kept().set_free(number); });
+  if (!freed) let_go_later(fd);
+  return 0;
+}
+
+// What dup2 and dup3 have in common once they are sure to put a file at `to`.
+template <typename Dup>
+int replace(int to, Dup dup) noexcept {
+  if (gate() == nullptr) return dup();
+  kept().forget(to);
+  Watched::mark_closed(to);
+  if (on_loop_thread()) {
+    // The watchers must be gone before the file is: libev keeps them by number.
+    Watched::wake_all(to);
+    return dup();
+  }
+  const int result = dup();
+  if (!Watched::unless_watched(to, [](int) noexcept {})) let_go_later(to);
+  return result;
+}
+
+}  // namespace
+
+int close_and_wake(int fd) noexcept {
+  if (gate() == nullptr) return real::close(fd);
+  if (kept().has(fd)) {
+    errno = EBADF;  // Another thread has closed it.
+    return -1;
+  }
+  if (!on_loop_thread()) return close_elsewhere(fd);
+  Watched::mark_closed(fd);
+  Watched::wake_all(fd);
+  return real::close(fd);
+}
+
+// A dup that will be refused closes nothing.
+int dup2_and_wake(int from, int to) noexcept {
+  if (from == to || !is_open(from)) return real::dup2(from, to);
+  return replace(to, [&] { return real::dup2(from, to); });
+}
+
+int dup3_and_wake(int from, int to, int flags) noexcept {
+  if (from == to || (flags & ~O_CLOEXEC) != 0 || !is_open(from)) return real::dup3(from, to, flags);
+  return replace(to, [&] { return real::dup3(from, to, flags); });
+}
+
+}  // namespace blocking

@@ -1,0 +1,12 @@
+// Closing descriptors that fibers wait for.
+#pragma once
+
+namespace blocking {
+
+// The calls of these names, on any thread. Every fiber that waits for the descriptor that is
+// closed wakes and learns that it is gone, also when the number is used again at once.
+int close_and_wake(int fd) noexcept;
+int dup2_and_wake(int from, int to) noexcept;
+int dup3_and_wake(int from, int to, int flags) noexcept;
+
+}  // namespace blocking
