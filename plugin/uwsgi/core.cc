@@ -103,7 +103,8 @@ Core::Core(Engine& engine, wsgi_request* request) noexcept
     : engine_(engine),
       request_(request),
       readable_(engine.loop().raw(), this),
-      timer_(engine.loop().raw(), this) {}
+      timer_(engine.loop().raw(), this),
+      async_timeout_(engine.loop().raw(), this) {}
 
 Core::~Core() = default;
 
@@ -304,12 +305,18 @@ void Core::park() noexcept {
   if (event_came_ || !waits_for_event()) {
     event_came_ = false;
     resume_next_turn();
-  } else {
-    engine_.watch_async_timeouts();
+  } else if (request_->async_timeout != nullptr) {
+    async_timeout_.start(engine_.async_timeout_s(*request_->async_timeout));
   }
   parked_ = true;
   thread_->suspend();
   parked_ = false;
+  async_timeout_.stop();
+}
+
+void Core::on_async_timeout() noexcept {
+  request_->async_timed_out = 1;
+  on_event();
 }
 
 void Core::on_event() noexcept {

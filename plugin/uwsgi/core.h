@@ -73,6 +73,7 @@ class Core {
   void release() noexcept;
   void on_readable(int) noexcept;
   void on_deadline() noexcept;
+  void on_async_timeout() noexcept;
   void set_deadline(double after_s) noexcept;
   bool make_thread() noexcept;
 
@@ -93,6 +94,7 @@ class Core {
   // to arm it. The same for the timer: deadline_ moves, and the timer looks when it is due.
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
+  loop::TimerWatcher<Core, &Core::on_async_timeout> async_timeout_;  // Of uWSGI's async API.
   double deadline_ = 0;  // On the loop's clock; 0: none.
   std::list<Core*>::iterator idle_place_;  // Among the engine's idle connections.
 

@@ -68,7 +68,6 @@ Engine::Engine()
       gate_(hub_, loop_),
       redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
       async_queue_(loop_.raw(), this),
-      async_timer_(loop_.raw(), this),
       breather_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
@@ -130,12 +129,16 @@ void Engine::run() noexcept {
 
 // The loop's thread is Python's main thread: signal handlers and pending calls run here.
 void Engine::turning() noexcept {
+  turn_second_ = uwsgi_now();
   if (Py_MakePendingCalls() < 0) report_python_error();
 }
 
 void Engine::falling_asleep() noexcept { PyEval_SaveThread(); }
 
-void Engine::awake() noexcept { PyEval_RestoreThread(hub_.state()); }
+void Engine::awake() noexcept {
+  turn_second_ = uwsgi_now();
+  PyEval_RestoreThread(hub_.state());
+}
 
 // --- Connections --------------------------------------------------------------------------
 
@@ -254,30 +257,17 @@ void Engine::on_async_events(int) noexcept {
       event_queue_del_fd(uwsgi.async_queue, fd, event_queue_read());
       continue;
     }
+    request->async_timed_out = 0;  // A wait before this one may have timed out unseen.
     request->async_ready_fd = 1;
     request->async_last_ready_fd = fd;
     core_of(request).on_event();
   }
 }
 
-void Engine::watch_async_timeouts() noexcept {
-  const uwsgi_rb_timer* first = uwsgi_min_rb_timer(uwsgi.rb_async_timeouts, nullptr);
-  if (first == nullptr) return;
-  async_timer_.stop();
-  // uWSGI keeps whole seconds; its clock may stand anywhere within the present one.
-  async_timer_.start(static_cast<double>(first->value) - ev_time());
-}
-
-void Engine::on_async_timeout() noexcept {
-  const auto now = static_cast<std::uint64_t>(uwsgi_now());
-  for (;;) {
-    const uwsgi_rb_timer* first = uwsgi_min_rb_timer(uwsgi.rb_async_timeouts, nullptr);
-    if (first == nullptr || first->value > now) break;
-    auto* request = static_cast<wsgi_request*>(first->data);
-    request->async_timed_out = 1;
-    core_of(request).on_event();
-  }
-  watch_async_timeouts();
+// uWSGI notes the whole second in which a wait of whole seconds ends, not the seconds. What
+// the clock said as the turn began tells them; it may say a second too many, never too few.
+double Engine::async_timeout_s(const uwsgi_rb_timer& timer) const noexcept {
+  return std::max(0.0, static_cast<double>(timer.value) - static_cast<double>(turn_second_));
 }
 
 // --- Python's part of a request -----------------------------------------------------------

@@ -68,8 +68,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   IdleConnections::iterator connection_is_idle(Core& core) noexcept;
   void connection_is_busy(IdleConnections::iterator where) noexcept;
 
-  // A request waits with a timeout of uWSGI's async API.
-  void watch_async_timeouts() noexcept;
+  // How long a request that goes to wait now with this timeout of uWSGI's async API may wait.
+  double async_timeout_s(const uwsgi_rb_timer& timer) const noexcept;
 
   // The socket's protocol is through with a connection (its proto_close).
   void connection_ended(wsgi_request* request) noexcept;
@@ -105,7 +105,6 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Core* take_idle_core() noexcept;
   void open_async_queue() noexcept;
   void on_async_events(int) noexcept;
-  void on_async_timeout() noexcept;
   void give_back(Core& core) noexcept;
   void stop_if_drained() noexcept;
   void on_mercy_over() noexcept;
@@ -121,12 +120,12 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   std::vector<std::unique_ptr<Listener>> listeners_;
   IdleConnections idle_connections_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
-  loop::TimerWatcher<Engine, &Engine::on_async_timeout> async_timer_;
   loop::TimerWatcher<Engine, &Engine::pause_or_listen> breather_;  // After an accept that failed.
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
   python::Preemption preemption_;
   Signals signals_;
+  time_t turn_second_ = 0;  // On uWSGI's clock.
   bool accepting_ = true;
   bool draining_ = false;
   bool unfinished_ = false;

@@ -1,0 +1,137 @@
+"""uWSGI signals, timers, and the graceful end of a worker."""
+import os
+import re
+import signal
+import threading
+
+import pytest
+
+CORES = 3
+
+
+@pytest.fixture
+def start(server):
+    return lambda *options, cores=CORES: server('signals.py', *options, cores=cores)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize('options', [[], ['--master']], ids=['alone', 'master'])
+def test_signal_is_served_while_every_core_is_taken(start, options):
+    """Each request holds its core until the handler, which waits itself, has run."""
+    running = start(*options)
+    results, _ = running.get_all(['/signal?1'] * CORES)
+    assert [r[2] for r in results] == [b'done'] * CORES
+
+
+def test_signals_under_load(start):
+    running = start('--master', cores=30)
+    results, _ = running.get_all(['/signal?1', '/wait?0.1', '/wait?0'] * 10)
+    assert [r[2] for r in results] == [b'done'] * 30
+
+
+def test_timer_runs_while_idle(start):
+    running = start('--master')
+    running.wait_for_log('timer 2 in', timeout_s=20)
+
+
+def test_timer_runs_while_every_core_is_taken(start):
+    running = start('--master')
+    results, _ = running.get_all(['/timer'] * CORES)
+    assert [r[2] for r in results] == [b'done'] * CORES
+
+
+def test_handler_that_raises_does_not_end_the_worker(start):
+    running = start('--master')
+    pids = running.worker_pids()
+    for _ in range(5):
+        assert running.get('/signal?2')[2] == b'done'
+    assert running.worker_pids() == pids
+    assert 'SystemExit' in running.log and 'Respawned' not in running.log
+
+
+def test_signal_reaches_every_worker(start):
+    running = start('--master', '--processes', '3')
+    running.get('/all')
+    for worker in (1, 2, 3):
+        running.wait_for_log(f'worker {worker} has it')
+
+
+class Load:
+    """Clients that ask one request after another, each on a connection of its own."""
+
+    def __init__(self, running, path, clients):
+        self.running, self.path, self.enough = running, path, threading.Event()
+        self.answers, self.failures = 0, []
+        self.threads = [threading.Thread(target=self.ask) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def ask(self):
+        while not self.enough.is_set():
+            try:
+                status, _, body = self.running.get(self.path)
+                assert (status, body) == (200, b'done')
+                self.answers += 1
+            except Exception as error:
+                self.failures.append(error)
+                return
+
+    def end(self):
+        self.enough.set()
+        for thread in self.threads:
+            thread.join(60)
+        assert self.failures == [] and self.answers > len(self.threads)
+
+
+@pytest.mark.smoke
+def test_reload_loses_no_request(start):
+    """Requests in flight end on the old worker, those that come meanwhile wait for the new one."""
+    running = start('--master', cores=30)
+    old = running.worker_pids()
+    load = Load(running, '/wait?0.2', 20)
+    running.wait_for_log('GET /wait', count=20)
+    running.process.send_signal(signal.SIGHUP)
+    running.wait_for_log('tornado: [0-9]+ cores on fibers', count=2)
+    running.wait_for_log('GET /wait', count=120)
+    load.end()
+    assert set(running.worker_pids()).isdisjoint(old)
+    assert 'worker-reload-mercy is over' not in running.log
+
+
+def test_worker_told_to_reload_ends_its_requests_first(start):
+    running = start('--master', cores=30)
+    old, = running.worker_pids()
+    load = Load(running, '/wait?0.2', 20)
+    running.wait_for_log('GET /wait', count=20)
+    os.kill(old, signal.SIGHUP)
+    running.wait_for_log('Respawned uWSGI worker 1')
+    running.wait_for_log('GET /wait', count=80)
+    load.end()
+    assert running.worker_pids() != [old]
+
+
+def test_max_requests_loses_no_request(start):
+    running = start('--master', '--max-requests', '40', '--min-worker-lifetime', '0', cores=20)
+    load = Load(running, '/wait?0.02', 10)
+    running.wait_for_log('Respawned uWSGI worker 1', count=3)
+    load.end()
+    served = [int(n) for n in re.findall(r'\|req: (\d+)/', running.log)]
+    assert len(served) == load.answers
+    assert max(served) < 40 + 2 * 20
+
+
+def test_application_may_ask_for_a_reload(start):
+    running = start('--master', cores=10)
+    assert running.get('/reload')[2] == b'done'
+    running.wait_for_log('tornado: [0-9]+ cores on fibers', count=2)
+    assert running.get('/wait?0')[2] == b'done'
+
+
+def test_requests_that_outlast_the_mercy_are_counted(start):
+    running = start('--worker-reload-mercy', '1')
+    with running.connect() as connection:
+        connection.sendall(b'GET /wait?60 HTTP/1.0\r\n\r\n')
+        assert running.get('/wait?0')[2] == b'done'
+        running.process.send_signal(signal.SIGHUP)
+        assert running.process.wait(20) == 17
+    assert 'ends with 1 requests unfinished' in running.log
