@@ -21,7 +21,8 @@ PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noe
   }
   auto* const application = reinterpret_cast<Application*>(self);
   PyObject* result = PyObject_Call(application->callable, args, kwargs);
-  if (result != nullptr) application->returned();
+  if (result == nullptr) contain_system_exit();
+  else if (application->returned != nullptr) application->returned();
   return result;
 }
 

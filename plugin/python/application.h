@@ -6,15 +6,16 @@
 namespace python {
 
 // Wraps a WSGI callable: environ["wsgi.multithread"] is true, since another request may run
-// in the same process while this one waits (PEP 3333). `returned` is called each time the
-// callable has returned a result. Throws PyError.
+// in the same process while this one waits (PEP 3333). SystemExit does not come out of it
+// (contain_system_exit), which also serves other callables. `returned`, if not null, is called
+// each time the callable has returned a result. Throws PyError.
 PyRef wrap_application(PyObject* callable, void (*returned)() noexcept);
 
 // True for what wrap_application() made.
 bool is_wrapped(PyObject* callable) noexcept;
 
 // When SystemExit is pending, turns it into a RuntimeError caused by it: printing SystemExit
-// would end the process and every request in it (PyErr_Print's contract).
+// would end the process and every request in it (PyErr_Print's contract). With the GIL held.
 void contain_system_exit() noexcept;
 
 }  // namespace python

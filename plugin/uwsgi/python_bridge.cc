@@ -1,5 +1,6 @@
 #include "plugin/uwsgi/python_bridge.h"
 
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -25,6 +26,8 @@ struct {
   void* (*env_create)(wsgi_request*, uwsgi_app*);
   void (*env_destroy)(wsgi_request*);
   void (*exception_log)(wsgi_request*);
+  int (*signal_handler)(std::uint8_t, void*);
+  std::uint64_t (*rpc)(void*, std::uint8_t, char**, std::uint16_t*, char**);
 } original;
 
 PythonRequests* watcher = nullptr;
@@ -65,6 +68,53 @@ void exception_log(wsgi_request* request) noexcept {
   python::contain_system_exit();
   original.exception_log(request);
   watcher->python_failed(request);
+}
+
+// A callable of the application's while uWSGI calls it, with or without the GIL held: what
+// it raises is printed by uWSGI, and SystemExit must not get there.
+class Contained {
+ public:
+  explicit Contained(void* callable) noexcept {
+    gil_get();
+    auto* const object = static_cast<PyObject*>(callable);
+    try {
+      wrapped_ = python::wrap_application(object, nullptr);
+    } catch (const python::PyError&) {
+      PyErr_Clear();  // Out of memory.
+      wrapped_ = python::PyRef::borrow(object);
+    }
+    gil_release();
+  }
+  ~Contained() {
+    gil_get();
+    wrapped_ = python::PyRef();
+    gil_release();
+  }
+  Contained(const Contained&) = delete;
+  Contained& operator=(const Contained&) = delete;
+  PyObject* get() const noexcept { return wrapped_.get(); }
+
+ private:
+  python::PyRef wrapped_;
+};
+
+int signal_handler(std::uint8_t signal_number, void* handler) noexcept {
+  const Contained contained(handler);
+  return original.signal_handler(signal_number, contained.get());
+}
+
+std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t* sizes, char** answer) noexcept {
+  const Contained contained(function);
+  return original.rpc(contained.get(), argc, argv, sizes, answer);
+}
+
+// The table of applications is shared memory: a worker that died has left its own wrappers
+// there for the one in its place, whose memory they are not in.
+void forget_wrappers_of_predecessor() noexcept {
+  if (uwsgi.mywid == 0) return;
+  for (int id = 0; id < uwsgi.workers[0].apps_cnt; ++id) {
+    uwsgi_apps[id].callable = uwsgi.workers[0].apps[id].callable;
+  }
 }
 
 uwsgi_plugin* python_plugin_entry() noexcept {
@@ -109,13 +159,16 @@ void take_over_gil() noexcept {
 
 void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
+  forget_wrappers_of_predecessor();
   original.env_create = up.wsgi_env_create;
   original.env_destroy = up.wsgi_env_destroy;
   up.wsgi_env_create = env_create;
   up.wsgi_env_destroy = env_destroy;
   uwsgi_plugin* const plugin = python_plugin_entry();
-  if (plugin == nullptr || plugin->exception_log == nullptr) return;
+  if (plugin == nullptr) return;
   original.exception_log = std::exchange(plugin->exception_log, exception_log);
+  original.signal_handler = std::exchange(plugin->signal_handler, signal_handler);
+  original.rpc = std::exchange(plugin->rpc, rpc);
 }
 
 void set_current_environ(PyObject* environ) noexcept {

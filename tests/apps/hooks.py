@@ -143,6 +143,18 @@ def rpc(environ, start_response):
     return [answer]
 
 
+def exits():
+    raise SystemExit('in an RPC')
+
+
+uwsgi.register_rpc('exits', exits)
+
+
+def exiting_rpc(environ, start_response):
+    start_response('200 OK', HEADERS)
+    return [b'an answer' if uwsgi.rpc(None, b'exits') else b'no answer']
+
+
 def slow_rpc(environ, start_response):
     answer = uwsgi.rpc(environ['QUERY_STRING'].encode(), b'slowly')
     start_response('200 OK', HEADERS)

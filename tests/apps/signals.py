@@ -27,8 +27,7 @@ uwsgi.register_signal(WAIT, 'worker', waits)
 uwsgi.register_signal(RAISE, 'worker', raises)
 uwsgi.register_signal(TIMER, 'worker', tells)
 uwsgi.register_signal(ELSEWHERE, 'workers', lambda number: print(f'worker {uwsgi.worker_id()} has it', flush=True))
-if uwsgi.masterpid():
-    uwsgi.add_timer(TIMER, 1)
+uwsgi.add_timer(TIMER, 1)
 
 
 def application(environ, start_response):

@@ -222,3 +222,9 @@ def test_rpc_to_itself(start, tmp_path):
     running = start(*RPC, '--socket', socket_path)
     assert running.get('/rpc')[2] == b'abab'
     assert running.get(f'/rpc?{socket_path}')[2] == b'abab'
+
+
+def test_rpc_that_exits_does_not_end_the_worker(start):
+    running = start()
+    assert [running.get('/exiting_rpc')[2] for _ in range(3)] == [b'no answer'] * 3
+    assert 'SystemExit: in an RPC' in running.log
