@@ -6,8 +6,12 @@ from services import wait_until
 
 CLIENTS = ['requests', 'session', 'urllib3', 'httpx', 'urllib', 'pycurl']
 
+both = pytest.mark.parametrize('peer', ['http', 'https'], indirect=True)
+plain = pytest.mark.parametrize('peer', ['http'], indirect=True)
+tls = pytest.mark.parametrize('peer', ['https'], indirect=True)
 
-@pytest.fixture(params=['http', 'https'])
+
+@pytest.fixture
 def peer(request):
     """The upstream and how the app reaches it: (upstream, environment)."""
     if request.param == 'http':
@@ -18,8 +22,8 @@ def peer(request):
     return upstream, {'URL': f'https://127.0.0.1:{upstream.port}', 'CA': certificate}
 
 
+@both
 @pytest.mark.parametrize('client', CLIENTS)
-@pytest.mark.smoke
 def test_requests_in_a_client_overlap(server, peer, client):
     upstream, environ = peer
     running = server('with_http.py', cores=REQUESTS, environ=environ)
@@ -27,6 +31,8 @@ def test_requests_in_a_client_overlap(server, peer, client):
     assert upstream.connections <= REQUESTS
 
 
+@both
+@pytest.mark.smoke
 def test_sessions_kept_by_each_core_are_reused(server, peer):
     upstream, environ = peer
     running = server('with_http.py', cores=REQUESTS, environ=environ)
@@ -37,6 +43,7 @@ def test_sessions_kept_by_each_core_are_reused(server, peer):
     wait_until(lambda: upstream.open == 0, 'connections to end with the worker')
 
 
+@tls
 def test_connections_that_nobody_keeps_are_closed(server, peer):
     upstream, environ = peer
     running = server('with_http.py', cores=REQUESTS, environ=environ)
@@ -47,6 +54,7 @@ def test_connections_that_nobody_keeps_are_closed(server, peer):
     wait_until(lambda: running.descriptors() == descriptors, 'descriptors to be closed')
 
 
+@plain
 def test_requests_wait_for_a_connection_of_a_small_pool(server, peer):
     upstream, environ = peer
     running = server('with_http.py', cores=40, environ=environ)
@@ -56,6 +64,7 @@ def test_requests_wait_for_a_connection_of_a_small_pool(server, peer):
     assert seconds < 40 * 0.2 / 3  # Ten at a time.
 
 
+@tls
 def test_timeouts_of_the_client_are_its_own(server, peer):
     _, environ = peer
     running = server('with_http.py', cores=30, environ=environ)
@@ -63,6 +72,7 @@ def test_timeouts_of_the_client_are_its_own(server, peer):
     assert answers == [f'{n} ReadTimeout' for n in range(30)]
 
 
+@both
 def test_large_uploads_arrive_whole(server, peer):
     _, environ = peer
     running = server('with_http.py', cores=30, environ=environ)
@@ -76,6 +86,7 @@ def test_a_refused_connection_raises_in_its_own_request(server, upstream):
     assert answers == [f'{n} ConnectionRefusedError' for n in range(30)]
 
 
+@both
 def test_answers_are_those_of_threads(threaded_server, peer):
     _, environ = peer
     running = threaded_server('with_http.py', environ=environ)

@@ -26,11 +26,10 @@ def test_requests_that_wait_for_an_item_overlap(server, redis_client, environ, p
     assert redis_client.info('clients')['blocked_clients'] == 0
 
 
-@parsers
-def test_requests_wait_for_a_connection_of_a_small_pool(server, redis_client, environ, parser):
+def test_requests_wait_for_a_connection_of_a_small_pool(server, redis_client, environ):
     running = server('with_redis.py', cores=REQUESTS, environ=environ)
     before = redis_client.info('stats')['total_connections_received']
-    answers, seconds = ask_at_once(running, f'/{parser}/with_few')
+    answers, seconds = ask_at_once(running, '/hiredis/with_few')
     assert answers == ['None'] * REQUESTS
     assert seconds < REQUESTS * 0.1 / 3  # Ten at a time.
     assert redis_client.info('stats')['total_connections_received'] - before == 10
