@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from test_isolation import ask_all, numbers
+from test_isolation import ask_all, expected_of_programs, numbers
 from test_options import HELLO, assert_refused, command
 
 ROUNDS = 4_000_000
@@ -190,6 +190,12 @@ def test_errno_survives_preemption(server):
     running = server('compute.py', '--tornado-quantum', '0.2')
     assert ask_all(running, 'errno_survives', 4) == ['survived'] * 4
     assert int(running.get('/preempted')[2]) > 0
+
+
+def test_programs_that_are_preempted_compute_the_same(server):
+    running = server('programs.py', '--tornado-quantum', '0.2', cores=60)
+    results, _ = running.get_all([f'/compute?{seed}' for seed in range(60)])
+    assert [result[2].decode() for result in results] == expected_of_programs(range(60))
 
 
 # --- The end ---
