@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps run test unit layers server-test release-smoke embed test-embed asan bench format clean
+.PHONY: all help deps run test unit layers server-test preempt-test soak-preempt release-smoke embed test-embed asan bench format clean
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -58,7 +58,7 @@ $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
-test: layers unit server-test release-smoke test-embed ## build and run everything
+test: layers unit server-test preempt-test release-smoke test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -69,6 +69,17 @@ unit: ## C++ tests: no interpreter, no uWSGI
 
 server-test: $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server
+
+# Where requests give way at any point, their isolation, locks and callbacks are as before.
+PREEMPTED_TESTS := $(addprefix tests/server/test_,isolation.py gil.py locks.py)
+SOAK := $(PYTEST) -s tests/server/soak_preemption.py
+
+preempt-test: $(BUILD)/debug/tornado_plugin.so ## tests that must not notice preemption, with a quantum of 1 ms
+	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so TORNADO_OPTIONS="--tornado-quantum 1" $(PYTEST) $(PREEMPTED_TESTS)
+
+soak-preempt: $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.so ## a million preemptions, and 200000 under ASan (half an hour)
+	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(SOAK)
+	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 SOAK_PREEMPTIONS=200000 $(SOAK)
 
 release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke

@@ -65,6 +65,8 @@ inline const auto sem_clockwait = find_as<decltype(::sem_clockwait)>("sem_clockw
 inline const auto sem_post = find_as<decltype(::sem_post)>("sem_post");
 inline const auto pthread_mutex_lock = find_as<int(pthread_mutex_t*)>("pthread_mutex_lock");
 inline const auto pthread_mutex_trylock = find_as<int(pthread_mutex_t*)>("pthread_mutex_trylock");
+inline const auto pthread_cond_timedwait =
+    find_as<int(pthread_cond_t*, pthread_mutex_t*, const timespec*)>("pthread_cond_timedwait");
 inline const auto pthread_mutex_unlock = find_as<int(pthread_mutex_t*)>("pthread_mutex_unlock");
 inline const auto getaddrinfo = find_as<decltype(::getaddrinfo)>("getaddrinfo");
 inline const auto getnameinfo = find_as<decltype(::getnameinfo)>("getnameinfo");

@@ -2,6 +2,7 @@
 
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/policy.h"
+#include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {
@@ -108,6 +109,7 @@ PyObject* blocking_report(PyObject*, PyObject*) noexcept {
     set_item(report, "objects", redirected_objects());
     set_item(report, "suspended", times_suspended());
     set_item(report, "blocked", times_blocked());
+    set_item(report, "preempted", py_check(PyLong_FromUnsignedLongLong(preemption_count())));
     return report;
   });
 }
@@ -119,7 +121,8 @@ PyMethodDef module_methods[] = {
      "  objects    {file name: redirected slots} of each library whose calls may suspend\n"
      "  suspended  {call: times it suspended a request}\n"
      "  blocked    {call: {reason: times}} for calls of requests that blocked the worker for\n"
-     "             1 ms or more, and why they were not let suspend"},
+     "             1 ms or more, and why they were not let suspend\n"
+     "  preempted  times a request that computed gave way to others"},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,12 +1,12 @@
 #include "plugin/python/preemption.h"
 
+#include <semaphore.h>
 #include <time.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 
 #include "plugin/blocking/gate.h"
@@ -16,22 +16,76 @@
 namespace python {
 namespace {
 
-// Longer than this past its due time, and C code keeps the GIL.
+// A fiber that keeps the GIL this much longer than the eval loop would is in C code.
 constexpr std::int64_t kStubbornNs = 100'000'000;
+
+// The watchdog looks four times in a quantum, but no more often than this.
+constexpr std::int64_t kTickMinNs = 25'000;
+
+constexpr std::int64_t kSecondNs = 1'000'000'000;
+
+std::int64_t to_ns(const timespec& time) noexcept {
+  return static_cast<std::int64_t>(time.tv_sec) * kSecondNs + time.tv_nsec;
+}
+
+timespec to_timespec(std::int64_t ns) noexcept {
+  timespec time;
+  time.tv_sec = static_cast<time_t>(ns / kSecondNs);
+  time.tv_nsec = static_cast<long>(ns % kSecondNs);
+  return time;
+}
 
 std::int64_t now_ns() noexcept {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+  return to_ns(now);
 }
 
 // --- What the loop's thread and the watchdog share ------------------------------------------
 
-std::atomic<std::uint64_t> current_run{0};       // Odd while a fiber runs. Written by the loop.
-std::atomic<std::uint64_t> marked_run{0};        // The run that is to give way.
-std::atomic<std::int64_t> marked_due_ns{0};      // ... but not before this.
-std::atomic<bool> watchdog_sleeps{false};
-std::condition_variable* watchdog_wake = nullptr;
+std::atomic<std::uint64_t> current_run{0};  // Odd while a fiber runs. Written by the loop.
+std::atomic<std::uint64_t> marked_run{0};   // The run that is to give way.
+std::atomic<std::int64_t> marked_due_ns{0};  // ... but not before this.
+
+// The watchdog has asked for the GIL and the loop's thread has kept it since; when it first
+// did not, and in which run.
+std::atomic<bool> asked{false};
+std::atomic<std::int64_t> answered_ns{0};
+std::atomic<std::uint64_t> answering_run{0};
+
+// Where the watchdog sleeps: for a while, or until a fiber runs.
+class Bed {
+ public:
+  Bed() noexcept { sem_init(&bell_, 0, 0); }
+
+  // The watchdog: sleeps while no run follows `run`.
+  void sleep_until_run_after(std::uint64_t run) noexcept {
+    asleep_.store(true);
+    // Sequentially consistent, as is note_switch(): one of the two sees the other.
+    if (current_run.load() == run) wait_for_bell();
+    else if (!asleep_.exchange(false)) wait_for_bell();  // It rings for sure: hear it here.
+  }
+  void sleep(std::int64_t ns) noexcept {
+    const timespec until = to_timespec(now_ns() + ns);
+    blocking::real::sem_clockwait(&bell_, CLOCK_MONOTONIC, &until);
+  }
+
+  // The loop's thread: a fiber runs.
+  void wake() noexcept {
+    if (asleep_.load() && asleep_.exchange(false)) ring();
+  }
+  void ring() noexcept { blocking::real::sem_post(&bell_); }
+
+ private:
+  void wait_for_bell() noexcept {
+    while (blocking::real::sem_wait(&bell_) != 0) continue;  // A debugger interrupts it.
+  }
+
+  sem_t bell_;
+  std::atomic<bool> asleep_{false};
+};
+
+Bed bed;
 
 // --- The GIL's mutex, as the loop's thread locks it -----------------------------------------
 
@@ -42,20 +96,35 @@ int gil_locks_seen = 0;    // While learning.
 bool gil_held = true;      // Between the take and the next drop.
 std::uint64_t preempted = 0;
 
+VirtualThread* collecting() noexcept;
+
 bool is_due() noexcept {
-  return marked_run.load(std::memory_order_relaxed) == current_run.load(std::memory_order_relaxed) &&
+  return marked_run.load(std::memory_order_acquire) == current_run.load(std::memory_order_relaxed) &&
          now_ns() >= marked_due_ns.load(std::memory_order_relaxed);
+}
+
+bool should_give_way(const VirtualThread& thread) noexcept {
+  return is_due() && !thread.suspension_is_forbidden() && collecting() != &thread;
+}
+
+// The loop's thread does not keep the GIL: it drops it, or waits for it.
+void answer_watchdog() noexcept {
+  if (!asked.load(std::memory_order_relaxed)) return;
+  answered_ns.store(now_ns(), std::memory_order_relaxed);
+  answering_run.store(current_run.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  asked.store(false, std::memory_order_release);
 }
 
 // The loop's thread is about to lock `mutex`, which is the GIL's.
 void before_gil_lock() noexcept {
   if (gil_held) {
     gil_held = false;  // It drops the GIL.
+    answer_watchdog();
     return;
   }
   // It takes the GIL: given up, nothing held. The place to give way.
   VirtualThread* const thread = VirtualThread::current();
-  if (thread != nullptr && !thread->suspension_is_forbidden() && is_due()) {
+  if (thread != nullptr && should_give_way(*thread)) {
     const int saved_errno = errno;
     ++preempted;
     thread->give_way();
@@ -65,7 +134,7 @@ void before_gil_lock() noexcept {
 }
 
 int watched_pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  if (phase != Phase::kOff && blocking::on_loop_thread()) {
+  if (blocking::on_loop_thread() && phase != Phase::kOff) {
     if (phase == Phase::kLearning) {
       if (gil_mutex == nullptr) gil_mutex = mutex;
       if (mutex == gil_mutex) ++gil_locks_seen;
@@ -76,91 +145,137 @@ int watched_pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
   return blocking::real::pthread_mutex_lock(mutex);
 }
 
+// --- How long the watchdog waits for the GIL before it asks for it ---------------------------
+
+// CPython makes every thread wait for a switch interval first, which may be longer than the
+// quantum. The watchdog's waits end when the fiber is due, and after a slice each from then on.
+struct Patience {
+  std::int64_t due_ns = 0;  // 0: another thread, which waits as it likes.
+  std::int64_t slice_ns = 0;
+
+  timespec shortened(const timespec& until) const noexcept {
+    const std::int64_t now = now_ns();
+    const std::int64_t latest = now < due_ns ? due_ns : now + slice_ns;
+    // By another clock than expected `until` would lie years ahead; it stays as it is.
+    const bool other_clock = to_ns(until) - now > 365 * 24 * 3600 * kSecondNs;
+    return other_clock ? until : to_timespec(std::min(to_ns(until), latest));
+  }
+};
+
+thread_local Patience patience;
+
+// take_gil() waits with this, and nothing else of libpython's that concerns us.
+int watched_pthread_cond_timedwait(pthread_cond_t* cond, pthread_mutex_t* mutex, const timespec* until) noexcept {
+  if (blocking::on_loop_thread()) answer_watchdog();
+  if (patience.due_ns == 0) return blocking::real::pthread_cond_timedwait(cond, mutex, until);
+  const timespec sooner = patience.shortened(*until);
+  return blocking::real::pthread_cond_timedwait(cond, mutex, &sooner);
+}
+
 // --- A garbage collection is not left in the middle ------------------------------------------
 
-VirtualThread* collecting = nullptr;
+// Whose collection is under way. There is one at a time; written with the GIL held.
+std::atomic<VirtualThread*> collector{nullptr};
 
-// gc.callbacks entry: (phase, info).
-PyObject* on_gc(PyObject*, PyObject* args) noexcept {
-  const char* phase_name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(args, 0));
-  if (phase_name == nullptr) return nullptr;
-  if (phase_name[2] == 'a') {  // "start"
-    VirtualThread* const thread = blocking::on_loop_thread() ? VirtualThread::current() : nullptr;
-    if (thread != nullptr && collecting == nullptr) {
-      collecting = thread;
-      thread->forbid_suspension();
-    }
-  } else if (collecting != nullptr && collecting == VirtualThread::current()) {
-    collecting->allow_suspension();
-    collecting = nullptr;
-  }
+VirtualThread* collecting() noexcept { return collector.load(std::memory_order_relaxed); }
+
+bool is_start(PyObject* phase_name) noexcept {
+  return PyUnicode_CompareWithASCIIString(phase_name, "start") == 0;
+}
+
+// Entries of gc.callbacks, the first and the last: (phase, info).
+PyObject* on_gc_begins(PyObject*, PyObject* const* args, Py_ssize_t) noexcept {
+  if (is_start(args[0])) collector.store(VirtualThread::current(), std::memory_order_relaxed);
   return PyRef::borrow(Py_None).release();
 }
 
-PyMethodDef on_gc_method = {"uwsgi_tornado_gc", on_gc, METH_VARARGS, nullptr};
+PyObject* on_gc_ends(PyObject*, PyObject* const* args, Py_ssize_t) noexcept {
+  if (!is_start(args[0])) collector.store(nullptr, std::memory_order_relaxed);
+  return PyRef::borrow(Py_None).release();
+}
 
-// Appends on_gc to gc.callbacks. Throws PyError.
-PyRef hook_gc() {
-  PyRef hook = py_check(PyCFunction_New(&on_gc_method, nullptr));
+PyCFunction as_function(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t) noexcept) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef gc_methods[] = {
+    {"uwsgi_tornado_gc_begins", as_function(on_gc_begins), METH_FASTCALL, nullptr},
+    {"uwsgi_tornado_gc_ends", as_function(on_gc_ends), METH_FASTCALL, nullptr},
+};
+
+PyRef gc_callbacks() {
   const PyRef gc = py_check(PyImport_ImportModule("gc"));
-  const PyRef callbacks = py_check(PyObject_GetAttrString(gc.get(), "callbacks"));
-  py_check_status(PyList_Append(callbacks.get(), hook.get()));
-  return hook;
+  return py_check(PyObject_GetAttrString(gc.get(), "callbacks"));
 }
 
-void unhook_gc(const PyRef& hook) noexcept {
-  const auto gc = PyRef::steal(PyImport_ImportModule("gc"));
-  const auto callbacks = PyRef::steal(gc ? PyObject_GetAttrString(gc.get(), "callbacks") : nullptr);
-  const auto result =
-      PyRef::steal(callbacks ? PyObject_CallMethod(callbacks.get(), "remove", "O", hook.get()) : nullptr);
-  PyErr_Clear();
-}
-
-double switch_interval_s() noexcept {
+std::int64_t switch_interval_ns() noexcept {
   const auto interval =
       PyRef::steal(PyObject_CallFunctionObjArgs(PySys_GetObject("getswitchinterval"), nullptr));
   const double seconds = interval ? PyFloat_AsDouble(interval.get()) : 0.005;
   PyErr_Clear();
-  return seconds;
+  return static_cast<std::int64_t>(seconds * 1e9);
 }
 
 }  // namespace
 
 void note_switch() noexcept {
   // One writer: the loop's thread.
-  current_run.store(current_run.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  if (watchdog_sleeps.load(std::memory_order_relaxed)) watchdog_wake->notify_one();
+  const std::uint64_t run = current_run.load(std::memory_order_relaxed) + 1;
+  if (run % 2 == 0) {
+    current_run.store(run, std::memory_order_release);
+  } else {
+    current_run.store(run);
+    bed.wake();
+  }
 }
 
 std::uint64_t preemption_count() noexcept { return preempted; }
 
 std::vector<blocking::Call> Preemption::calls() {
-  return {{"pthread_mutex_lock", blocking::address_of(watched_pthread_mutex_lock),
-           blocking::Scope::kLibpythonOnly}};
+  return {
+      {"pthread_mutex_lock", blocking::address_of(watched_pthread_mutex_lock), blocking::Scope::kLibpythonOnly},
+      {"pthread_cond_timedwait", blocking::address_of(watched_pthread_cond_timedwait),
+       blocking::Scope::kLibpythonOnly},
+  };
 }
 
-Preemption::Preemption(const Hub& hub, double quantum_s, OnStubborn on_stubborn)
-    : hub_(hub), quantum_ns_(static_cast<std::int64_t>(quantum_s * 1e9)), on_stubborn_(on_stubborn) {
-  watchdog_wake = &wake_;
-}
+Preemption::Preemption(double quantum_s, OnStubborn on_stubborn)
+    : quantum_ns_(static_cast<std::int64_t>(quantum_s * 1e9)), on_stubborn_(on_stubborn) {}
 
 Preemption::~Preemption() {
   if (watchdog_.joinable()) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_one();
+    stopping_ = true;
+    bed.ring();
     PyThreadState* const state = PyEval_SaveThread();  // It may be waiting for the GIL.
     watchdog_.join();
     PyEval_RestoreThread(state);
   }
   phase = Phase::kOff;
-  watchdog_sleeps = false;
-  if (gc_hook_) unhook_gc(gc_hook_);
+  unhook_gc();
 }
 
 void Preemption::forget_in_child() noexcept { phase = Phase::kOff; }
+
+// Throws PyError.
+void Preemption::hook_gc() {
+  const PyRef callbacks = gc_callbacks();
+  gc_begins_ = py_check(PyCFunction_New(&gc_methods[0], nullptr));
+  gc_ends_ = py_check(PyCFunction_New(&gc_methods[1], nullptr));
+  py_check_status(PyList_Insert(callbacks.get(), 0, gc_begins_.get()));
+  py_check_status(PyList_Append(callbacks.get(), gc_ends_.get()));
+}
+
+void Preemption::unhook_gc() noexcept {
+  if (!gc_ends_) return;
+  try {
+    const PyRef callbacks = gc_callbacks();
+    for (const PyRef* hook : {&gc_begins_, &gc_ends_}) {
+      py_check(PyObject_CallMethod(callbacks.get(), "remove", "O", hook->get()));
+    }
+  } catch (const PyError&) {
+    PyErr_Clear();  // The application has taken them out.
+  }
+}
 
 // Gives the GIL up and takes it back twice: the same mutex must be locked four times.
 bool Preemption::learn_mutex() noexcept {
@@ -175,7 +290,7 @@ bool Preemption::learn_mutex() noexcept {
 bool Preemption::start() {
   if (!learn_mutex()) return false;
   try {
-    gc_hook_ = hook_gc();
+    hook_gc();
   } catch (const PyError&) {
     PyErr_Clear();
     return false;
@@ -191,50 +306,52 @@ bool Preemption::start() {
   return true;
 }
 
-// The watchdog's thread, from start to end.
-void Preemption::watch() noexcept {
+// The watchdog's thread, from start to end. Not noexcept: a thread that wants the GIL of a
+// Python that ends is ended by CPython, which unwinds it.
+void Preemption::watch() {
   const PyGILState_STATE gil = PyGILState_Ensure();
-  std::int64_t interval_ns = static_cast<std::int64_t>(switch_interval_s() * 1e9);
-  PyThreadState* const state = PyEval_SaveThread();
+  PyThreadState* const state = PyGILState_GetThisThreadState();
+  patience.slice_ns = std::min(switch_interval_ns(), quantum_ns_);
+  PyEval_SaveThread();
 
   std::uint64_t seen_run = 0;
-  std::int64_t seen_at_ns = 0;
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::int64_t seen_ns = 0;
   while (!stopping_) {
     const std::uint64_t run = current_run.load(std::memory_order_acquire);
-    const std::int64_t now = now_ns();
     if (run != seen_run) {
       seen_run = run;
-      seen_at_ns = now;
+      seen_ns = now_ns();
     } else if (run % 2 == 0) {
-      watchdog_sleeps = true;
-      // The notification may come just before the wait: then the next look is this late.
-      wake_.wait_for(lock, std::chrono::milliseconds(100));
-      watchdog_sleeps = false;
+      bed.sleep_until_run_after(run);
       continue;
-    } else if (now - seen_at_ns >= quantum_ns_ - interval_ns) {
-      // CPython's own wait for the GIL takes a switch interval before the eval loop is asked,
-      // so it begins that much early. Marked first, or the answer would come unnoticed.
-      const std::int64_t due_ns = seen_at_ns + quantum_ns_;
-      marked_due_ns.store(due_ns, std::memory_order_relaxed);
-      marked_run.store(run, std::memory_order_relaxed);
-      lock.unlock();
-      PyEval_RestoreThread(state);
-      const std::int64_t late_ns = now_ns() - due_ns;
-      if (late_ns > kStubbornNs) {
-        on_stubborn_(static_cast<double>(late_ns + quantum_ns_) * 1e-9,
-                     current_run.load(std::memory_order_acquire) == run);
-      }
-      interval_ns = static_cast<std::int64_t>(switch_interval_s() * 1e9);
-      PyEval_SaveThread();
-      lock.lock();
-      continue;
+    } else if (now_ns() >= seen_ns + quantum_ns_ - patience.slice_ns) {
+      ask_for_gil(state, run, seen_ns + quantum_ns_);
     }
-    wake_.wait_for(lock, std::chrono::nanoseconds(std::max<std::int64_t>(quantum_ns_ / 4, 250'000)));
+    bed.sleep(std::max(quantum_ns_ / 4, kTickMinNs));
   }
-  lock.unlock();
   PyEval_RestoreThread(state);
   PyGILState_Release(gil);
+}
+
+// Marks `run` and has the eval loop give up the GIL, which is given back at once.
+void Preemption::ask_for_gil(PyThreadState* state, std::uint64_t run, std::int64_t due_ns) {
+  // Marked first, or the answer would come unnoticed.
+  marked_due_ns.store(due_ns, std::memory_order_relaxed);
+  marked_run.store(run, std::memory_order_release);
+  const std::int64_t asked_ns = std::max(now_ns(), due_ns);
+  asked.store(true, std::memory_order_release);
+  patience.due_ns = due_ns;
+  PyEval_RestoreThread(state);
+  // Still unanswered: the loop's thread had given it up before.
+  if (!asked.exchange(false, std::memory_order_acquire)) {
+    const std::int64_t late_ns = answered_ns.load(std::memory_order_relaxed) - asked_ns;
+    if (late_ns > kStubbornNs) {
+      // The fiber that answered gets no further than to its next take of the GIL.
+      on_stubborn_(static_cast<double>(late_ns) * 1e-9, answering_run.load(std::memory_order_relaxed) == run);
+    }
+  }
+  patience.slice_ns = std::min(switch_interval_ns(), quantum_ns_);
+  PyEval_SaveThread();
 }
 
 }  // namespace python

@@ -4,15 +4,13 @@
 #include <Python.h>
 #include <pthread.h>
 
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "plugin/blocking/call.h"
 #include "plugin/python/py_ref.h"
-#include "plugin/python/thread_state.h"
 
 namespace python {
 
@@ -23,15 +21,16 @@ namespace python {
 // take; at a take the GIL is given up and nothing is held, so any thread might run, and so may
 // any fiber: a marked one is suspended there. No structure of CPython's is read.
 //
-// Never preempted: the loop itself, a section that forbids suspension, a finaliser.
+// Never preempted: the loop itself, a section that forbids suspension, a garbage collection.
 class Preemption {
  public:
   // Told on the watchdog's thread, with the GIL held, that C code of the fiber that ran has
-  // kept the GIL for `seconds`. `still_running`: that fiber has not been switched since.
+  // kept the GIL for `seconds` though it was asked for. `still_running`: that fiber stands
+  // where it gave the GIL up, and stays there meanwhile.
   using OnStubborn = void (*)(double seconds, bool still_running) noexcept;
 
   // `quantum_s` is how long a fiber runs before it gives way. On the loop's thread, GIL held.
-  Preemption(const Hub& hub, double quantum_s, OnStubborn on_stubborn);
+  Preemption(double quantum_s, OnStubborn on_stubborn);
   ~Preemption();
   Preemption(const Preemption&) = delete;
   Preemption& operator=(const Preemption&) = delete;
@@ -48,17 +47,17 @@ class Preemption {
 
  private:
   bool learn_mutex() noexcept;
-  void watch() noexcept;
+  void hook_gc();
+  void unhook_gc() noexcept;
+  void watch();
+  void ask_for_gil(PyThreadState* state, std::uint64_t run, std::int64_t due_ns);
 
-  const Hub& hub_;
   const std::int64_t quantum_ns_;
   const OnStubborn on_stubborn_;
-  PyRef gc_hook_;
-
+  PyRef gc_begins_;
+  PyRef gc_ends_;
   std::thread watchdog_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_{false};
 };
 
 // Counts the turns that fibers get, for the watchdog. Called by VirtualThread on each switch;

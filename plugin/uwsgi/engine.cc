@@ -71,7 +71,7 @@ Engine::Engine()
       breather_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
-      preemption_(hub_, options().quantum_ms * 1e-3, name_stubborn_request),
+      preemption_(options().quantum_ms * 1e-3, name_stubborn_request),
       signals_(*this) {
   loop_.observe(this);
   redirection_.look();

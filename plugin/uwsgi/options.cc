@@ -9,6 +9,8 @@ namespace {
 
 constexpr int kSocketTimeoutMinS = 30;
 constexpr std::size_t kStackSizeMin = 256u << 10;
+constexpr double kQuantumMinMs = 0.1;
+constexpr double kQuantumMaxMs = 60000;
 
 [[noreturn]] void refuse(const std::string& why) {
   uwsgi_log("tornado: %s\n", why.c_str());
@@ -26,6 +28,19 @@ long parse_number(const char* option, const char* text, long low, long high) {
   return number;
 }
 
+// 0, or milliseconds with a fraction.
+double parse_quantum(const char* option, const char* text) {
+  const std::size_t length = std::strlen(text);
+  char* end = nullptr;
+  const double ms = std::strtod(text, &end);
+  // strtod() takes more than a decimal number: "inf", "0x10", "1e3".
+  const bool decimal = length > 0 && std::strspn(text, "0123456789.") == length && *end == '\0';
+  if (!decimal || (ms != 0 && (ms < kQuantumMinMs || ms > kQuantumMaxMs))) {
+    refuse("--" + std::string(option) + " takes milliseconds from 0.1 to 60000, or 0, not \"" + text + "\"");
+  }
+  return ms;
+}
+
 void on_tornado(char* option, char* value, void*) {
   uwsgi.async = static_cast<int>(parse_number(option, value, 2, 1000000));
   uwsgi.loop = const_cast<char*>("tornado");
@@ -40,7 +55,7 @@ void on_stack_size(char* option, char* value, void*) {
 }
 
 void on_quantum(char* option, char* value, void*) {
-  options().quantum_ms = static_cast<int>(parse_number(option, value, 0, 60000));
+  options().quantum_ms = parse_quantum(option, value);
 }
 
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }

@@ -12,7 +12,7 @@ namespace engine {
 struct Options {
   bool requested = false;             // --tornado was given.
   std::size_t stack_size = 4u << 20;  // Bytes of each core's stack, reserved, not committed.
-  int quantum_ms = 10;                // How long a request computes before it gives way; 0: for ever.
+  double quantum_ms = 10;             // How long a request computes before it gives way; 0: for ever.
   bool native_blocking = false;       // Blocking calls block.
   std::vector<std::string> suspend_libs;
   std::vector<std::string> native_libs;

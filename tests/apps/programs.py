@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import ctypes
 import decimal
+import gc
 import random
 import sys
 import threading
@@ -115,7 +116,13 @@ class Program:
         self.note(sorted([self.random.randrange(100) for _ in range(3)], key=key))
         self.block(depth)
 
-    LEAVES = [pause, state, set_variable, set_local]
+    def collect(self, _):
+        cycle = [self]
+        cycle.append(cycle)
+        del cycle
+        gc.collect(0)
+
+    LEAVES = [pause, state, set_variable, set_local, collect]
     KINDS = [*LEAVES, handler, escaping, generator, with_block, call_back, sort]
 
 
@@ -137,8 +144,28 @@ def random_wait(seed):
                                lambda: time.sleep(0)])()
 
 
-def application(environ, start_response):
+def random_computation(seed):
+    """Computes instead: a wait only where the quantum ends."""
+    own = random.Random(seed)
+
+    def compute():
+        until = time.perf_counter() + own.choice([0, 0.0001, 0.0005])
+        while time.perf_counter() < until:
+            sum(range(50))
+
+    return compute
+
+
+def answer(environ):
+    if environ['PATH_INFO'] == '/preempted':
+        import uwsgi_tornado  # Not above: the tests load this module without a server, too.
+        return str(uwsgi_tornado.blocking_report()['preempted'])
     seed = int(environ['QUERY_STRING'])
-    body = run(seed, random_wait(seed)).encode()
+    wait = random_computation if environ['PATH_INFO'] == '/compute' else random_wait
+    return run(seed, wait(seed))
+
+
+def application(environ, start_response):
+    body = answer(environ).encode()
     start_response('200 OK', [('Content-Length', str(len(body)))])
     return [body]

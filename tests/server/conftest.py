@@ -3,6 +3,7 @@
 TORNADO_PLUGIN   the plugin to load (make sets it)
 UWSGI_EMBEDDED   a uwsgi binary with Python and the engine inside; no plugin is loaded then
 TORNADO_ASAN     the plugin was built with AddressSanitizer
+TORNADO_OPTIONS  more options for every server with the engine, before the test's own
 """
 import contextlib
 import http.client
@@ -28,6 +29,7 @@ STOP_S = 60
 PLUGIN = os.environ.get('TORNADO_PLUGIN', str(ROOT / 'build' / 'tornado_plugin.so'))
 EMBEDDED = os.environ.get('UWSGI_EMBEDDED')
 ASAN = bool(os.environ.get('TORNADO_ASAN'))
+MORE_OPTIONS = os.environ.get('TORNADO_OPTIONS', '').split()
 
 
 def asan_environment():
@@ -74,7 +76,7 @@ class Server:
         self.wait_for_log(self.ready)
 
     def command(self, cores, *options):
-        return command('--tornado', str(cores), *options)
+        return command('--tornado', str(cores), *MORE_OPTIONS, *options)
 
     @property
     def log(self):

@@ -100,14 +100,17 @@ def test_collection_leaves_what_suspended_requests_hold(server):
     assert running.get('/alive_cycles')[2] == b'0'
 
 
-def test_programs_with_waits_strewn_in_compute_the_same_as_without(server):
+def expected_of_programs(seeds):
     spec = importlib.util.spec_from_file_location('programs', APPS / 'programs.py')
     programs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(programs)
+    return [contextvars.Context().run(programs.run, seed, lambda: None) for seed in seeds]
+
+
+def test_programs_with_waits_strewn_in_compute_the_same_as_without(server):
     running = server('programs.py', cores=60)
     results, _ = running.get_all([f'/?{seed}' for seed in range(120)])
-    expected = [contextvars.Context().run(programs.run, seed, lambda: None) for seed in range(120)]
-    assert [result[2].decode() for result in results] == expected
+    assert [result[2].decode() for result in results] == expected_of_programs(range(120))
 
 
 def test_uwsgi_state_is_right_after_a_wait(isolation):

@@ -1,0 +1,2 @@
+"""How often slow_to_compute has been imported."""
+imports = 0

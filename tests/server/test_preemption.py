@@ -1,0 +1,232 @@
+"""A request that computes gives way where CPython would switch threads, and nowhere else."""
+import contextlib
+import http.client
+import statistics
+import threading
+import time
+
+import pytest
+
+from test_isolation import ask_all, expected_of_programs, numbers
+from test_options import HELLO, assert_refused, command
+
+ROUNDS = 4_000_000
+
+
+def work(rounds):
+    value = 0
+    for number in range(rounds):
+        value = (value * 31 + number) % 1000003
+    return value
+
+
+class InBackground:
+    """Requests under way; answers() waits for them."""
+
+    def __init__(self, running, path, count):
+        self.results = [None] * count
+        self.threads = [threading.Thread(target=self.ask, args=(running, path, i), daemon=True) for i in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def ask(self, running, path, index):
+        with contextlib.suppress(http.client.HTTPException, OSError):  # Killed, with its worker.
+            self.results[index] = running.get(path, timeout_s=120)[2].decode()
+
+    def under_way(self):
+        return all(thread.is_alive() for thread in self.threads)
+
+    def answers(self):
+        for thread in self.threads:
+            thread.join(130)
+        return self.results
+
+
+def compute(running, count, rounds=ROUNDS):
+    """Starts `count` computations and waits until the first of them computes."""
+    begun = running.log.count('computing\n')
+    background = InBackground(running, f'/compute?{rounds}', count)
+    running.wait_for_log('computing\n', count=begun + 1)
+    return background
+
+
+def quick_latencies(running, background):
+    """How long quick requests take while all computations go on, at least one."""
+    latencies = []
+    while background.under_way() or not latencies:
+        started = time.monotonic()
+        running.get('/hello')
+        latencies.append(time.monotonic() - started)
+    return latencies
+
+
+def assert_quick_beside(running, count, rounds=ROUNDS, part=1 / 10):
+    """Quick requests take a small part of the time of computations beside them, whose results are right."""
+    background = compute(running, count, rounds)
+    latencies = quick_latencies(running, background)
+    spans = [tuple(map(float, answer.split()[1:])) for answer in background.answers()]
+    assert {int(answer.split()[0]) for answer in background.results} == {work(rounds)}
+    shortest = min(end - begin for begin, end in spans)
+    assert statistics.median(latencies) < shortest * part, (latencies, spans)
+    return spans
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize('count', [2, 10])
+def test_quick_requests_are_served_while_others_compute(server, count):
+    running = server('compute.py')
+    assert_quick_beside(running, count, ROUNDS if count == 2 else ROUNDS // 4)
+    assert 'kept the GIL' not in running.log
+
+
+def test_quick_requests_come_after_computations_without_a_quantum(server):
+    running = server('compute.py', '--tornado-quantum', '0')
+    background = compute(running, 2)
+    assert int(running.get('/hello')[2]) >= 1
+    background.answers()
+    assert running.get('/preempted')[2] == b'0'
+
+
+def test_none_of_ten_computations_is_starved(server):
+    running = server('compute.py')
+    spans = [tuple(map(float, answer.split()[1:])) for answer in compute(running, 10, ROUNDS // 4).answers()]
+    ends = [end for _, end in spans]
+    whole = max(ends) - min(begin for begin, _ in spans)
+    # In turn the first would end after a tenth of the whole.
+    assert max(ends) - min(ends) < whole / 2
+
+
+def test_fraction_of_a_millisecond_is_a_quantum(server):
+    running = server('compute.py', '--tornado-quantum', '0.2')
+    spans = [tuple(map(float, answer.split()[1:])) for answer in compute(running, 2, ROUNDS // 4).answers()]
+    seconds = max(end for _, end in spans) - min(begin for begin, _ in spans)
+    # Far more often than the switch interval of 5 ms allows by itself.
+    assert int(running.get('/preempted')[2]) > 2 * seconds / 0.005
+
+
+# --- Where it must not give way ---
+
+
+PLACES = ['no_suspend', 'finaliser', 'finaliser_of_collection', 'weakref_callback_of_collection', 'gc_callback',
+          'signal_handler', 'child']
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_nobody_else_runs_in(server, place):
+    running = server('compute.py', '--tornado-quantum', '1')
+    counting = InBackground(running, '/count_for?0.8', 2)
+    assert running.get(f'/alone?{place}')[2] == b'0 True True'
+    counting.answers()
+
+
+def test_c_code_that_keeps_the_gil_is_named(server):
+    running = server('compute.py')
+    running.get('/keep_gil?400000')
+    running.wait_for_log(r'tornado: GET /keep_gil\?400000 kept the GIL for 0\.[2-4]')
+
+
+def test_watchdog_rests_while_a_request_blocks_with_the_gil_given_up(server):
+    running = server('compute.py', '--tornado-quantum', '1')
+    assert float(running.get('/block?1')[2]) < 0.3
+    assert 'kept the GIL' not in running.log
+
+
+# --- With what else takes part ---
+
+
+def test_requests_and_competing_threads_get_on(server):
+    running = server('compute.py')
+    running.get('/start_threads?3')
+    assert_quick_beside(running, 2, ROUNDS // 8, part=1 / 3)  # Each turn waits for the threads too.
+    running.get('/stop_threads')
+    assert 'kept the GIL' not in running.log
+
+
+@pytest.mark.parametrize('quantum', ['1', '10'])
+def test_computations_come_on_beside_a_thread_that_computes(server, quantum):
+    running = server('compute.py', '--tornado-quantum', quantum)
+    alone = compute(running, 2, ROUNDS // 8).answers()
+    running.get('/start_threads?1')
+    beside = compute(running, 2, ROUNDS // 8).answers()
+    running.get('/stop_threads')
+
+    def seconds(answers):
+        spans = [tuple(map(float, answer.split()[1:])) for answer in answers]
+        return max(end for _, end in spans) - min(begin for begin, _ in spans)
+
+    assert seconds(beside) < 12 * seconds(alone)
+
+
+@pytest.mark.parametrize('interval', ['1e-5', '1.0'])
+def test_switch_interval_of_the_application_does_not_matter(server, interval):
+    running = server('compute.py')
+    running.get(f'/set_switch_interval?{interval}')
+    assert_quick_beside(running, 2, ROUNDS // 2)
+    assert 'kept the GIL' not in running.log
+
+
+def test_asyncio_runs_in_requests_that_compute(server):
+    running = server('compute.py', '--tornado-quantum', '1')
+    assert ask_all(running, 'asyncio_run', 10) == numbers(10)
+    assert int(running.get('/preempted')[2]) > 0
+
+
+def test_preempted_requests_hold_their_locks(server):
+    running = server('compute.py', '--tornado-quantum', '0.5')
+    assert running.get_all(['/add_under_lock?50'] * 5)[0][0][2] == b'added'
+    assert running.get('/read_guarded')[2] == b'250'
+    assert int(running.get('/preempted')[2]) > 0
+
+
+def test_module_that_computes_is_imported_once(server):
+    running = server('compute.py', '--tornado-quantum', '1')
+    answers = ask_all(running, 'import_slowly', 5)
+    assert len(set(answers)) == 1
+    assert answers[0].split()[1] == '1'
+    assert int(running.get('/preempted')[2]) > 0
+
+
+def test_errno_survives_preemption(server):
+    running = server('compute.py', '--tornado-quantum', '0.2')
+    assert ask_all(running, 'errno_survives', 4) == ['survived'] * 4
+    assert int(running.get('/preempted')[2]) > 0
+
+
+def test_programs_that_are_preempted_compute_the_same(server):
+    running = server('programs.py', '--tornado-quantum', '0.2', cores=60)
+    results, _ = running.get_all([f'/compute?{seed}' for seed in range(60)])
+    assert [result[2].decode() for result in results] == expected_of_programs(range(60))
+
+
+# --- The end ---
+
+
+def test_computations_end_before_a_worker_that_drains(server):
+    running = server('compute.py')
+    background = compute(running, 3, ROUNDS // 4)
+    running.drain()
+    assert {int(answer.split()[0]) for answer in background.answers()} == {work(ROUNDS // 4)}
+
+
+@pytest.mark.parametrize('options', [[], ['--master']], ids=['alone', 'master'])
+def test_worker_that_is_killed_while_requests_compute_ends_quietly(server, options):
+    running = server('compute.py', *options)
+    InBackground(running, '/compute?1000000000', 3)
+    running.wait_for_log('computing\n', count=3)
+    running.process.send_signal(2)  # SIGINT: at once, whatever is under way.
+    assert running.process.wait(30) >= 0
+    assert 'terminate called' not in running.log and 'Fatal Python error' not in running.log
+
+
+# --- The option ---
+
+
+@pytest.mark.parametrize('quantum', ['-1', '0.05', 'ten', '60001', '1e1', 'nan', '', '5ms', '1.2.3'])
+def test_wrong_quantum_is_refused(quantum, tmp_path):
+    assert_refused(command('--tornado', '10', '--tornado-quantum', quantum, '--wsgi-file', HELLO),
+                   '--tornado-quantum takes milliseconds from 0.1 to 60000, or 0, not ', tmp_path)
+
+
+@pytest.mark.parametrize('quantum', ['0', '0.1', '12.5', '60000'])
+def test_right_quantum_serves(server, quantum):
+    assert server('basic.py', '--tornado-quantum', quantum).get()[2] == b'hello'
