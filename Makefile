@@ -17,7 +17,8 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps run test unit layers server-test preempt-test soak-preempt release-smoke embed test-embed asan bench format clean
+.PHONY: all help deps run test unit layers server-test preempt-test release-smoke embed test-embed asan \
+	soak soak-asan soak-preempt bench format clean
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -94,6 +95,15 @@ asan: $(BUILD)/asan/tornado_plugin.so ## unit and server tests under ASan and UB
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/asan/unit_tests
 	$(BUILD)/asan/unit_tests --gtest_brief=1
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(PYTEST) tests/server
+
+# tests/server has the fixtures.
+SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/soak
+
+soak: $(BUILD)/debug/tornado_plugin.so ## every client library at once for SOAK_MINUTES (10)
+	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
+
+soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
+	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(SOAK)
 
 bench: $(BUILD)/tornado_plugin.so ## measure against the peers, interleaved (about 15 minutes)
 	$(PYTHON) bench/run.py

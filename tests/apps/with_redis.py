@@ -50,8 +50,9 @@ class App:
         return n
 
 
+APPS = {'hiredis': App(HiredisParser), 'python': App(PythonParser)}
 application = serve({
-    f'/{name}/{what}': getattr(App(parser), what)
-    for name, parser in (('hiredis', HiredisParser), ('python', PythonParser))
+    f'/{name}/{what}': getattr(app, what)
+    for name, app in APPS.items()
     for what in ('blpop', 'with_few', 'pipeline', 'subscribe', 'lock')
 })
