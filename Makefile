@@ -73,14 +73,14 @@ server-test: $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the 
 
 # Where requests give way at any point, their isolation, locks and callbacks are as before.
 PREEMPTED_TESTS := $(addprefix tests/server/test_,isolation.py gil.py locks.py)
-SOAK := $(PYTEST) -s tests/server/soak_preemption.py
+PREEMPTION_SOAK := $(PYTEST) -s tests/server/soak_preemption.py
 
 preempt-test: $(BUILD)/debug/tornado_plugin.so ## tests that must not notice preemption, with a quantum of 1 ms
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so TORNADO_OPTIONS="--tornado-quantum 1" $(PYTEST) $(PREEMPTED_TESTS)
 
 soak-preempt: $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.so ## a million preemptions, and 200000 under ASan (half an hour)
-	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(SOAK)
-	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 SOAK_PREEMPTIONS=200000 $(SOAK)
+	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PREEMPTION_SOAK)
+	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 SOAK_PREEMPTIONS=200000 $(PREEMPTION_SOAK)
 
 release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke
