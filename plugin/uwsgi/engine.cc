@@ -92,7 +92,9 @@ Engine::Engine()
   pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
   blocking::open_gate(&gate_, &loop_);
   instance_ = this;
-  if (options().quantum_ms > 0 && !preemption_.start()) {
+  // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
+  const bool may_give_way = options().quantum_ms > 0 && !options().native_blocking;
+  if (may_give_way && !preemption_.start()) {
     uwsgi_log("tornado: requests that compute will not give way: this Python takes its GIL in a way not known here\n");
   }
 }

@@ -117,3 +117,9 @@ def test_signal_handler_that_wants_a_waiting_requests_lock_gets_it(locks):
     results, _ = locks.get_all(['/hold_while_signalled', *['/hold_lock'] * 10])
     assert results[0][2] == b'released'
     assert locks.log.index('gives the lock back') < locks.log.index('the handler has the lock')
+
+
+def test_a_lock_held_while_computing_is_released_where_blocking_calls_block(server):
+    running = server('with_lock.py', '--tornado-native-blocking', cores=10)
+    results, _ = running.get_all(['/?%d' % n for n in range(10)])
+    assert [result[2] for result in results] == [b'%d' % n for n in range(10)]
