@@ -41,7 +41,10 @@ class LoopThread:
 
 
 class Upstream:
-    """Answers GET /x with "/x" and POST with the body's size, DELAY_S later; keeps connections alive."""
+    """Answers GET /x with "/x" and POST with the body's size, DELAY_S later; keeps connections alive.
+
+    /never... is never answered.
+    """
 
     def __init__(self, context=None):
         self.context = context
@@ -70,6 +73,9 @@ class Upstream:
         method, path, _ = request.split()
         size = int(email.message_from_string(fields)['Content-Length'] or 0)
         await reader.readexactly(size)
+        if path.startswith('/never'):
+            await reader.read()
+            raise ConnectionError('the client has left')
         await asyncio.sleep(DELAY_S)
         body = path.encode() if method == 'GET' else str(size).encode()
         writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n' % len(body))
