@@ -78,6 +78,9 @@ def start_threads():
     for body in (sleep_on, work_on):
         threading.Thread(target=body, daemon=True).start()
     locks.start_servers(None)
+    # All the threads it may have, now: it starts them as it needs them.
+    everyone = threading.Barrier(8)
+    list(locks.executor.map(lambda _: everyone.wait(), range(8)))
 
 
 # --- Uploads, downloads, streams ---
@@ -110,6 +113,13 @@ def large_from_postgres(environ):
         cursor.execute('select pg_sleep(0.05), repeat(%s, 1000000)', [str(n % 10)])
         text = cursor.fetchone()[1]
     return f'{n} {len(text)} {set(text)}'
+
+
+def spawn(environ):
+    n = environ['QUERY_STRING']
+    pid = os.posix_spawnp('sh', ['sh', '-c', f'sleep 0.2; exit {n}'], os.environ)
+    _, status = os.waitpid(pid, 0)
+    return f'{n} {os.waitstatus_to_exitcode(status)}'
 
 
 # --- How the worker is ---

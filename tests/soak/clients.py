@@ -13,7 +13,7 @@ import requests_asked as asked
 
 CLIENT_TIMEOUT_S = 90
 LEAVES = 0.1  # The share of requests whose client leaves before the end.
-HEAD = 'User-Agent: soak\r\nX-Filler: ' + 'x' * 200
+HEAD = 'Connection: close\r\nUser-Agent: soak\r\nX-Filler: ' + 'x' * 200
 
 
 class Tally:

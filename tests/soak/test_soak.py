@@ -29,7 +29,7 @@ CLIENTS = int(os.environ.get('SOAK_CLIENTS', 100))
 PAUSE_S = float(os.environ.get('SOAK_PAUSE_S', 0.5))
 CORES = 200
 SAMPLE_S = 10
-WARM_UP_S = 30
+WARM_UP_S = float(os.environ.get('SOAK_WARM', 30))
 GROWTH_MAX = 0.03  # Of resident memory, from the third quarter to the last.
 END_S = 60  # Within which all that was begun is over.
 
@@ -170,6 +170,7 @@ def test_soak(server, environ, counters, slow_names):
     drive(worker, make_clients('warm-up'), tally, WARM_UP_S, 'warm-up')
     objects_before, before = worker.settle()
     files_before = worker.open_files()
+    print(worker.report()['blocking']['blocked'])
     ticks_before = worker.report()['ticks']
     print(f'settled: {before.rss_mib:.1f} MiB, {before.descriptors} descriptors, {before.threads} threads, '
           f'{objects_before} Python objects', flush=True)
