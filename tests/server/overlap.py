@@ -16,7 +16,8 @@ def ask_at_once(running, path, count=REQUESTS):
 
 
 def assert_far_below_serial(seconds, waits=REQUESTS, wait_s=WAIT_S):
-    assert seconds < waits * wait_s / 5
+    # In turn they take no less than all their waits; the rest is room for a loaded machine.
+    assert seconds < waits * wait_s / 3
 
 
 def assert_overlap(running, path, answer, waits_each=1):
