@@ -139,7 +139,7 @@ class WorldTest : public ::testing::Test {
     blocking::open_gate(&gate_, &*loop_);
     suspensions_before_ = suspensions_so_far();
     std::signal(SIGALRM, &on_hang);
-    alarm(30);
+    alarm(120);
   }
 
   void TearDown() override {

@@ -28,7 +28,7 @@ class IdleCallbacks : public LoopTest {
 
   // As many turns as letters; a turn that would sleep ends the test.
   void expect_turns(const std::string& letters) {
-    alarm(10);
+    alarm(60);
     for (std::size_t i = 1; i <= letters.size(); ++i) {
       the_loop().turn();
       EXPECT_EQ(letters.substr(0, i), said_);

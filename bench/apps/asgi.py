@@ -1,0 +1,19 @@
+"""The application for uvicorn."""
+import asyncio
+
+HEADERS = [(b'content-type', b'text/plain')]
+
+
+async def application(scope, receive, send):
+    if scope['type'] != 'http':
+        return
+    if scope['path'] == '/timer':
+        await asyncio.sleep(0.1)
+    if scope['path'] == '/stream':
+        await send({'type': 'http.response.start', 'status': 200, 'headers': HEADERS})
+        for _ in range(100):
+            await send({'type': 'http.response.body', 'body': b'x' * 100, 'more_body': True})
+        await send({'type': 'http.response.body', 'body': b''})
+        return
+    await send({'type': 'http.response.start', 'status': 200, 'headers': [*HEADERS, (b'content-length', b'5')]})
+    await send({'type': 'http.response.body', 'body': b'hello'})

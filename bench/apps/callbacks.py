@@ -1,0 +1,34 @@
+"""The application for uWSGI's own Tornado engine: as wsgi.py, with waits in that engine's terms."""
+import time
+
+import greenlet
+from tornado.ioloop import IOLoop
+
+import wsgi
+
+timers = IOLoop.current()
+
+
+def sleep(seconds):
+    me = greenlet.getcurrent()
+    timers.add_timeout(time.time() + seconds, me.switch)
+    me.parent.switch()
+
+
+def timer(environ, start_response):
+    sleep(0.1)
+    return wsgi.respond(start_response, b'hello')
+
+
+def hold(environ, start_response):
+    wsgi.waiting += 1
+    while not wsgi.released:
+        sleep(1)
+    wsgi.waiting -= 1
+    return wsgi.respond(start_response, b'hello')
+
+
+def application(environ, start_response):
+    path = environ['PATH_INFO']
+    own = {'/timer': timer, '/hold': hold}.get(path)
+    return own(environ, start_response) if own else wsgi.application(environ, start_response)

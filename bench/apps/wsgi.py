@@ -1,0 +1,109 @@
+"""The application every WSGI contender runs, unchanged between them."""
+import os
+import socket
+import threading
+import time
+
+
+PLAIN = [('Content-Type', 'text/plain')]
+held = threading.local()
+waiting = 0
+released = False
+
+
+def respond(start_response, body):
+    start_response('200 OK', PLAIN + [('Content-Length', str(len(body)))])
+    return [body]
+
+
+def hello(environ, start_response):
+    return respond(start_response, b'hello')
+
+
+def timer(environ, start_response):
+    time.sleep(0.1)
+    return respond(start_response, b'hello')
+
+
+def stream(environ, start_response):
+    start_response('200 OK', PLAIN)
+    chunk = b'x' * 100
+    return (chunk for _ in range(100))
+
+
+def fetch(environ, start_response):
+    import requests
+    return respond(start_response, requests.get(os.environ['BENCH_UPSTREAM']).content)
+
+
+def query(environ, start_response):
+    import psycopg2
+    if not hasattr(held, 'connection'):
+        held.connection = psycopg2.connect(os.environ['BENCH_POSTGRES'])
+        held.connection.autocommit = True
+    with held.connection.cursor() as cursor:
+        cursor.execute('select pg_sleep(0.2)')
+    return respond(start_response, b'hello')
+
+
+def hold(environ, start_response):
+    """Waits, a few frames deep, until /release; /waiting tells how many do."""
+    global waiting
+    waiting += 1
+    while not released:
+        time.sleep(1)
+    waiting -= 1
+    return respond(start_response, b'hello')
+
+
+def release(environ, start_response):
+    global released
+    released = True
+    return respond(start_response, b'released')
+
+
+def count_waiting(environ, start_response):
+    return respond(start_response, b'%d' % waiting)
+
+
+def ns_each(times, work):
+    """CPU time, the best of five: what else the machine does counts least."""
+    best = float('inf')
+    for _ in range(5):
+        started = time.thread_time_ns()
+        work(times)
+        best = min(best, (time.thread_time_ns() - started) / times)
+    return b'%.1f' % best
+
+
+def socket_pair(environ, start_response):
+    """ns for a send and a recv of 1 KiB that need not wait."""
+    one, other = socket.socketpair()
+    data = b'x' * 1024
+
+    def work(times):
+        for _ in range(times):
+            one.send(data)
+            other.recv(1024)
+    with one, other:
+        return respond(start_response, ns_each(40000, work))
+
+
+def lock(environ, start_response):
+    """ns to acquire and release a lock that nobody holds."""
+    free = threading.Lock()
+    acquire, release_it = free.acquire, free.release
+
+    def work(times):
+        for _ in range(times):
+            acquire()
+            release_it()
+    return respond(start_response, ns_each(300000, work))
+
+
+ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/hold': hold,
+          '/release': release, '/waiting': count_waiting, '/socketpair': socket_pair, '/lock': lock}
+
+
+def application(environ, start_response):
+    return ROUTES[environ['PATH_INFO']](environ, start_response)

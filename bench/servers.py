@@ -1,0 +1,200 @@
+"""Starts what is measured and what it needs; reads its use of the machine from /proc."""
+import contextlib
+import glob
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+BUILD = ROOT / 'build' / 'bench'
+PLUGIN = ROOT / 'build' / 'tornado_plugin.so'
+START_S = 30
+TICKS_A_SECOND = os.sysconf('SC_CLK_TCK')
+
+
+class Missing(Exception):
+    """Something this machine does not have; the row goes on without it."""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, process):
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(('127.0.0.1', port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise Missing(f'nothing listens on port {port}')
+
+
+def processes_below(pid):
+    """`pid` and every process it started."""
+    parents = {}
+    for stat in glob.glob('/proc/[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            text = pathlib.Path(stat).read_text()
+            parents[int(text.split()[0])] = int(text.rsplit(')', 1)[1].split()[1])
+    family = [pid]
+    for one in family:
+        family += [child for child, parent in parents.items() if parent == one]
+    return family
+
+
+class Server:
+    """One process (and its children) that listens on `port`."""
+
+    def __init__(self, name, command, port, environ=None):
+        self.name, self.port = name, port
+        BUILD.mkdir(parents=True, exist_ok=True)
+        self.log = BUILD / f'{name.replace("/", " ")}.log'
+        with open(self.log, 'wb') as log:
+            try:
+                self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=HERE / 'apps',
+                                                env={**os.environ, **(environ or {})})
+            except FileNotFoundError as error:
+                raise Missing(f'{error.filename} is not installed') from None
+        try:
+            wait_for_port(port, self.process)
+        except Missing:
+            self.stop()
+            raise Missing(f'{name} did not start: {self.last_words()}') from None
+
+    def last_words(self):
+        lines = [line for line in self.log.read_text(errors='replace').splitlines() if line.strip()]
+        told = [line for line in lines if 'UNABLE' in line or 'unrecognized' in line or 'tornado:' in line]
+        return (told or lines or ['it said nothing'])[-1]
+
+    def cpu_s(self):
+        """User and system time so far."""
+        ticks = 0
+        for pid in processes_below(self.process.pid):
+            with contextlib.suppress(OSError):
+                fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / TICKS_A_SECOND
+
+    def memory_kib(self):
+        """(private memory and page tables, shared memory)."""
+        status = {}
+        for line in pathlib.Path(f'/proc/{self.process.pid}/status').read_text().splitlines():
+            name, _, value = line.partition(':')
+            status[name] = value.split()[0] if value.split() else ''
+        return int(status['RssAnon']) + int(status['VmPTE']), int(status['RssShmem'])
+
+    def stop(self, how=signal.SIGINT):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+# --- The contenders --------------------------------------------------------------------------
+
+def uwsgi(name, options, app='wsgi.py', protocol='http-socket', environ=None, prefix=()):
+    port = free_port()
+    return Server(name, [*prefix, 'uwsgi', *options, f'--{protocol}', f'127.0.0.1:{port}', '--wsgi-file', app,
+                         '--need-app', '--listen', str(backlog()), '--disable-logging'], port, environ)
+
+
+def backlog():
+    return min(4096, int(pathlib.Path('/proc/sys/net/core/somaxconn').read_text()))
+
+
+def here(cores=2100, *options, **how):
+    if not PLUGIN.exists():
+        raise Missing('the plugin is not built: make')
+    return uwsgi('uwsgi-tornado', ['--plugin', 'python3', '--plugin', str(PLUGIN), '--tornado', str(cores), *options], **how)
+
+
+def sync(**how):
+    return uwsgi('uWSGI sync', ['--plugin', 'python3'], **how)
+
+
+def threads(count=200, **how):
+    return uwsgi('uWSGI --threads', ['--plugin', 'python3', '--threads', str(count)], **how)
+
+
+def greenlet(cores=2100, **how):
+    return uwsgi('uWSGI --greenlet', ['--plugin', 'python3,greenlet_python3', '--async', str(cores), '--greenlet'], **how)
+
+
+def gevent(cores=2100, **how):
+    return uwsgi('uWSGI --gevent', ['--plugin', 'python3,gevent_python3', '--gevent', str(cores),
+                                    '--gevent-monkey-patch'], **how)
+
+
+def tornado(cores=2100, **how):
+    """uWSGI's own Tornado engine. Its plugin and option have our name: it is alone in its process."""
+    return uwsgi('uWSGI --tornado', ['--plugin', 'python3,tornado_python3,greenlet_python3', '--tornado', str(cores),
+                                     '--greenlet'], app='callbacks.py', **how)
+
+
+def uvicorn():
+    port = free_port()
+    return Server('uvicorn', ['uvicorn', '--host', '127.0.0.1', '--port', str(port), '--http', 'httptools', '--loop', 'uvloop',
+                              '--no-access-log', '--log-level', 'warning', '--backlog', str(backlog()),
+                              'asgi:application'], port)
+
+
+def gunicorn():
+    port = free_port()
+    return Server('gunicorn gevent', ['gunicorn', '--bind', f'127.0.0.1:{port}', '--worker-class', 'gevent', '--workers', '1',
+                                      '--worker-connections', '2100', '--backlog', str(backlog()), '--log-level', 'warning',
+                                      'wsgi:application'], port)
+
+
+# --- What the applications call ---------------------------------------------------------------
+
+class Upstream(Server):
+    """Answers each request after 200 ms."""
+
+    def __init__(self):
+        port = free_port()
+        super().__init__('upstream', [sys.executable, str(HERE / 'upstream.py'), str(port)], port)
+        self.environ = {'BENCH_UPSTREAM': f'http://127.0.0.1:{port}/'}
+
+
+class Postgres(Server):
+    """A PostgreSQL of its own, in a temporary folder."""
+
+    def __init__(self):
+        found = sorted(glob.glob('/usr/lib/postgresql/*/bin'))
+        if not found:
+            raise Missing('PostgreSQL is not installed')
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='uwsgi-tornado-bench-'))
+        self.process = None
+        prefix = []
+        if os.geteuid() == 0:  # PostgreSQL refuses root.
+            shutil.chown(self.folder, 'nobody', 'nogroup')
+            prefix = ['setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '--clear-groups']
+        data, port = self.folder / 'data', free_port()
+        try:
+            subprocess.run([*prefix, found[-1] + '/initdb', '-D', data, '-U', 'bench', '-A', 'trust', '-E', 'UTF8', '--no-sync'],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=self.folder)
+            super().__init__('postgres', [*prefix, found[-1] + '/postgres', '-D', str(data), '-p', str(port), '-h', '127.0.0.1',
+                                          '-k', str(self.folder), '-N', '250', '-F'], port)
+        except BaseException:
+            self.stop()
+            raise
+        self.environ = {'BENCH_POSTGRES': f'host=127.0.0.1 port={port} user=bench dbname=postgres'}
+
+    def stop(self, how=signal.SIGINT):
+        if self.process is not None:
+            super().stop(how)
+        shutil.rmtree(self.folder, ignore_errors=True)
