@@ -48,10 +48,11 @@ $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 # $(call unit_tests,folder,extra flags)
 define unit_tests
 $(1)/unit_tests: $(UNIT_SOURCES:%.cc=$(1)/unit/%.o) $(UNIT_TESTS:%.cc=$(1)/unit/%.o)
-	g++ $(2) $$^ -o $$@ $(UNIT_LIBS)
+	@g++ $(2) $$^ -o $$@ $(UNIT_LIBS)
 $(1)/unit/%.o: %.cc $(HEADERS) $(UNIT_HEADERS) | deps
 	@mkdir -p $$(@D)
-	g++ $(UNIT_FLAGS) $(2) -c $$< -o $$@
+	@echo "compiling $$<"
+	@g++ $(UNIT_FLAGS) $(2) -c $$< -o $$@
 endef
 $(eval $(call unit_tests,$(BUILD),))
 $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))

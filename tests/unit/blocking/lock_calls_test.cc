@@ -223,32 +223,59 @@ TEST_F(LockStressTest, FibersThatPassALockDoNotStarveTheLoop) {
   EXPECT_LT(passes - before, 20);
 }
 
-// Tokens go round rings of semaphores through fibers and threads. A lost wake-up stops a ring.
-TEST_F(LockStressTest, NoWakeUpIsLostBetweenFibersAndThreads) {
-  constexpr int kFibers = 200, kThreads = 8, kTokens = 5, kPasses = 100000;
+// A thread posts at every moment round that at which a fiber goes to wait: between its last
+// look at the semaphore and its place in the queue nothing may fall through.
+TEST_F(LockStressTest, NoWakeUpIsLostWhileAFiberGoesToWait) {
+  constexpr int kRounds = 30000;
+  Semaphore asked, answered;
+  std::thread thread([&] {
+    for (int round = 0; round < kRounds; ++round) {
+      for (int tries = 1; sem_trywait(asked.get()) != 0; ++tries) {
+        if (tries % 1000 == 0) std::this_thread::yield();
+      }
+      calls().sem_post(answered.get());
+    }
+  });
+  spawn([&] {
+    for (int round = 0; round < kRounds; ++round) {
+      asked.post();
+      for (volatile int delay = round % 512; delay > 0; delay = delay - 1) continue;
+      EXPECT_EQ(0, calls().sem_wait(answered.get()));
+    }
+  });
+  run();
+  thread.join();
+}
+
+// Tokens go round a ring of semaphores through fibers and threads. A lost wake-up stops it.
+class LockRingTest : public LockStressTest, public ::testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(With, LockRingTest, ::testing::Bool(),
+                         [](const auto& test) { return std::string(test.param ? "Deadlines" : "Patience"); });
+
+TEST_P(LockRingTest, NoWakeUpIsLostBetweenFibersAndThreads) {
+  constexpr int kFibers = 200, kThreads = 8;
+  const int wanted = GetParam() ? 20000 : 100000;
   std::array<Semaphore, 5> ring;
   std::atomic<int> passes{0};
+  const auto take = [](Semaphore& from) {
+    return GetParam() ? from.timed_wait(in(CLOCK_REALTIME, 0.002)) : from.wait();
+  };
   const auto pass_on = [&](int who) {
-    while (passes.load() < kPasses) {
-      Semaphore& from = ring[static_cast<std::size_t>(who) % ring.size()];
-      Semaphore& to = ring[static_cast<std::size_t>(who + 1) % ring.size()];
-      // Some take it with a deadline that comes now and then.
-      const bool impatient = who % 7 == 0;
-      const int result = impatient ? static_cast<int>(from.timed_wait(in(CLOCK_REALTIME, 0.002)).result)
-                                   : static_cast<int>(from.wait().result);
-      if (result != 0) continue;
+    const auto place = static_cast<std::size_t>(who);
+    while (passes.load() < wanted) {
+      if (take(ring[place % ring.size()]).result != 0) continue;
       ++passes;
-      to.post();
+      ring[(place + 1) % ring.size()].post();
     }
     for (Semaphore& semaphore : ring) semaphore.post();  // Lets those go who still wait.
   };
-  for (int i = 0; i < kTokens; ++i) ring[static_cast<std::size_t>(i)].post();
+  for (Semaphore& semaphore : ring) semaphore.post();
   for (int i = 0; i < kFibers; ++i) spawn([&, i] { pass_on(i); });
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) threads.emplace_back([&, i] { pass_on(i); });
   run();
   for (std::thread& thread : threads) thread.join();
-  EXPECT_GE(passes.load(), kPasses);
+  EXPECT_GE(passes.load(), wanted);
 }
 
 // A lock that protects: never more than one inside, wherever it runs.
