@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import socket
 import sqlite3
 import statistics
@@ -29,12 +30,12 @@ CLIENTS = int(os.environ.get('SOAK_CLIENTS', 100))
 PAUSE_S = float(os.environ.get('SOAK_PAUSE_S', 0.5))
 CORES = 200
 SAMPLE_S = 10
-WARM_UP_S = float(os.environ.get('SOAK_WARM', 30))
+WARM_UP_S = 30
 GROWTH_MAX = 0.03  # Of resident memory, from the third quarter to the last.
 END_S = 60  # Within which all that was begun is over.
 
 services.MAX_CONNECTIONS = 1000  # A connection of each driver for each core.
-upstreams.NameServer.address = '127.0.0.154', 53  # So that the other tests may run meanwhile.
+upstreams.NameServer.address = f'127.0.0.{154 + os.getpid() % 90}', 53  # So that other tests may run meanwhile.
 
 
 @pytest.fixture
@@ -111,13 +112,15 @@ class Worker:
             text = b''.join(iter(lambda: line.recv(65536), b''))
         return sum(core['in_request'] for core in json.loads(text)['workers'][0]['cores'])
 
-    def settle(self):
-        """Once nothing runs: gives up what cores and pools keep, and returns (Python objects, sample)."""
+    def settle(self, threads):
+        """Once nothing runs: gives up what cores and pools keep, waits until there are `threads`
+        again, as at the start, and returns (Python objects, sample)."""
         services.wait_until(lambda: self.busy_cores() == 0, 'requests whose clients left to end', timeout_s=END_S)
         with concurrent.futures.ThreadPoolExecutor(CORES) as all_at_once:
             for status, _, body in all_at_once.map(lambda _: self.server.get('/settle', timeout_s=90), range(CORES)):
                 assert (status, body) == (200, b'settled')
         objects = int(self.server.get('/count_objects')[2])
+        services.wait_until(lambda: self.threads() <= threads, 'helper threads to end', timeout_s=END_S)
         return objects, self.sample()
 
     def report(self):
@@ -153,6 +156,13 @@ def growth(samples):
     return after / before - 1
 
 
+def unexpected_errors(log):
+    """Exceptions that requests ended with, but for what an app sees of a client that left."""
+    ends = re.findall(r'^[A-Za-z_.]*(?:Error|Exception|Timeout)\b.*', log, re.MULTILINE)
+    gone = ('OSError: write error', 'OSError: error during read')
+    return dict(collections.Counter(end for end in ends if not end.startswith(gone)))
+
+
 def test_soak(server, environ, counters, slow_names):
     stats_port, keeping_port = services.free_port(), services.free_port()
     running = server(str(HERE / 'app.py'), '--master', '--stats', f'127.0.0.1:{stats_port}', '--listen', '512',
@@ -167,10 +177,10 @@ def test_soak(server, environ, counters, slow_names):
                 for i in range(CLIENTS)]
 
     print(f'\nseed {SEED}, {CLIENTS} clients, {CORES} cores, {MINUTES:g} minutes', flush=True)
+    threads = worker.threads()
     drive(worker, make_clients('warm-up'), tally, WARM_UP_S, 'warm-up')
-    objects_before, before = worker.settle()
+    objects_before, before = worker.settle(threads)
     files_before = worker.open_files()
-    print(worker.report()['blocking']['blocked'])
     ticks_before = worker.report()['ticks']
     print(f'settled: {before.rss_mib:.1f} MiB, {before.descriptors} descriptors, {before.threads} threads, '
           f'{objects_before} Python objects', flush=True)
@@ -179,10 +189,7 @@ def test_soak(server, environ, counters, slow_names):
     samples = drive(worker, make_clients('soak'), tally, MINUTES * 60, 'soak')
     cpu_share = (running.cpu_s() - cpu_before) / (time.monotonic() - began)
     report = worker.report()
-    objects_after, after = worker.settle()
-    with contextlib.suppress(RuntimeError):  # Helper threads end once idle; what remains is told below.
-        services.wait_until(lambda: worker.threads() <= before.threads, 'threads to end', timeout_s=30)
-    after = worker.sample()
+    objects_after, after = worker.settle(threads)
     print(f'settled: {after.rss_mib:.1f} MiB, {after.descriptors} descriptors, {after.threads} threads, '
           f'{objects_after} Python objects', flush=True)
     print(f'answered {tally.answered.total()}, wrong {len(tally.wrong)}, left {dict(tally.left)}, slowest {tally.slowest}')
@@ -196,8 +203,8 @@ def test_soak(server, environ, counters, slow_names):
         counted = counters[name]()
         assert sum(tally.answered[kind] for kind in kinds) <= counted <= sum(tally.started[kind] for kind in kinds), name
     assert all(report['ticks'][name] > ticks_before[name] + 10 * MINUTES * 60 for name in ticks_before), report['ticks']
-    assert worker.descriptors() <= before.descriptors, (files_before, worker.open_files())
-    assert after.threads <= before.threads
+    assert after.descriptors <= before.descriptors, (files_before, worker.open_files())
+    assert unexpected_errors(running.log) == {}
     assert running.worker_pids() == [worker.pid]
     assert report['blocking']['blocked'] == {}
     assert objects_after <= objects_before * 1.01
