@@ -104,7 +104,7 @@ bool is_due() noexcept {
 }
 
 bool should_give_way(const VirtualThread& thread) noexcept {
-  return is_due() && !thread.suspension_is_forbidden() && collecting() != &thread;
+  return is_due() && !thread.suspension_is_forbidden() && !thread.keeps_turn() && collecting() != &thread;
 }
 
 // The loop's thread does not keep the GIL: it drops it, or waits for it.

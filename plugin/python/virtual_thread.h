@@ -46,6 +46,14 @@ class VirtualThread : public suspend::SwitchObserver {
   void allow_suspension() noexcept { --forbidden_; }
   bool suspension_is_forbidden() const noexcept { return forbidden_ != 0; }
 
+  // Sections in which this thread waits as it likes but does not give way: it holds what another
+  // would stop the OS thread for. An end without a beginning is ignored.
+  void keep_turn() noexcept { ++turns_kept_; }
+  void yield_turn() noexcept {
+    if (turns_kept_ > 0) --turns_kept_;
+  }
+  bool keeps_turn() const noexcept { return turns_kept_ != 0; }
+
   // True while a greenlet of the greenlet package runs on this thread: suspended there, its
   // stack would not survive. Takes the GIL for the question where it is given up.
   // REQUIRES: this is current().
@@ -70,6 +78,7 @@ class VirtualThread : public suspend::SwitchObserver {
   ThreadState state_;
   loop::IoLoop& loop_;
   int forbidden_ = 0;
+  int turns_kept_ = 0;
   bool gave_way_ = false;
 
   static inline VirtualThread* current_ = nullptr;

@@ -112,6 +112,43 @@ static void tornado_schedule_fix(wsgi_request* request) {
   if (core.request() == request) core.resume_next_turn();
 }
 
+// uWSGI's locks (uwsgi.lock(), shared areas, caches) stop the OS thread that finds one taken, so
+// a request that holds one does not give way: the next to want it could never be resumed.
+static uwsgi_lock_ops original_locks;
+
+static void after_locking(void) {
+  if (RequestThread* thread = RequestThread::current()) thread->keep_turn();
+}
+
+static void after_unlocking(void) {
+  if (RequestThread* thread = RequestThread::current()) thread->yield_turn();
+}
+
+static void tornado_lock(uwsgi_lock_item* item) {
+  original_locks.lock(item);
+  after_locking();
+}
+
+static void tornado_rlock(uwsgi_lock_item* item) {
+  original_locks.rlock(item);
+  after_locking();
+}
+
+static void tornado_wlock(uwsgi_lock_item* item) {
+  original_locks.wlock(item);
+  after_locking();
+}
+
+static void tornado_unlock(uwsgi_lock_item* item) {
+  original_locks.unlock(item);
+  after_unlocking();
+}
+
+static void tornado_rwunlock(uwsgi_lock_item* item) {
+  original_locks.rwunlock(item);
+  after_unlocking();
+}
+
 // uWSGI's own async loop calls this to give a request the CPU; here the IOLoop does.
 static void tornado_schedule_to_req(void) {
   wsgi_request* request = current_request();
@@ -142,6 +179,12 @@ void install_hooks() noexcept {
   uwsgi.schedule_fix = tornado_schedule_fix;
   uwsgi.current_wsgi_req = tornado_current_wsgi_req;
   uwsgi.gbcw_hook = tornado_goodbye;
+  original_locks = uwsgi.lock_ops;
+  uwsgi.lock_ops.lock = tornado_lock;
+  uwsgi.lock_ops.rlock = tornado_rlock;
+  uwsgi.lock_ops.wlock = tornado_wlock;
+  uwsgi.lock_ops.unlock = tornado_unlock;
+  uwsgi.lock_ops.rwunlock = tornado_rwunlock;
 }
 
 }  // namespace engine

@@ -230,3 +230,10 @@ def test_wrong_quantum_is_refused(quantum, tmp_path):
 @pytest.mark.parametrize('quantum', ['0', '0.1', '12.5', '60000'])
 def test_right_quantum_serves(server, quantum):
     assert server('basic.py', '--tornado-quantum', quantum).get()[2] == b'hello'
+
+
+def test_holder_of_a_user_lock_does_not_give_way(server):
+    running = server('compute.py')
+    assert ask_all(running, 'under_user_lock', 1) == ['done']
+    results, _ = running.get_all(['/under_user_lock?0.4'] * 4)
+    assert [body for _, _, body in results] == [b'done'] * 4
