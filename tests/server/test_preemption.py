@@ -75,7 +75,8 @@ def assert_quick_beside(running, count, rounds=ROUNDS, part=1 / 10):
 @pytest.mark.parametrize('count', [2, 10])
 def test_quick_requests_are_served_while_others_compute(server, count):
     running = server('compute.py')
-    assert_quick_beside(running, count, ROUNDS if count == 2 else ROUNDS // 4)
+    # Long enough that a turn is short beside it, on a fast machine too.
+    assert_quick_beside(running, count, ROUNDS * 2 if count == 2 else ROUNDS)
     assert 'kept the GIL' not in running.log
 
 
