@@ -16,8 +16,8 @@ import weakref
 import uwsgi
 import uwsgi_tornado
 
-computing = 0
 computed = 0
+told = False
 count = 0          # What requests that count() have come to.
 counting = 0
 burning = False
@@ -40,18 +40,31 @@ def hello(_):
 
 def compute(query):
     """The result of that many rounds, and when the computation began and ended."""
-    global computing, computed
-    computing += 1
+    global computed
     began = time.monotonic()
     os.write(2, b'computing\n')
     value = work(int(query))
     computed += 1
-    computing -= 1
     return f'{value} {began} {time.monotonic()}'
 
 
-def at_work(_):
-    return str(computing)
+def compute_until_told(query):
+    """Computes the same again and again until tell() is asked for, at most that many seconds."""
+    global told
+    told = False
+    until = time.monotonic() + float(query)
+    right = work(5000)
+    os.write(2, b'computing\n')
+    outcomes = set()
+    while not told and time.monotonic() < until:
+        outcomes.add(work(5000))
+    return f"{'told' if told else 'late'}, {'all right' if outcomes == {right} else outcomes}"
+
+
+def tell(_):
+    global told
+    told = True
+    return 'told'
 
 
 def preempted(_):
