@@ -1,12 +1,14 @@
 #include "plugin/python/application.h"
 
+#include <utility>
+
 namespace python {
 namespace {
 
 struct Application {
   PyObject_HEAD
   PyObject* callable;
-  void (*returned)() noexcept;
+  PyRef (*returned)(PyRef result) noexcept;
 };
 
 PyObject* multithread_key() noexcept {
@@ -20,10 +22,10 @@ PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noe
     return nullptr;
   }
   auto* const application = reinterpret_cast<Application*>(self);
-  PyObject* result = PyObject_Call(application->callable, args, kwargs);
-  if (result == nullptr) contain_system_exit();
-  else if (application->returned != nullptr) application->returned();
-  return result;
+  auto result = PyRef::steal(PyObject_Call(application->callable, args, kwargs));
+  if (!result) contain_system_exit();
+  else if (application->returned != nullptr) result = application->returned(std::move(result));
+  return result.release();
 }
 
 int application_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
@@ -76,7 +78,7 @@ PyTypeObject* application_type() noexcept {
 
 }  // namespace
 
-PyRef wrap_application(PyObject* callable, void (*returned)() noexcept) {
+PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept) {
   PyTypeObject* type = application_type();
   if (type == nullptr) throw PyError{};
   PyRef wrapped = py_check(PyType_GenericAlloc(type, 0));
@@ -84,6 +86,16 @@ PyRef wrap_application(PyObject* callable, void (*returned)() noexcept) {
   application->callable = PyRef::borrow(callable).release();
   application->returned = returned;
   return wrapped;
+}
+
+PyRef without_list_of_one(PyRef result) noexcept {
+  PyObject* only = nullptr;
+  if (PyList_CheckExact(result.get()) && PyList_GET_SIZE(result.get()) == 1) {
+    only = PyList_GET_ITEM(result.get(), 0);
+  } else if (PyTuple_CheckExact(result.get()) && PyTuple_GET_SIZE(result.get()) == 1) {
+    only = PyTuple_GET_ITEM(result.get(), 0);
+  }
+  return only != nullptr && PyBytes_CheckExact(only) ? PyRef::borrow(only) : std::move(result);
 }
 
 bool is_wrapped(PyObject* callable) noexcept {

@@ -67,7 +67,7 @@ class Core {
   void serve() noexcept;
   bool parse_in_fiber() noexcept;
   bool waits_for_event() const noexcept;
-  bool should_give_way() const noexcept;
+  bool should_give_way() noexcept;
   void finished() noexcept;
   void keep_alive() noexcept;
   void release() noexcept;
@@ -89,6 +89,9 @@ class Core {
   bool event_came_ = false;     // Before park() was called.
   bool failed_ = false;         // The application raised.
   bool close_after_ = false;    // The connection is not kept alive after this request.
+
+  double slice_began_ = 0;         // The first yield since it ran on; 0: none yet.
+  std::size_t sent_at_yield_ = 0;  // Of the body, as it yielded last.
 
   // A kept-alive connection keeps its watcher, so that the next request costs no system call
   // to arm it. The same for the timer: deadline_ moves, and the timer looks when it is due.

@@ -40,12 +40,16 @@ void gil_release() noexcept {
   if (!on_loop_thread) original.gil_release();
 }
 
+python::PyRef take_result(python::PyRef result) noexcept {
+  watcher->python_returned();
+  return up.wsgi_strict ? std::move(result) : python::without_list_of_one(std::move(result));
+}
+
 void wrap_once(uwsgi_app* app) noexcept {
   auto* callable = static_cast<PyObject*>(app->callable);
   if (python::is_wrapped(callable)) return;
   try {
-    app->callable =
-        python::wrap_application(callable, []() noexcept { watcher->python_returned(); }).release();
+    app->callable = python::wrap_application(callable, take_result).release();
     Py_DECREF(callable);
   } catch (const python::PyError&) {
     PyErr_Clear();  // Out of memory: the application runs as it is.
@@ -108,6 +112,18 @@ std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t*
   return original.rpc(contained.get(), argc, argv, sizes, answer);
 }
 
+// The python plugin names its keys by C strings, and CPython interns each: a string nobody else
+// keeps is entered in the table of interned strings and taken out of it at every request.
+void keep_keys_interned() noexcept {
+  for (const char* key : {"wsgi.input", "wsgi.file_wrapper", "wsgi.version", "wsgi.errors", "wsgi.run_once",
+                          "wsgi.multithread", "wsgi.multiprocess", "wsgi.url_scheme", "uwsgi.version", "uwsgi.core",
+                          "uwsgi.node", "uwsgi.ready_fd", "x-wsgiorg.fdevent.readable",
+                          "x-wsgiorg.fdevent.writable", "x-wsgiorg.fdevent.timeout", "env"}) {
+    static_cast<void>(PyUnicode_InternFromString(key));  // For the worker's life.
+  }
+  PyErr_Clear();
+}
+
 // The table of applications is shared memory: a worker that died has left its own wrappers
 // there for the one in its place, whose memory they are not in.
 void forget_wrappers_of_predecessor() noexcept {
@@ -160,6 +176,7 @@ void take_over_gil() noexcept {
 void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
   forget_wrappers_of_predecessor();
+  keep_keys_interned();
   original.env_create = up.wsgi_env_create;
   original.env_destroy = up.wsgi_env_destroy;
   up.wsgi_env_create = env_create;
