@@ -255,9 +255,7 @@ void Core::serve() noexcept {
       Engine::end_if_child(0);
       if (request_->async_status <= UWSGI_OK) break;
       request_->switches++;
-      if (!should_give_way()) continue;
-      if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
-      uwsgi.schedule_to_main(request_);
+      if (should_give_way()) give_way();
     }
   }
   uwsgi.wsgi_req = request_;  // Routing may have left another.
@@ -295,6 +293,11 @@ bool Core::should_give_way() noexcept {
   const double now = ev_time();
   if (slice_began_ == 0) slice_began_ = now;
   return now - slice_began_ > kSliceS;
+}
+
+void Core::give_way() noexcept {
+  if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
+  uwsgi.schedule_to_main(request_);
 }
 
 void Core::resume_next_turn() noexcept {
@@ -343,6 +346,13 @@ void Core::python_begins(PyObject* environ) noexcept {
     context_ = python::PyRef();
   }
   thread_->set_environ(environ);
+}
+
+bool Core::python_yielded() noexcept {
+  if (waits_for_event()) return false;
+  request_->switches++;
+  if (should_give_way()) give_way();
+  return true;
 }
 
 void Core::python_ends() noexcept {

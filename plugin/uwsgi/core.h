@@ -50,6 +50,7 @@ class Core {
   // The python plugin starts and ends its part of this core's request.
   void python_begins(PyObject* environ) noexcept;
   void python_ends() noexcept;
+  bool python_yielded() noexcept;
   void python_failed() noexcept { failed_ = true; }
 
   // The socket's protocol is through with the connection, inside uwsgi_close_request().
@@ -68,6 +69,7 @@ class Core {
   bool parse_in_fiber() noexcept;
   bool waits_for_event() const noexcept;
   bool should_give_way() noexcept;
+  void give_way() noexcept;
   void finished() noexcept;
   void keep_alive() noexcept;
   void release() noexcept;

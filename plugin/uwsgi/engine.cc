@@ -280,6 +280,11 @@ void Engine::python_begins(wsgi_request* request, PyObject* environ) noexcept {
 
 void Engine::python_ends(wsgi_request* request) noexcept { core_of(request).python_ends(); }
 
+bool Engine::python_yielded(wsgi_request* request) noexcept {
+  end_if_child(0);
+  return core_of(request).python_yielded();
+}
+
 void Engine::python_failed(wsgi_request* request) noexcept {
   end_if_child(1);
   core_of(request).python_failed();

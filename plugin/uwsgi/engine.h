@@ -81,6 +81,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void python_ends(wsgi_request* request) noexcept override;
   void python_failed(wsgi_request* request) noexcept override;
   void python_returned() noexcept override { end_if_child(0); }
+  bool python_yielded(wsgi_request* request) noexcept override;
 
  private:
   // A socket the worker accepts from.

@@ -12,6 +12,7 @@ extern "C" {
 extern struct uwsgi_server uwsgi;
 // Weak, so that a process without the python plugin gets a sentence instead of a linker's error.
 extern struct uwsgi_python up __attribute__((weak));
+extern int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute__((weak));
 }
 
 namespace engine {
@@ -45,12 +46,22 @@ python::PyRef take_result(python::PyRef result) noexcept {
   return up.wsgi_strict ? std::move(result) : python::without_list_of_one(std::move(result));
 }
 
+// Chunk after chunk, as uWSGI does where no request is async: its yield protocol sets keys of
+// the environ at each, which costs more than the chunk.
+int send_response(wsgi_request* request) noexcept {
+  for (;;) {
+    const int status = uwsgi_response_subhandler_wsgi(request);
+    if (status == UWSGI_OK || !watcher->python_yielded(request)) return status;
+  }
+}
+
 void wrap_once(uwsgi_app* app) noexcept {
   auto* callable = static_cast<PyObject*>(app->callable);
   if (python::is_wrapped(callable)) return;
   try {
     app->callable = python::wrap_application(callable, take_result).release();
     Py_DECREF(callable);
+    if (app->response_subhandler == uwsgi_response_subhandler_wsgi) app->response_subhandler = send_response;
   } catch (const python::PyError&) {
     PyErr_Clear();  // Out of memory: the application runs as it is.
   }

@@ -18,6 +18,9 @@ class PythonRequests {
   virtual void python_ends(wsgi_request* request) noexcept = 0;
   // The application was called and has returned; its result is not sent yet.
   virtual void python_returned() noexcept = 0;
+  // Its iterable gave a chunk, which is sent. True when the next may follow at once; false when
+  // uWSGI's yield protocol is to be gone through, for the request waits for an event.
+  virtual bool python_yielded(wsgi_request* request) noexcept = 0;
   // An exception came out of the application and has been logged.
   virtual void python_failed(wsgi_request* request) noexcept = 0;
 
