@@ -3,6 +3,8 @@
 #include <cassert>
 #include <cerrno>
 
+#include "plugin/blocking/error_numbers.h"
+
 namespace blocking {
 namespace {
 
@@ -72,9 +74,9 @@ void NativeCall::note() noexcept {
 }
 
 void park(suspend::Fiber& fiber) noexcept {
-  const int saved_errno = errno;
+  const ErrorNumbers saved = ErrorNumbers::of_this_thread();
   open_gate_->suspend(fiber);
-  errno = saved_errno;
+  saved.set();
 }
 
 loop::Callback resumes(suspend::Fiber& fiber) noexcept {

@@ -48,7 +48,7 @@ inline suspend::Fiber* may_suspend() noexcept {
   return open == nullptr ? nullptr : open->may_suspend();
 }
 
-// Suspends `fiber`, the one that runs, until somebody resumes it. errno survives.
+// Suspends `fiber`, the one that runs, until somebody resumes it. errno and h_errno survive.
 void park(suspend::Fiber& fiber) noexcept;
 
 // Notes that a request's call blocked the worker, when it did, and why it was not let suspend.
