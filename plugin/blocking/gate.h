@@ -38,9 +38,14 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept;
 // Null while closed.
 Gate* gate() noexcept;
 loop::IoLoop& gate_loop() noexcept;
+// Has `callback` called on the loop's thread, unless the gate is closed. Any thread.
+void post_to_loop(loop::Callback callback) noexcept;
 
 // True on the thread that opened the gate.
 bool on_loop_thread() noexcept;
+
+// False in a child of vfork(), which uses this process's memory but its own descriptors.
+bool in_own_process() noexcept;
 
 // The fiber that may suspend here, or null.
 inline suspend::Fiber* may_suspend() noexcept {

@@ -80,7 +80,7 @@ class Helpers {
       lock.lock();
       if (waits) --waits_;
       // From here on the job may be gone: its fiber runs.
-      gate_loop().add_callback_threadsafe(resumes(fiber));
+      post_to_loop(resumes(fiber));
     }
     --count_;
   }
