@@ -72,7 +72,7 @@ int suspending_accept(int fd, sockaddr* peer, socklen_t* peer_size) noexcept {
 }  // namespace
 
 std::vector<Call> connection_calls() {
-  return {
+  std::vector<Call> calls = {
       {"connect", keeping_errno<suspending_connect>()},
       {"accept", keeping_errno<suspending_accept>()},
       {"accept4", keeping_errno<suspending_accept4>()},
@@ -80,6 +80,11 @@ std::vector<Call> connection_calls() {
       {"dup2", keeping_errno<dup2_and_wake>()},
       {"dup3", keeping_errno<dup3_and_wake>()},
   };
+  if (real::close_range != nullptr) {
+    calls.push_back({"close_range", keeping_errno<close_range_and_wake>()});
+    calls.push_back({"closefrom", address_of(closefrom_and_wake)});
+  }
+  return calls;
 }
 
 }  // namespace blocking

@@ -74,6 +74,7 @@ struct Calls {
     find("read", read), find("readv", readv), find("write", write), find("writev", writev);
     find("connect", connect), find("accept", accept), find("accept4", accept4);
     find("close", close), find("dup2", dup2), find("dup3", dup3);
+    find("close_range", close_range), find("closefrom", closefrom);
     find("nanosleep", nanosleep), find("clock_nanosleep", clock_nanosleep);
     find("usleep", usleep), find("sleep", sleep);
     find("sem_wait", sem_wait), find("sem_timedwait", sem_timedwait);
@@ -102,6 +103,8 @@ struct Calls {
   int (*close)(int) = nullptr;
   int (*dup2)(int, int) = nullptr;
   int (*dup3)(int, int, int) = nullptr;
+  int (*close_range)(unsigned int, unsigned int, int) = nullptr;
+  void (*closefrom)(int) = nullptr;
   int (*nanosleep)(const timespec*, timespec*) = nullptr;
   int (*clock_nanosleep)(clockid_t, int, const timespec*, timespec*) = nullptr;
   int (*usleep)(useconds_t) = nullptr;
