@@ -16,15 +16,20 @@ class Gate {
   // The fiber that calls, when it may suspend here; else null: the call blocks as libc's does.
   // Called on any thread.
   virtual suspend::Fiber* may_suspend() noexcept = 0;
+  // The same where the thread would otherwise stop for good: also when the caller has kept
+  // what it should have given up (the GIL). Called on the loop's thread.
+  virtual suspend::Fiber* can_suspend() noexcept = 0;
   // Why may_suspend() is null though a fiber runs; the loop's thread only.
   virtual Refusal why_not() noexcept = 0;
-  // Suspends the fiber that may_suspend() just gave. What the caller gave up for the call
-  // (the GIL) is given up again when this returns.
+  // Suspends the fiber that was just given. What the caller gave up for the call (the GIL)
+  // is given up again when this returns, what it kept it has.
   virtual void suspend(suspend::Fiber& fiber) noexcept = 0;
 
   // True on the loop's own stack, when what it waits for can be waited for by turning the
   // loop; turn() then does that once.
   virtual bool may_turn() noexcept = 0;
+  // The same where the thread would otherwise stop for good.
+  virtual bool can_turn() noexcept = 0;
   virtual void turn() noexcept = 0;
 
  protected:

@@ -31,7 +31,9 @@ namespace unit {
 class TestGate final : public blocking::Gate {
  public:
   bool open = true;
+  bool able = true;  // To suspend a fiber whose caller has given nothing up.
   suspend::Fiber* may_suspend() noexcept override { return open ? suspend::Fiber::current() : nullptr; }
+  suspend::Fiber* can_suspend() noexcept override { return able ? suspend::Fiber::current() : nullptr; }
   blocking::Refusal why_not() noexcept override {
     return open ? blocking::Refusal::kNone : blocking::Refusal::kGuarded;
   }
@@ -42,6 +44,7 @@ class TestGate final : public blocking::Gate {
   bool may_turn() noexcept override {
     return turned != nullptr && blocking::on_loop_thread() && suspend::Fiber::current() == nullptr;
   }
+  bool can_turn() noexcept override { return may_turn(); }
   void turn() noexcept override { turned->turn(); }
 };
 
