@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -74,6 +75,7 @@ struct Calls {
     find("epoll_wait", epoll_wait), find("epoll_pwait", epoll_pwait);
     find("recv", recv), find("recvfrom", recvfrom), find("recvmsg", recvmsg);
     find("send", send), find("sendto", sendto), find("sendmsg", sendmsg);
+    find("sendfile", sendfile);
     find("read", read), find("readv", readv), find("write", write), find("writev", writev);
     find("connect", connect), find("accept", accept), find("accept4", accept4);
     find("close", close), find("dup2", dup2), find("dup3", dup3);
@@ -96,6 +98,7 @@ struct Calls {
   ssize_t (*send)(int, const void*, size_t, int) = nullptr;
   ssize_t (*sendto)(int, const void*, size_t, int, const sockaddr*, socklen_t) = nullptr;
   ssize_t (*sendmsg)(int, const msghdr*, int) = nullptr;
+  ssize_t (*sendfile)(int, int, off_t*, size_t) = nullptr;
   ssize_t (*read)(int, void*, size_t) = nullptr;
   ssize_t (*readv)(int, const iovec*, int) = nullptr;
   ssize_t (*write)(int, const void*, size_t) = nullptr;
@@ -303,6 +306,29 @@ inline std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
   return out << outcome.result << " with errno " << outcome.error << " (" << std::strerror(outcome.error)
              << ")";
 }
+
+// Watches, on a thread of its own, that an open file never seems to have O_NONBLOCK to
+// others who have it, too.
+class SeenByOthers {
+ public:
+  explicit SeenByOthers(const Fd& fd) : others_(dup(fd.get())) {
+    watcher_ = std::thread([this] {
+      while (!over_) nonblocking_ = nonblocking_ || (fcntl(others_.get(), F_GETFL) & O_NONBLOCK) != 0;
+    });
+  }
+  bool as_nonblocking() {
+    over_ = true;
+    watcher_.join();
+    others_.close();
+    return nonblocking_;
+  }
+
+ private:
+  Fd others_;
+  std::atomic<bool> over_{false};
+  std::atomic<bool> nonblocking_{false};
+  std::thread watcher_;
+};
 
 // Calls with errno 0, so that a success that touches it shows.
 template <typename Call>
