@@ -35,14 +35,13 @@ class KeptNumbers {
  public:
   // Closes the file of `fd`. Returns false when there is nothing to put in its place.
   bool keep(int fd) noexcept {
-    static const int stand_in = never_ready();
-    if (stand_in < 0) return false;
+    if (stand_in() < 0) return false;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       numbers_.push_back(fd);
       count_.store(numbers_.size(), std::memory_order_release);
     }
-    if (real::dup3(stand_in, fd, O_CLOEXEC) >= 0) return true;
+    if (real::dup3(stand_in(), fd, O_CLOEXEC) >= 0) return true;
     forget(fd);
     return false;
   }
@@ -57,6 +56,14 @@ class KeptNumbers {
     find(fd, [](int number) noexcept { real::close(number); });
   }
 
+  // What a call that closes all there is must leave alone.
+  std::vector<int> and_stand_in() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<int> all = numbers_;
+    if (stand_in() >= 0) all.push_back(stand_in());
+    return all;
+  }
+
   bool has(int fd) noexcept {
     if (count_.load(std::memory_order_acquire) == 0) return false;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -64,6 +71,11 @@ class KeptNumbers {
   }
 
  private:
+  static int stand_in() noexcept {
+    static const int number = never_ready();
+    return number;
+  }
+
   bool find(int fd, void (*act)(int fd) noexcept) noexcept {
     if (count_.load(std::memory_order_acquire) == 0) return false;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -88,13 +100,12 @@ KeptNumbers& kept() noexcept {
 // Wakes from the loop who waits for `fd`, and makes its number free if it is kept.
 void let_go_later(int fd) noexcept {
   const int saved_errno = errno;
-  gate_loop().add_callback_threadsafe({[](void* number) noexcept {
-                                         const int let_go =
-                                             static_cast<int>(reinterpret_cast<std::intptr_t>(number));
-                                         Watched::wake_all(let_go);
-                                         kept().set_free(let_go);
-                                       },
-                                       reinterpret_cast<void*>(static_cast<std::intptr_t>(fd))});
+  post_to_loop({[](void* number) noexcept {
+                  const int let_go = static_cast<int>(reinterpret_cast<std::intptr_t>(number));
+                  Watched::wake_all(let_go);
+                  kept().set_free(let_go);
+                },
+                reinterpret_cast<void*>(static_cast<std::intptr_t>(fd))});
   errno = saved_errno;
 }
 
@@ -107,10 +118,13 @@ int close_elsewhere(int fd) noexcept {
   return 0;
 }
 
+// False where what is closed are not the descriptors that fibers wait for.
+bool concerns_waiters() noexcept { return gate() != nullptr && in_own_process(); }
+
 // What dup2 and dup3 have in common once they are sure to put a file at `to`.
 template <typename Dup>
 int replace(int to, Dup dup) noexcept {
-  if (gate() == nullptr) return dup();
+  if (!concerns_waiters()) return dup();
   kept().forget(to);
   Watched::mark_closed(to);
   if (on_loop_thread()) {
@@ -126,7 +140,7 @@ int replace(int to, Dup dup) noexcept {
 }  // namespace
 
 int close_and_wake(int fd) noexcept {
-  if (gate() == nullptr) return real::close(fd);
+  if (!concerns_waiters()) return real::close(fd);
   if (kept().has(fd)) {
     errno = EBADF;  // Another thread has closed it.
     return -1;
@@ -146,6 +160,31 @@ int dup2_and_wake(int from, int to) noexcept {
 int dup3_and_wake(int from, int to, int flags) noexcept {
   if (from == to || (flags & ~O_CLOEXEC) != 0 || !is_open(from)) return real::dup3(from, to, flags);
   return replace(to, [&] { return real::dup3(from, to, flags); });
+}
+
+// Numbers that are waited for are closed one by one, what lies between them at once.
+int close_range_and_wake(unsigned int first, unsigned int last, int flags) noexcept {
+  const bool closes = first <= last && flags == 0;
+  if (!closes || !concerns_waiters()) return real::close_range(first, last, flags);
+  std::vector<int> kept_back = kept().and_stand_in();
+  const std::vector<int> watched = Watched::watched_between(first, last);
+  for (const int fd : watched) {
+    if (kept().has(fd)) continue;  // Another thread has closed it.
+    close_and_wake(fd);
+    kept_back.push_back(fd);  // Kept for the loop, or free already.
+  }
+  std::sort(kept_back.begin(), kept_back.end());
+  for (const int fd : kept_back) {
+    const auto number = static_cast<unsigned int>(fd);
+    if (number < first || number > last) continue;
+    if (number > first && real::close_range(first, number - 1, 0) != 0) return -1;
+    first = number + 1;
+  }
+  return first > last ? 0 : real::close_range(first, last, 0);
+}
+
+void closefrom_and_wake(int first) noexcept {
+  close_range_and_wake(static_cast<unsigned int>(std::max(first, 0)), ~0u, 0);
 }
 
 }  // namespace blocking

@@ -8,5 +8,7 @@ namespace blocking {
 int close_and_wake(int fd) noexcept;
 int dup2_and_wake(int from, int to) noexcept;
 int dup3_and_wake(int from, int to, int flags) noexcept;
+int close_range_and_wake(unsigned int first, unsigned int last, int flags) noexcept;
+void closefrom_and_wake(int first) noexcept;
 
 }  // namespace blocking

@@ -1,12 +1,14 @@
 #include "plugin/blocking/io_calls.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 
 #include "plugin/blocking/closing.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/offload.h"
 #include "plugin/blocking/patience.h"
 #include "plugin/blocking/real.h"
 
@@ -21,14 +23,41 @@ using suspend::Fiber;
 Tally connect_tally("connect");
 Tally accept_tally("accept");
 
+// Makes a descriptor non-blocking for one connect(), which has no flag for it. The flag
+// belongs to the open file, so others who have it could see it: only for a moment, and only
+// of a socket that is not connected yet, with which they can do nothing.
+class NonBlockingForNow {
+ public:
+  explicit NonBlockingForNow(int fd) noexcept : fd_(fd) { set(1); }
+  ~NonBlockingForNow() {
+    const int saved_errno = errno;
+    set(0);
+    errno = saved_errno;
+  }
+  NonBlockingForNow(const NonBlockingForNow&) = delete;
+  NonBlockingForNow& operator=(const NonBlockingForNow&) = delete;
+
+ private:
+  // This flag alone: whoever changes another one meanwhile keeps it.
+  void set(int on) noexcept { ioctl(fd_, FIONBIO, &on); }
+
+  const int fd_;
+};
+
 int connect_at_once(int fd, const sockaddr* address, socklen_t size) noexcept {
   const NonBlockingForNow for_now(fd);
   return real::connect(fd, address, size);
 }
 
+// A datagram socket only notes the address.
+bool connect_may_wait(int fd) noexcept {
+  const int type = socket_option(fd, SO_TYPE);
+  return type == SOCK_STREAM || type == SOCK_SEQPACKET;
+}
+
 int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || is_nonblocking(fd)) return natively(connect_tally, [&] { return real::connect(fd, address, size); });
+  if (fiber == nullptr || is_nonblocking(fd) || !connect_may_wait(fd)) return natively(connect_tally, [&] { return real::connect(fd, address, size); });
   const Deadline deadline = socket_deadline(fd, SO_SNDTIMEO);
   int unfinished = 0;  // What the first try said, and connect(2) says when SO_SNDTIMEO passes.
   for (;;) {
@@ -50,19 +79,22 @@ int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept
   }
 }
 
+// What does not listen, accept() refuses at once.
+bool is_listening(int fd) noexcept {
+  return socket_option(fd, SO_ACCEPTCONN) == 1;
+}
+
 int suspending_accept4(int fd, sockaddr* peer, socklen_t* peer_size, int flags) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || is_nonblocking(fd)) return natively(accept_tally, [&] { return real::accept4(fd, peer, peer_size, flags); });
+  if (fiber == nullptr || is_nonblocking(fd) || !is_listening(fd)) return natively(accept_tally, [&] { return real::accept4(fd, peer, peer_size, flags); });
   Patience patience(*fiber, fd, POLLIN, accept_tally);
-  for (;;) {
-    int accepted;
-    {
-      // Another process may take the connection that the poll saw.
-      const NonBlockingForNow for_now(fd);
-      accepted = real::accept4(fd, peer, peer_size, flags);
-    }
-    if (accepted >= 0 || !would_block() || !patience.wait_again()) return accepted;
+  while (!is_ready(fd, POLLIN)) {
+    if (!patience.wait_again()) return -1;
   }
+  const auto call = [&] { return real::accept4(fd, peer, peer_size, flags); };
+  // A listener is often shared by processes: one of them may take the connection that the
+  // poll saw, and must not find the listener non-blocking for our sake. So a helper goes.
+  return offload(*fiber, accept_tally, JobKind::kWait, call, call);
 }
 
 int suspending_accept(int fd, sockaddr* peer, socklen_t* peer_size) noexcept {
@@ -72,7 +104,7 @@ int suspending_accept(int fd, sockaddr* peer, socklen_t* peer_size) noexcept {
 }  // namespace
 
 std::vector<Call> connection_calls() {
-  return {
+  std::vector<Call> calls = {
       {"connect", keeping_errno<suspending_connect>()},
       {"accept", keeping_errno<suspending_accept>()},
       {"accept4", keeping_errno<suspending_accept4>()},
@@ -80,6 +112,11 @@ std::vector<Call> connection_calls() {
       {"dup2", keeping_errno<dup2_and_wake>()},
       {"dup3", keeping_errno<dup3_and_wake>()},
   };
+  if (real::close_range != nullptr) {
+    calls.push_back({"close_range", keeping_errno<close_range_and_wake>()});
+    calls.push_back({"closefrom", address_of(closefrom_and_wake)});
+  }
+  return calls;
 }
 
 }  // namespace blocking

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdarg>
+#include <optional>
 
 #include "plugin/blocking/offload.h"
 #include "plugin/blocking/real.h"
@@ -19,13 +20,19 @@ Tally flock_tally("flock");
 Tally fcntl_tally("fcntl");
 Tally fsync_tally("fsync");
 
+// The result of a try at a lock; nothing when another has the lock. Most locks are free: no
+// thread is needed to find that out.
+std::optional<int> unless_locked(int result) noexcept {
+  if (result != 0 && (errno == EAGAIN || errno == EACCES)) return std::nullopt;
+  return result;
+}
+
 int suspending_flock(int fd, int operation) noexcept {
-  Fiber* fiber = may_suspend();
+  Fiber* fiber = (operation & LOCK_NB) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(flock_tally, [&] { return real::flock(fd, operation); });
-  // Most locks are free: no thread is needed to find that out.
-  const int at_once = real::flock(fd, operation | LOCK_NB);
-  if (at_once == 0 || errno != EWOULDBLOCK || (operation & LOCK_NB) != 0) return at_once;
-  return offload(*fiber, flock_tally, [&] { return real::flock(fd, operation); });
+  return offload_wait(
+      *fiber, flock_tally, [&] { return real::flock(fd, operation); },
+      [&] { return unless_locked(real::flock(fd, operation | LOCK_NB)); });
 }
 
 // The commands that wait have one that does not, for the same lock.
@@ -49,30 +56,30 @@ int suspending_fcntl(int fd, int command, ...) noexcept {
     if (at_once_command < 0) return real::fcntl(fd, command, argument);
     return natively(fcntl_tally, [&] { return real::fcntl(fd, command, argument); });
   }
-  const int at_once = real::fcntl(fd, at_once_command, argument);
-  if (at_once == 0 || (errno != EAGAIN && errno != EACCES)) return at_once;
   // The lock belongs to the process (or the open file), so any of its threads may take it.
-  return offload(*fiber, fcntl_tally, [&] { return real::fcntl(fd, command, argument); });
+  return offload_wait(
+      *fiber, fcntl_tally, [&] { return real::fcntl(fd, command, argument); },
+      [&] { return unless_locked(real::fcntl(fd, at_once_command, argument)); });
 }
 
 int suspending_lockf(int fd, int command, off_t size) noexcept {
   Fiber* fiber = command == F_LOCK ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(fcntl_tally, [&] { return real::lockf(fd, command, size); });
-  const int at_once = real::lockf(fd, F_TLOCK, size);
-  if (at_once == 0 || (errno != EAGAIN && errno != EACCES)) return at_once;
-  return offload(*fiber, fcntl_tally, [&] { return real::lockf(fd, command, size); });
+  return offload_wait(
+      *fiber, fcntl_tally, [&] { return real::lockf(fd, command, size); },
+      [&] { return unless_locked(real::lockf(fd, F_TLOCK, size)); });
 }
 
 int suspending_fsync(int fd) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(fsync_tally, [&] { return real::fsync(fd); });
-  return offload(*fiber, fsync_tally, [&] { return real::fsync(fd); });
+  return offload_work(*fiber, fsync_tally, [&] { return real::fsync(fd); });
 }
 
 int suspending_fdatasync(int fd) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(fsync_tally, [&] { return real::fdatasync(fd); });
-  return offload(*fiber, fsync_tally, [&] { return real::fdatasync(fd); });
+  return offload_work(*fiber, fsync_tally, [&] { return real::fdatasync(fd); });
 }
 
 }  // namespace

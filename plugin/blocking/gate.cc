@@ -1,31 +1,48 @@
 #include "plugin/blocking/gate.h"
 
+#include <unistd.h>
+
+#include <atomic>
 #include <cassert>
 #include <cerrno>
+
+#include "plugin/blocking/error_numbers.h"
 
 namespace blocking {
 namespace {
 
-Gate* open_gate_ = nullptr;
-loop::IoLoop* open_loop_ = nullptr;
+// Opened and closed by the loop's thread, asked for on any.
+std::atomic<Gate*> open_gate_{nullptr};
+std::atomic<loop::IoLoop*> open_loop_{nullptr};
+std::atomic<pid_t> open_in_{0};
 thread_local bool on_loop_thread_ = false;
 
 }  // namespace
 
 void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
   assert((gate == nullptr) == (loop == nullptr));
-  open_gate_ = gate;
-  open_loop_ = loop;
+  open_in_.store(getpid(), std::memory_order_relaxed);
+  if (gate != nullptr) open_loop_.store(loop, std::memory_order_release);
+  open_gate_.store(gate, std::memory_order_release);
+  if (gate == nullptr) open_loop_.store(nullptr, std::memory_order_release);
   on_loop_thread_ = gate != nullptr;
 }
 
+bool in_own_process() noexcept { return getpid() == open_in_.load(std::memory_order_relaxed); }
+
 bool on_loop_thread() noexcept { return on_loop_thread_; }
 
-Gate* gate() noexcept { return open_gate_; }
+Gate* gate() noexcept { return open_gate_.load(std::memory_order_acquire); }
 
 loop::IoLoop& gate_loop() noexcept {
-  assert(open_loop_ != nullptr);
-  return *open_loop_;
+  loop::IoLoop* const loop = open_loop_.load(std::memory_order_acquire);
+  assert(loop != nullptr);
+  return *loop;
+}
+
+void post_to_loop(loop::Callback callback) noexcept {
+  loop::IoLoop* const loop = open_loop_.load(std::memory_order_acquire);
+  if (loop != nullptr) loop->add_callback_threadsafe(callback);
 }
 
 namespace {
@@ -55,9 +72,9 @@ const char* name_of(Refusal why) noexcept {
 }
 
 NativeCall::NativeCall(Tally& tally) noexcept : tally_(tally) {
-  watched_ = on_loop_thread_ && suspend::Fiber::current() != nullptr && open_gate_ != nullptr;
+  watched_ = on_loop_thread_ && suspend::Fiber::current() != nullptr && gate() != nullptr;
   if (!watched_) return;
-  why_ = open_gate_->why_not();
+  why_ = gate()->why_not();
   watched_ = why_ != Refusal::kNone;
   if (watched_) clock_gettime(CLOCK_MONOTONIC, &started_);
 }
@@ -72,9 +89,9 @@ void NativeCall::note() noexcept {
 }
 
 void park(suspend::Fiber& fiber) noexcept {
-  const int saved_errno = errno;
-  open_gate_->suspend(fiber);
-  errno = saved_errno;
+  const ErrorNumbers saved = ErrorNumbers::of_this_thread();
+  gate()->suspend(fiber);
+  saved.set();
 }
 
 loop::Callback resumes(suspend::Fiber& fiber) noexcept {

@@ -16,15 +16,20 @@ class Gate {
   // The fiber that calls, when it may suspend here; else null: the call blocks as libc's does.
   // Called on any thread.
   virtual suspend::Fiber* may_suspend() noexcept = 0;
+  // The same where the thread would otherwise stop for good: also when the caller has kept
+  // what it should have given up (the GIL). Called on the loop's thread.
+  virtual suspend::Fiber* can_suspend() noexcept = 0;
   // Why may_suspend() is null though a fiber runs; the loop's thread only.
   virtual Refusal why_not() noexcept = 0;
-  // Suspends the fiber that may_suspend() just gave. What the caller gave up for the call
-  // (the GIL) is given up again when this returns.
+  // Suspends the fiber that was just given. What the caller gave up for the call (the GIL)
+  // is given up again when this returns, what it kept it has.
   virtual void suspend(suspend::Fiber& fiber) noexcept = 0;
 
   // True on the loop's own stack, when what it waits for can be waited for by turning the
   // loop; turn() then does that once.
   virtual bool may_turn() noexcept = 0;
+  // The same where the thread would otherwise stop for good.
+  virtual bool can_turn() noexcept = 0;
   virtual void turn() noexcept = 0;
 
  protected:
@@ -38,9 +43,14 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept;
 // Null while closed.
 Gate* gate() noexcept;
 loop::IoLoop& gate_loop() noexcept;
+// Has `callback` called on the loop's thread, unless the gate is closed. Any thread.
+void post_to_loop(loop::Callback callback) noexcept;
 
 // True on the thread that opened the gate.
 bool on_loop_thread() noexcept;
+
+// False in a child of vfork(), which uses this process's memory but its own descriptors.
+bool in_own_process() noexcept;
 
 // The fiber that may suspend here, or null.
 inline suspend::Fiber* may_suspend() noexcept {
@@ -48,7 +58,7 @@ inline suspend::Fiber* may_suspend() noexcept {
   return open == nullptr ? nullptr : open->may_suspend();
 }
 
-// Suspends `fiber`, the one that runs, until somebody resumes it. errno survives.
+// Suspends `fiber`, the one that runs, until somebody resumes it. errno and h_errno survive.
 void park(suspend::Fiber& fiber) noexcept;
 
 // Notes that a request's call blocked the worker, when it did, and why it was not let suspend.

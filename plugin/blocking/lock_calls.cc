@@ -88,7 +88,7 @@ class Lobby {
     const loop::Callback resume{[](void* self) noexcept { static_cast<Lobby*>(self)->resume_woken(); },
                                 this};
     if (on_loop_thread()) gate_loop().add_callback(resume);
-    else gate_loop().add_callback_threadsafe(resume);
+    else post_to_loop(resume);
   }
 
   void resume_woken() noexcept {

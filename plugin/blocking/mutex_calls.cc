@@ -3,7 +3,9 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
+#include <cstdlib>
 #include <list>
 
 #include "plugin/blocking/gate.h"
@@ -91,16 +93,36 @@ MutexTable& table() noexcept {
 
 bool is_locked_by(int result) noexcept { return result == 0 || result == EOWNERDEAD; }
 
-int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  if (!on_loop_thread()) return real::pthread_mutex_lock(mutex);
-  if (table().another_holds(mutex)) {
-    Fiber* const fiber = may_suspend();
-    if (fiber != nullptr) {
-      table().wait(*fiber, mutex);
-    } else {
-      while (table().another_holds(mutex) && gate()->may_turn()) gate()->turn();
+// What the kernel has been told is that this thread holds the mutex, so to ask it would stop
+// the thread for good or, the mutex being recursive, let a second request in.
+[[noreturn]] void give_up() noexcept {
+  static const char reason[] =
+      "tornado: a request that must not be suspended needs a mutex of a C library that a suspended request holds: "
+      "this worker could never go on\n";
+  (void)!real::write(STDERR_FILENO, reason, sizeof reason - 1);
+  std::abort();
+}
+
+// Returns once no other fiber holds the mutex. With the GIL held, too: a request that waits for
+// another's mutex with the GIL in hand lets others run Python, which no thread would, but the
+// holder could not go on otherwise.
+void wait_for_holder(pthread_mutex_t* mutex) noexcept {
+  if (!table().another_holds(mutex)) return;
+  if (Fiber* const fiber = gate()->can_suspend()) {
+    table().wait(*fiber, mutex);
+  } else {
+    while (table().another_holds(mutex)) {
+      if (!gate()->can_turn()) give_up();
+      gate()->turn();
     }
   }
+  assert(!table().another_holds(mutex));
+}
+
+// Past the wait, who holds it is another thread, or this very fiber.
+int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
+  if (!on_loop_thread()) return real::pthread_mutex_lock(mutex);
+  wait_for_holder(mutex);
   int result = real::pthread_mutex_trylock(mutex);
   if (result == EBUSY) result = natively(mutex_tally, [=] { return real::pthread_mutex_lock(mutex); });
   if (is_locked_by(result)) table().locked(mutex);

@@ -29,7 +29,7 @@ int suspending_getaddrinfo(const char* node, const char* service, const addrinfo
   const bool numeric = is_numeric(node) || (hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) != 0);
   Fiber* fiber = numeric ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(getaddrinfo_tally, look_up);
-  return offload(*fiber, getaddrinfo_tally, look_up);
+  return offload_work(*fiber, getaddrinfo_tally, look_up);
 }
 
 int suspending_getnameinfo(const sockaddr* address, socklen_t size, char* host, socklen_t host_size,
@@ -39,7 +39,7 @@ int suspending_getnameinfo(const sockaddr* address, socklen_t size, char* host, 
   };
   Fiber* fiber = (flags & NI_NUMERICHOST) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(getnameinfo_tally, look_up);
-  return offload(*fiber, getnameinfo_tally, look_up);
+  return offload_work(*fiber, getnameinfo_tally, look_up);
 }
 
 int suspending_gethostbyname_r(const char* name, hostent* entry, char* buffer, std::size_t size,
@@ -47,7 +47,7 @@ int suspending_gethostbyname_r(const char* name, hostent* entry, char* buffer, s
   const auto look_up = [&] { return real::gethostbyname_r(name, entry, buffer, size, result, error); };
   Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
-  return offload(*fiber, gethostbyname_tally, look_up);
+  return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
 int suspending_gethostbyaddr_r(const void* address, socklen_t size, int type, hostent* entry, char* buffer,
@@ -57,7 +57,7 @@ int suspending_gethostbyaddr_r(const void* address, socklen_t size, int type, ho
   };
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
-  return offload(*fiber, gethostbyname_tally, look_up);
+  return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
 // Answers in memory that every caller in the process shares, so a helper thread can give it.
@@ -65,7 +65,7 @@ hostent* suspending_gethostbyname(const char* name) noexcept {
   const auto look_up = [&] { return real::gethostbyname(name); };
   Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
-  return offload(*fiber, gethostbyname_tally, look_up);
+  return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
 }  // namespace

@@ -11,8 +11,11 @@
 namespace blocking {
 namespace {
 
-// As many slow look-ups at once; more wait for a helper that is done.
-constexpr int kHelpersMax = 128;
+// As many slow look-ups at once; more wait for a helper that is done. Helpers that wait for
+// what other requests or processes do are not counted: those 128 in a file lock would keep the
+// lock's holder from the fsync() it does before it unlocks. There is at most one for each
+// suspended request.
+constexpr int kWorkersMax = 128;
 constexpr std::size_t kHelperStackSize = 256u << 10;
 constexpr std::chrono::seconds kIdleLife{10};
 
@@ -22,15 +25,23 @@ class Helpers {
  public:
   bool start(Job& job) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (idle_ <= static_cast<int>(jobs_.size()) && count_ < kHelpersMax) add_helper();
-    if (count_ == 0) return false;
+    const bool waits = job.kind == JobKind::kWait;
+    const bool all_have_work = idle_ <= static_cast<int>(jobs_.size());
+    const bool may_add = waits || workers() < kWorkersMax;
+    const bool added = all_have_work && may_add && add_helper();
+    const bool will_run = waits ? added || !all_have_work : workers() > 0;
+    if (!will_run) return false;
+    if (waits) ++waits_;
     jobs_.push_back(&job);
     work_.notify_one();
     return true;
   }
 
  private:
-  void add_helper() noexcept {
+  // Those that are not taken, or about to be, by a job that waits for others.
+  int workers() const noexcept { return count_ - waits_; }
+
+  bool add_helper() noexcept {
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
@@ -41,9 +52,11 @@ class Helpers {
     // Signals are for the worker's main thread; a new thread inherits the mask.
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
-    if (pthread_create(&thread, &attributes, &Helpers::help, this) == 0) ++count_;
+    const bool created = pthread_create(&thread, &attributes, &Helpers::help, this) == 0;
+    if (created) ++count_;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_attr_destroy(&attributes);
+    return created;
   }
 
   static void* help(void* self) noexcept {
@@ -60,10 +73,14 @@ class Helpers {
       if (!found) break;
       Job* job = jobs_.front();
       jobs_.pop_front();
+      const bool waits = job->kind == JobKind::kWait;
+      suspend::Fiber& fiber = *job->fiber;
       lock.unlock();
       job->run(job->argument);
-      gate_loop().add_callback_threadsafe(resumes(*job->fiber));
       lock.lock();
+      if (waits) --waits_;
+      // From here on the job may be gone: its fiber runs.
+      post_to_loop(resumes(fiber));
     }
     --count_;
   }
@@ -73,6 +90,7 @@ class Helpers {
   std::deque<Job*> jobs_;
   int idle_ = 0;
   int count_ = 0;
+  int waits_ = 0;  // Jobs that wait for others, queued or under way.
 };
 
 Helpers& helpers() noexcept {

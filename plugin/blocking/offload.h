@@ -3,42 +3,81 @@
 
 #include <cerrno>
 
+#include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/patience.h"
+#include "plugin/blocking/wait.h"
 #include "suspend/fiber.h"
 
 namespace blocking {
+
+// What a job's end depends on.
+enum class JobKind {
+  kWork,  // On itself: a look-up, a write to the disk. So many run at once and no more.
+  kWait,  // On what another request or process does, so never on whether a helper is free.
+};
 
 // Work for a helper thread. Lives on the suspended fiber's stack.
 struct Job {
   void (*run)(void* argument) noexcept;
   void* argument;
   suspend::Fiber* fiber;
+  JobKind kind;
 };
 
 // Hands `job` to a helper thread; its fiber is resumed from the loop once it has run.
-// Returns false when there is neither an idle helper nor room for another: run it natively.
+// Returns false when no thread can be had for it.
 bool start_job(Job& job) noexcept;
 
-// Runs call() on a helper thread and suspends `fiber` meanwhile. Returns what it returns;
-// errno is the call's. The call must not touch Python.
-template <typename Native>
-auto offload(suspend::Fiber& fiber, Tally& tally, Native call) noexcept {
+// Runs call() on a helper thread and suspends `fiber` meanwhile; otherwise() where no thread
+// can be had. Returns what that returns; errno and h_errno are the call's. The call must not
+// touch Python.
+template <typename Native, typename Otherwise>
+auto offload(suspend::Fiber& fiber, Tally& tally, JobKind kind, Native call, Otherwise otherwise) noexcept {
   struct Errand {
     Native& call;
     decltype(call()) result;
-    int error;
-  } errand{call, {}, 0};
+    ErrorNumbers errors;  // A call may leave them as it finds them.
+  } errand{call, {}, ErrorNumbers::of_this_thread()};
   Job job{[](void* argument) noexcept {
             auto* mine = static_cast<Errand*>(argument);
+            mine->errors.set();
             mine->result = mine->call();
-            mine->error = errno;
+            mine->errors = ErrorNumbers::of_this_thread();
           },
-          &errand, &fiber};
-  if (!start_job(job)) return call();
+          &errand, &fiber, kind};
+  if (!start_job(job)) return otherwise();
   ++tally.suspended;
   park(fiber);
-  errno = errand.error;
+  errand.errors.set();
   return errand.result;
+}
+
+// A call that ends by itself.
+template <typename Native>
+auto offload_work(suspend::Fiber& fiber, Tally& tally, Native call) noexcept {
+  return offload(fiber, tally, JobKind::kWork, call, call);
+}
+
+// Looks until there is something to give; other fibers run meanwhile.
+template <typename Look>
+auto wait_looking(suspend::Fiber& fiber, Tally& tally, Look look) noexcept {
+  for (;;) {
+    if (const auto done = look()) return *done;
+    ++tally.suspended;
+    sleep_until(fiber, Deadline::after(kMomentS));
+  }
+}
+
+// A call that waits for what another request or process does: look() is the call without the
+// waiting, and gives nothing where it would wait. A helper waits, and so is served in the
+// kernel's order; only where no thread can be had is it looked at again and again.
+template <typename Native, typename Look>
+auto offload_wait(suspend::Fiber& fiber, Tally& tally, Native call, Look look) noexcept {
+  const ErrorNumbers before = ErrorNumbers::of_this_thread();
+  if (const auto at_once = look()) return *at_once;
+  before.set();
+  return offload(fiber, tally, JobKind::kWait, call, [&] { return wait_looking(fiber, tally, look); });
 }
 
 }  // namespace blocking

@@ -20,6 +20,15 @@ bool is_nonblocking(int fd) noexcept {
 
 bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
+int socket_option(int fd, int option) noexcept {
+  const int saved_errno = errno;
+  int value = -1;
+  socklen_t size = sizeof value;
+  const int result = getsockopt(fd, SOL_SOCKET, option, &value, &size);
+  errno = saved_errno;
+  return result == 0 ? value : -1;
+}
+
 Deadline socket_deadline(int fd, int option) noexcept {
   const int saved_errno = errno;
   timeval limit{};
@@ -56,16 +65,6 @@ bool Patience::wait(short events, Deadline moment) {
   const Woken woken = wait_for(fiber_, fd_, events, deadline_.sooner(moment));
   if (woken == Woken::kClosed) errno = EBADF;
   return woken == Woken::kReady || (woken == Woken::kTimedOut && !deadline_.passed());
-}
-
-NonBlockingForNow::NonBlockingForNow(int fd) noexcept : fd_(fd), flags_(real::fcntl(fd, F_GETFL)) {
-  if (flags_ >= 0) real::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
-}
-
-NonBlockingForNow::~NonBlockingForNow() {
-  const int saved_errno = errno;
-  if (flags_ >= 0) real::fcntl(fd_, F_SETFL, flags_);
-  errno = saved_errno;
 }
 
 }  // namespace blocking

@@ -11,6 +11,9 @@ namespace blocking {
 // errno survives.
 bool is_nonblocking(int fd) noexcept;
 
+// An option of a socket's that is a number; -1 where `fd` is none. errno survives.
+int socket_option(int fd, int option) noexcept;
+
 // SO_RCVTIMEO or SO_SNDTIMEO, which bound a blocking call on a socket (socket(7)); never
 // where none is set or `fd` is no socket. errno survives.
 Deadline socket_deadline(int fd, int option) noexcept;
@@ -50,20 +53,6 @@ class Patience {
   bool waited_ = false;
   bool patient_ = true;
   Deadline deadline_ = Deadline::never();
-};
-
-// Makes a descriptor non-blocking for one call. The flag belongs to the open file, so
-// it is put back before anybody else can run.
-class NonBlockingForNow {
- public:
-  explicit NonBlockingForNow(int fd) noexcept;
-  ~NonBlockingForNow();
-  NonBlockingForNow(const NonBlockingForNow&) = delete;
-  NonBlockingForNow& operator=(const NonBlockingForNow&) = delete;
-
- private:
-  const int fd_;
-  const int flags_;
 };
 
 }  // namespace blocking

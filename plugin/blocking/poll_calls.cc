@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/patience.h"
@@ -74,21 +75,43 @@ int suspending_poll(pollfd* descriptors, nfds_t count, int timeout_ms) noexcept 
   return suspending_ppoll(descriptors, count, &timeout, nullptr);
 }
 
+// How many descriptors the process can have at present. The kernel looks at no more of the
+// sets, however many select() is told, so theirs need not be larger. 0 when it cannot be told.
+int descriptor_table_size() noexcept {
+  int size = 0;
+  if (std::FILE* status = std::fopen("/proc/self/status", "re")) {
+    char line[256];
+    while (size == 0 && std::fgets(line, sizeof line, status) != nullptr) std::sscanf(line, "FDSize: %d", &size);
+    std::fclose(status);
+  }
+  return size;
+}
+
+// The bits of its sets that select() may look at. Up to FD_SETSIZE the sets are fd_sets.
+int bits_looked_at(int count) noexcept {
+  return count <= FD_SETSIZE ? count : std::min(count, descriptor_table_size());
+}
+
 // The three sets of select(2), which may be larger than fd_set when nfds says so.
 class Sets {
  public:
   Sets(int count, fd_set* read, fd_set* write, fd_set* except)
-      : count_(count), sets_{read, write, except} {
+      : count_(bits_looked_at(count)), sets_{read, write, except} {
     for (int i = 0; i < 3; ++i) {
       if (sets_[i] != nullptr) wanted_[i].assign(words(sets_[i]), words(sets_[i]) + word_count());
     }
   }
 
-  // Non-blocking; the sets then say what is ready.
-  int look() {
+  // A select() that fails leaves its sets as they were.
+  void put_back() {
     for (int i = 0; i < 3; ++i) {
       if (sets_[i] != nullptr) std::copy(wanted_[i].begin(), wanted_[i].end(), words(sets_[i]));
     }
+  }
+
+  // Non-blocking; the sets then say what is ready.
+  int look() {
+    put_back();
     timeval none{};
     return real::select(count_, sets_[0], sets_[1], sets_[2], &none);
   }
@@ -129,7 +152,10 @@ int select_until(Fiber& fiber, Tally& tally, int count, fd_set* read, fd_set* wr
   return look_and_wait(
       fiber, tally, deadline, [&] { return sets.look(); },
       [&](Deadline until) { return wait_for(fiber, descriptors.data(), descriptors.size(), until); },
-      bad_descriptor);
+      [&] {
+        sets.put_back();
+        return bad_descriptor();
+      });
 }
 
 int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,

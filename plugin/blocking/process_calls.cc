@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "plugin/blocking/offload.h"
 #include "plugin/blocking/real.h"
@@ -31,9 +32,11 @@ class ProcessDescriptor {
   ProcessDescriptor& operator=(const ProcessDescriptor&) = delete;
 
   int fd() const noexcept { return fd_; }
+  // Somebody who closes all there is has closed it; the number may mean another file.
+  void forget() noexcept { fd_ = -1; }
 
  private:
-  const int fd_;
+  int fd_;
 };
 
 // One child's end is announced by a descriptor. Any child's, or a stop, is not: a helper
@@ -42,17 +45,19 @@ pid_t suspending_wait4(pid_t process, int* status, int options, rusage* usage) n
   const auto wait = [&](int with) { return real::wait4(process, status, with, usage); };
   Fiber* fiber = (options & WNOHANG) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(waitpid_tally, [&] { return wait(options); });
-  const pid_t at_once = wait(options | WNOHANG);
-  if (at_once != 0) return at_once;
-  const bool only_its_end = process > 0 && (options & (WUNTRACED | WCONTINUED)) == 0;
-  const ProcessDescriptor ended(only_its_end ? process : -1);
-  if (ended.fd() < 0) return offload(*fiber, waitpid_tally, [&] { return wait(options); });
-  for (;;) {
-    ++waitpid_tally.suspended;
-    wait_for(*fiber, ended.fd(), POLLIN, Deadline::never());
+  const auto look = [&]() -> std::optional<pid_t> {
     const pid_t reaped = wait(options | WNOHANG);
-    if (reaped != 0) return reaped;
+    return reaped == 0 ? std::nullopt : std::make_optional(reaped);
+  };
+  if (const auto at_once = look()) return *at_once;
+  const bool only_its_end = process > 0 && (options & (WUNTRACED | WCONTINUED)) == 0;
+  ProcessDescriptor ended(only_its_end ? process : -1);
+  while (ended.fd() >= 0) {
+    ++waitpid_tally.suspended;
+    if (wait_for(*fiber, ended.fd(), POLLIN, Deadline::never()) == Woken::kClosed) ended.forget();
+    if (const auto reaped = look()) return *reaped;
   }
+  return offload_wait(*fiber, waitpid_tally, [&] { return wait(options); }, look);
 }
 
 pid_t suspending_waitpid(pid_t process, int* status, int options) noexcept {
@@ -69,16 +74,22 @@ int suspending_waitid(idtype_t type, id_t id, siginfo_t* info, int options) noex
   const auto wait = [&] { return real::waitid(type, id, info, options); };
   Fiber* fiber = (options & WNOHANG) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(waitpid_tally, wait);
-  return offload(*fiber, waitpid_tally, wait);
+  return offload_wait(*fiber, waitpid_tally, wait, [&]() -> std::optional<int> {
+    siginfo_t found{};
+    const int result = real::waitid(type, id, &found, options | WNOHANG);
+    if (result == 0 && found.si_pid == 0) return std::nullopt;  // No child has news.
+    if (result == 0 && info != nullptr) *info = found;
+    return result;
+  });
 }
 
 }  // namespace
 
 std::vector<Call> process_calls() {
   return {
-      {"waitpid", address_of(suspending_waitpid)}, {"wait", address_of(suspending_wait)},
-      {"wait3", address_of(suspending_wait3)},     {"wait4", address_of(suspending_wait4)},
-      {"waitid", address_of(suspending_waitid)},
+      {"waitpid", keeping_errno<suspending_waitpid>()}, {"wait", keeping_errno<suspending_wait>()},
+      {"wait3", keeping_errno<suspending_wait3>()},     {"wait4", keeping_errno<suspending_wait4>()},
+      {"waitid", keeping_errno<suspending_waitid>()},
   };
 }
 

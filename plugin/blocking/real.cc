@@ -14,10 +14,15 @@ void* libc() noexcept {
 }  // namespace
 
 void* find(const char* name) noexcept {
+  void* const found = find_if_any(name);
+  assert(found != nullptr);
+  return found;
+}
+
+void* find_if_any(const char* name) noexcept {
   void* found = libc() == nullptr ? nullptr : ::dlsym(libc(), name);
   // Before glibc 2.34 threads and dlopen lived in libraries of their own.
   if (found == nullptr) found = ::dlsym(RTLD_DEFAULT, name);
-  assert(found != nullptr);
   return found;
 }
 

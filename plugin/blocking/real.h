@@ -29,6 +29,9 @@ Function* find_as(const char* name) noexcept {
   return reinterpret_cast<Function*>(find(name));
 }
 
+// The same for what this libc may be too old to have: null then.
+void* find_if_any(const char* name) noexcept;
+
 inline const auto poll = find_as<decltype(::poll)>("poll");
 inline const auto ppoll = find_as<decltype(::ppoll)>("ppoll");
 inline const auto select = find_as<decltype(::select)>("select");
@@ -50,6 +53,8 @@ inline const auto connect = find_as<decltype(::connect)>("connect");
 inline const auto accept4 = find_as<decltype(::accept4)>("accept4");
 inline const auto close = find_as<decltype(::close)>("close");
 inline const auto dup2 = find_as<decltype(::dup2)>("dup2");
+inline const auto close_range =
+    reinterpret_cast<int (*)(unsigned int, unsigned int, int)>(find_if_any("close_range"));
 inline const auto dup3 = find_as<decltype(::dup3)>("dup3");
 inline const auto fcntl = find_as<decltype(::fcntl)>("fcntl");
 inline const auto flock = find_as<decltype(::flock)>("flock");

@@ -109,10 +109,7 @@ ssize_t peek_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, int flags
 // Where recv(2) waits for all that was asked for: on a stream, and not where the
 // descriptor says not to wait.
 bool waits_for_all(int fd, int flags) noexcept {
-  if ((flags & MSG_WAITALL) == 0 || is_nonblocking(fd)) return false;
-  int type = 0;
-  socklen_t size = sizeof type;
-  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+  return (flags & MSG_WAITALL) != 0 && !is_nonblocking(fd) && socket_option(fd, SO_TYPE) == SOCK_STREAM;
 }
 
 // Urgent data and the error queue are there or not: the kernel never waits for them.
@@ -277,13 +274,65 @@ ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
   return real::writev(fd, parts, count);
 }
 
+// sendfile() has no flag not to wait, and O_NONBLOCK is seen by all who have the open file. So
+// to a socket it is a read and a send, which has one. The file is read again from where the
+// socket had enough.
+class FileToSocket {
+ public:
+  // `offset` is sendfile()'s: null for the file's own position.
+  FileToSocket(int to, int from, off64_t* offset) noexcept
+      : to_(to), from_(from), offset_(offset), begin_(offset != nullptr ? *offset : lseek64(from, 0, SEEK_CUR)) {}
+  FileToSocket(const FileToSocket&) = delete;
+  FileToSocket& operator=(const FileToSocket&) = delete;
+
+  // False where sendfile() itself knows better what is wrong.
+  bool possible() noexcept {
+    const int saved_errno = errno;
+    const bool readable = begin_ >= 0 && pread64(from_, bytes_.data(), 1, begin_) >= 0;
+    errno = saved_errno;
+    return readable;
+  }
+  ssize_t send(std::size_t at, std::size_t size) noexcept {
+    const off64_t where = begin_ + static_cast<off64_t>(at);
+    const ssize_t got = pread64(from_, bytes_.data(), std::min(size, bytes_.size()), where);
+    if (got <= 0) return got;
+    return real::send(to_, bytes_.data(), static_cast<std::size_t>(got), MSG_DONTWAIT | no_signal_after(at));
+  }
+  void move_on(ssize_t sent) noexcept {
+    if (sent <= 0) return;
+    if (offset_ != nullptr) *offset_ = begin_ + sent;
+    else lseek64(from_, begin_ + sent, SEEK_SET);
+  }
+
+ private:
+  const int to_;
+  const int from_;
+  off64_t* const offset_;
+  const off64_t begin_;
+  std::vector<char> bytes_ = std::vector<char>(64 << 10);
+};
+
+// What sendfile(2) transfers at most.
+constexpr std::size_t kSendfileMax = 0x7ffff000;
+
 ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size) noexcept {
-  Fiber* fiber = is_nonblocking(to) ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(sendfile64_tally, [&] { return real::sendfile64(to, from, offset, size); });
-  return send_all(*fiber, sendfile64_tally, to, size, [&](std::size_t at) {
-    const NonBlockingForNow for_now(to);
-    return real::sendfile64(to, from, offset, size - at);
-  });
+  Fiber* fiber = size == 0 || is_nonblocking(to) ? nullptr : may_suspend();
+  const auto all_at_once = [&] { return real::sendfile64(to, from, offset, size); };
+  if (fiber == nullptr) return natively(sendfile64_tally, all_at_once);
+  size = std::min(size, kSendfileMax);
+  if (is_fifo(to)) {
+    // To a pipe it is a splice(), which has the flag.
+    return send_all(*fiber, sendfile64_tally, to, size, [&](std::size_t at) {
+      return ::splice(from, offset, to, nullptr, size - at, SPLICE_F_NONBLOCK);
+    });
+  }
+  if (socket_option(to, SO_TYPE) < 0) return natively(sendfile64_tally, all_at_once);
+  FileToSocket transfer(to, from, offset);
+  if (!transfer.possible()) return natively(sendfile64_tally, all_at_once);
+  const ssize_t sent =
+      send_all(*fiber, sendfile64_tally, to, size, [&](std::size_t at) { return transfer.send(at, size - at); });
+  transfer.move_on(sent);
+  return sent;
 }
 
 }  // namespace

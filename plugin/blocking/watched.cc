@@ -84,6 +84,16 @@ void Watched::mark_closed(int fd) noexcept {
   }
 }
 
+std::vector<int> Watched::watched_between(unsigned int first, unsigned int last) {
+  std::vector<int> found;
+  if (lists().watched.load(std::memory_order_seq_cst) == 0) return found;
+  const std::lock_guard<std::mutex> lock(lists().mutex);
+  for (std::size_t fd = first; fd < lists().by_fd.size() && fd <= last; ++fd) {
+    if (lists().by_fd[fd] != nullptr) found.push_back(static_cast<int>(fd));
+  }
+  return found;
+}
+
 void Watched::wake_all(int fd) noexcept {
   while (Watched* watched = lists().first(fd)) {
     watched->detach();

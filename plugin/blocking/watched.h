@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cassert>
+#include <vector>
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
@@ -56,6 +57,8 @@ class Watched {
   // Tells all who wait for `fd` now that it is being closed. Any thread; one load when
   // nobody waits for any descriptor.
   static void mark_closed(int fd) noexcept;
+  // The descriptors from `first` to `last` that somebody waits for, in order. Any thread.
+  static std::vector<int> watched_between(unsigned int first, unsigned int last);
   // Ends, from the loop, the waits of all who wait for `fd` now. The loop's thread.
   static void wake_all(int fd) noexcept;
   // Runs act(fd) unless somebody waits for `fd`; nobody can begin to meanwhile. Any thread.

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
 #include "plugin/python/virtual_thread.h"
@@ -125,10 +126,10 @@ void before_gil_lock() noexcept {
   // It takes the GIL: given up, nothing held. The place to give way.
   VirtualThread* const thread = VirtualThread::current();
   if (thread != nullptr && should_give_way(*thread)) {
-    const int saved_errno = errno;
+    const auto saved = blocking::ErrorNumbers::of_this_thread();
     ++preempted;
     thread->give_way();
-    errno = saved_errno;
+    saved.set();
   }
   gil_held = true;
 }

@@ -80,6 +80,11 @@ suspend::Fiber* GilGate::may_suspend() noexcept {
   return &thread->fiber();
 }
 
+suspend::Fiber* GilGate::can_suspend() noexcept {
+  VirtualThread* const thread = VirtualThread::current();
+  return thread == nullptr || !thread->may_suspend() ? nullptr : &thread->fiber();
+}
+
 blocking::Refusal GilGate::why_not() noexcept {
   VirtualThread* const thread = VirtualThread::current();
   if (thread == nullptr) return blocking::Refusal::kNone;
@@ -128,14 +133,16 @@ void GilGate::suspend(suspend::Fiber& fiber) noexcept {
 // The loop's own Python code may need a lock that a suspended request holds: the request must
 // run on. Asleep in the poll the state is detached too, but then nothing of Python's runs here.
 bool GilGate::may_turn() noexcept {
-  return blocking::on_loop_thread() && suspend::Fiber::current() == nullptr &&
-         current_state() != hub_.state();
+  return can_turn() && current_state() != hub_.state();
 }
 
+bool GilGate::can_turn() noexcept { return blocking::on_loop_thread() && suspend::Fiber::current() == nullptr; }
+
 void GilGate::turn() noexcept {
-  PyEval_RestoreThread(hub_.state());
+  const bool gil_given_up = current_state() != hub_.state();
+  if (gil_given_up) PyEval_RestoreThread(hub_.state());
   loop_.turn();
-  PyEval_SaveThread();
+  if (gil_given_up) PyEval_SaveThread();
 }
 
 }  // namespace python

@@ -92,9 +92,11 @@ class GilGate : public blocking::Gate {
   GilGate(const Hub& hub, loop::IoLoop& loop) noexcept : hub_(hub), loop_(loop) {}
 
   suspend::Fiber* may_suspend() noexcept override;
+  suspend::Fiber* can_suspend() noexcept override;
   blocking::Refusal why_not() noexcept override;
   void suspend(suspend::Fiber& fiber) noexcept override;
   bool may_turn() noexcept override;
+  bool can_turn() noexcept override;
   void turn() noexcept override;
 
  private:

@@ -151,6 +151,19 @@ TEST_P(AcceptTest, GivesEachOfTwoAcceptersAConnection) {
   run();
 }
 
+// A listener is shared by processes and threads, who all wait in accept().
+TEST_P(AcceptTest, NeverMakesTheListenerNonBlockingForOthers) {
+  Listener listener = listen_tcp();
+  SeenByOthers seen(listener.fd);
+  for (int i = 0; i < 200; ++i) {
+    Fd client = tcp_socket();
+    spawn([&] { EXPECT_EQ(gives(0), accept(listener.fd)); });
+    ASSERT_EQ(gives(0), connect(client, listener));
+    run();
+  }
+  EXPECT_FALSE(seen.as_nonblocking());
+}
+
 TEST_P(AcceptTest, KeepsTheSocketTimeout) {
   Listener listener = listen_tcp();
   set_timeout(listener.fd.get(), SO_RCVTIMEO, 20000);

@@ -1,4 +1,9 @@
 // select and pselect keep their manual pages on a fiber.
+#include <sys/mman.h>
+
+#include <fstream>
+#include <limits>
+
 #include "tests/unit/blocking/test_gate.h"
 
 namespace unit {
@@ -167,6 +172,35 @@ TEST_P(SelectTest, ForUrgentDataSleepsOverAHangUp) {
   });
   run();
   EXPECT_LT(suspensions(), 100u);
+}
+
+// How many bits of a set the kernel looks at; the table never shrinks.
+std::size_t descriptor_table_size() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  std::size_t size = 0;
+  while (status >> word && word != "FDSize:") continue;
+  status >> size;
+  return size;
+}
+
+// The kernel looks no further than the process has descriptors; nor may anybody else.
+TEST_P(SelectTest, TakesMoreDescriptorsThanItsSetsHave) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t set_size = (descriptor_table_size() / 8 / page + 1) * page;
+  void* const memory = mmap(nullptr, set_size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(MAP_FAILED, memory);
+  ASSERT_EQ(0, mprotect(static_cast<char*>(memory) + set_size, page, PROT_NONE));
+  auto* const set = static_cast<fd_set*>(memory);
+  FD_SET(a_, set);
+  spawn([&] {
+    EXPECT_EQ(gives(1),
+              outcome_of([&] { return calls().select(std::numeric_limits<int>::max(), set, nullptr, nullptr, nullptr); }));
+  });
+  ASSERT_EQ(1, write(ends_.b.get(), "x", 1));
+  run();
+  EXPECT_TRUE(FD_ISSET(a_, set));
+  munmap(memory, set_size + page);
 }
 
 }  // namespace

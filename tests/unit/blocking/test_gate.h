@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -31,7 +32,9 @@ namespace unit {
 class TestGate final : public blocking::Gate {
  public:
   bool open = true;
+  bool able = true;  // To suspend a fiber whose caller has given nothing up.
   suspend::Fiber* may_suspend() noexcept override { return open ? suspend::Fiber::current() : nullptr; }
+  suspend::Fiber* can_suspend() noexcept override { return able ? suspend::Fiber::current() : nullptr; }
   blocking::Refusal why_not() noexcept override {
     return open ? blocking::Refusal::kNone : blocking::Refusal::kGuarded;
   }
@@ -42,6 +45,7 @@ class TestGate final : public blocking::Gate {
   bool may_turn() noexcept override {
     return turned != nullptr && blocking::on_loop_thread() && suspend::Fiber::current() == nullptr;
   }
+  bool can_turn() noexcept override { return may_turn(); }
   void turn() noexcept override { turned->turn(); }
 };
 
@@ -71,9 +75,11 @@ struct Calls {
     find("epoll_wait", epoll_wait), find("epoll_pwait", epoll_pwait);
     find("recv", recv), find("recvfrom", recvfrom), find("recvmsg", recvmsg);
     find("send", send), find("sendto", sendto), find("sendmsg", sendmsg);
+    find("sendfile", sendfile);
     find("read", read), find("readv", readv), find("write", write), find("writev", writev);
     find("connect", connect), find("accept", accept), find("accept4", accept4);
     find("close", close), find("dup2", dup2), find("dup3", dup3);
+    find("close_range", close_range), find("closefrom", closefrom);
     find("nanosleep", nanosleep), find("clock_nanosleep", clock_nanosleep);
     find("usleep", usleep), find("sleep", sleep);
     find("sem_wait", sem_wait), find("sem_timedwait", sem_timedwait);
@@ -92,6 +98,7 @@ struct Calls {
   ssize_t (*send)(int, const void*, size_t, int) = nullptr;
   ssize_t (*sendto)(int, const void*, size_t, int, const sockaddr*, socklen_t) = nullptr;
   ssize_t (*sendmsg)(int, const msghdr*, int) = nullptr;
+  ssize_t (*sendfile)(int, int, off_t*, size_t) = nullptr;
   ssize_t (*read)(int, void*, size_t) = nullptr;
   ssize_t (*readv)(int, const iovec*, int) = nullptr;
   ssize_t (*write)(int, const void*, size_t) = nullptr;
@@ -102,6 +109,8 @@ struct Calls {
   int (*close)(int) = nullptr;
   int (*dup2)(int, int) = nullptr;
   int (*dup3)(int, int, int) = nullptr;
+  int (*close_range)(unsigned int, unsigned int, int) = nullptr;
+  void (*closefrom)(int) = nullptr;
   int (*nanosleep)(const timespec*, timespec*) = nullptr;
   int (*clock_nanosleep)(clockid_t, int, const timespec*, timespec*) = nullptr;
   int (*usleep)(useconds_t) = nullptr;
@@ -297,6 +306,29 @@ inline std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
   return out << outcome.result << " with errno " << outcome.error << " (" << std::strerror(outcome.error)
              << ")";
 }
+
+// Watches, on a thread of its own, that an open file never seems to have O_NONBLOCK to
+// others who have it, too.
+class SeenByOthers {
+ public:
+  explicit SeenByOthers(const Fd& fd) : others_(dup(fd.get())) {
+    watcher_ = std::thread([this] {
+      while (!over_) nonblocking_ = nonblocking_ || (fcntl(others_.get(), F_GETFL) & O_NONBLOCK) != 0;
+    });
+  }
+  bool as_nonblocking() {
+    over_ = true;
+    watcher_.join();
+    others_.close();
+    return nonblocking_;
+  }
+
+ private:
+  Fd others_;
+  std::atomic<bool> over_{false};
+  std::atomic<bool> nonblocking_{false};
+  std::thread watcher_;
+};
 
 // Calls with errno 0, so that a success that touches it shows.
 template <typename Call>
