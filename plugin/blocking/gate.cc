@@ -15,7 +15,6 @@ namespace {
 std::atomic<Gate*> open_gate_{nullptr};
 std::atomic<loop::IoLoop*> open_loop_{nullptr};
 std::atomic<pid_t> open_in_{0};
-thread_local bool on_loop_thread_ = false;
 
 }  // namespace
 
@@ -25,12 +24,10 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
   if (gate != nullptr) open_loop_.store(loop, std::memory_order_release);
   open_gate_.store(gate, std::memory_order_release);
   if (gate == nullptr) open_loop_.store(nullptr, std::memory_order_release);
-  on_loop_thread_ = gate != nullptr;
+  gate_opened_here = gate != nullptr;
 }
 
 bool in_own_process() noexcept { return getpid() == open_in_.load(std::memory_order_relaxed); }
-
-bool on_loop_thread() noexcept { return on_loop_thread_; }
 
 Gate* gate() noexcept { return open_gate_.load(std::memory_order_acquire); }
 
@@ -72,7 +69,7 @@ const char* name_of(Refusal why) noexcept {
 }
 
 NativeCall::NativeCall(Tally& tally) noexcept : tally_(tally) {
-  watched_ = on_loop_thread_ && suspend::Fiber::current() != nullptr && gate() != nullptr;
+  watched_ = on_loop_thread() && suspend::Fiber::current() != nullptr && gate() != nullptr;
   if (!watched_) return;
   why_ = gate()->why_not();
   watched_ = why_ != Refusal::kNone;

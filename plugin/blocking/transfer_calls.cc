@@ -59,10 +59,10 @@ ssize_t receive_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, int fl
 int no_signal_after(std::size_t sent) noexcept { return sent > 0 ? MSG_NOSIGNAL : 0; }
 
 // A blocking send returns once all is queued, or with what was queued before an error.
+// `total` bytes are queued already.
 template <typename TryAt>
-ssize_t send_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, TryAt try_at) {
+ssize_t send_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, TryAt try_at, std::size_t total = 0) {
   Patience patience(fiber, fd, POLLOUT, tally);
-  std::size_t total = 0;
   for (;;) {
     const ssize_t sent = try_at(total);
     if (sent < 0) {
@@ -117,6 +117,10 @@ constexpr int kNeverWaits = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE;
 
 ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
                             socklen_t* from_size) noexcept {
+  if ((flags & (kNeverWaits | MSG_WAITALL)) == 0 && in_fiber()) {
+    const ssize_t got = real::recvfrom(fd, buffer, size, flags | MSG_DONTWAIT, from, from_size);
+    if (got >= 0 || !would_block()) return got;
+  }
   Fiber* fiber = (flags & kNeverWaits) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(recvfrom_tally, [&] { return real::recvfrom(fd, buffer, size, flags, from, from_size); });
   const auto receive = [&](int with) { return real::recvfrom(fd, buffer, size, with, from, from_size); };
@@ -151,12 +155,22 @@ ssize_t suspending_recvmsg(int fd, msghdr* message, int flags) noexcept {
 
 ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flags,
                           const sockaddr* to, socklen_t to_size) noexcept {
+  const auto send_at = [&](std::size_t at, int with) {
+    return real::sendto(fd, static_cast<const char*>(buffer) + at, size - at, with | no_signal_after(at), to, to_size);
+  };
+  std::size_t sent = 0;
+  if ((flags & MSG_DONTWAIT) == 0 && in_fiber()) {
+    const ssize_t first = send_at(0, flags | MSG_DONTWAIT);
+    if (first < 0 && !would_block()) return -1;
+    if (first > 0) sent = static_cast<std::size_t>(first);
+    if (first >= 0 && sent == size) return first;
+  }
   Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(sendto_tally, [&] { return real::sendto(fd, buffer, size, flags, to, to_size); });
-  return send_all(*fiber, sendto_tally, fd, size, [&](std::size_t at) {
-    return real::sendto(fd, static_cast<const char*>(buffer) + at, size - at,
-                        flags | MSG_DONTWAIT | no_signal_after(at), to, to_size);
-  });
+  if (fiber == nullptr) {
+    const ssize_t rest = natively(sendto_tally, [&] { return send_at(sent, flags); });
+    return sent == 0 ? rest : static_cast<ssize_t>(sent) + std::max<ssize_t>(rest, 0);
+  }
+  return send_all(*fiber, sendto_tally, fd, size, [&](std::size_t at) { return send_at(at, flags | MSG_DONTWAIT); }, sent);
 }
 
 ssize_t suspending_send(int fd, const void* buffer, std::size_t size, int flags) noexcept {

@@ -1,13 +1,20 @@
 #include "plugin/python/preemption.h"
 
+#if __has_include(<linux/close_range.h>)
+#include <linux/close_range.h>
+#endif
+#include <pthread.h>
 #include <semaphore.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
@@ -46,7 +53,6 @@ std::int64_t now_ns() noexcept {
 
 std::atomic<std::uint64_t> current_run{0};  // Odd while a fiber runs. Written by the loop.
 std::atomic<std::uint64_t> marked_run{0};   // The run that is to give way.
-std::atomic<std::int64_t> marked_due_ns{0};  // ... but not before this.
 
 // The watchdog has asked for the GIL and the loop's thread has kept it since; when it first
 // did not, and in which run.
@@ -88,6 +94,14 @@ class Bed {
 
 Bed bed;
 
+// Descriptors shared with a second thread cost every system call of the loop's thread a
+// counted reference. The watchdog wants none but standard error.
+void leave_descriptors() noexcept {
+#if defined(SYS_close_range) && defined(CLOSE_RANGE_UNSHARE)
+  syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_UNSHARE);  // Linux before 5.9 shares on.
+#endif
+}
+
 // --- The GIL's mutex, as the loop's thread locks it -----------------------------------------
 
 enum class Phase { kOff, kLearning, kWatching };
@@ -100,8 +114,7 @@ std::uint64_t preempted = 0;
 VirtualThread* collecting() noexcept;
 
 bool is_due() noexcept {
-  return marked_run.load(std::memory_order_acquire) == current_run.load(std::memory_order_relaxed) &&
-         now_ns() >= marked_due_ns.load(std::memory_order_relaxed);
+  return marked_run.load(std::memory_order_relaxed) == current_run.load(std::memory_order_relaxed);
 }
 
 bool should_give_way(const VirtualThread& thread) noexcept {
@@ -149,14 +162,16 @@ int watched_pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
 // --- How long the watchdog waits for the GIL before it asks for it ---------------------------
 
 // CPython makes every thread wait for a switch interval first, which may be longer than the
-// quantum. The watchdog's waits end when the fiber is due, and after a slice each from then on.
+// quantum. The watchdog comes when the fiber is due: its first wait ends at once, and the
+// others, where a thread came before it, after a slice each.
 struct Patience {
-  std::int64_t due_ns = 0;  // 0: another thread, which waits as it likes.
+  bool shortens = false;  // False: another thread, which waits as it likes.
+  bool first = true;
   std::int64_t slice_ns = 0;
 
-  timespec shortened(const timespec& until) const noexcept {
+  timespec shortened(const timespec& until) noexcept {
     const std::int64_t now = now_ns();
-    const std::int64_t latest = now < due_ns ? due_ns : now + slice_ns;
+    const std::int64_t latest = std::exchange(first, false) ? now : now + slice_ns;
     // By another clock than expected `until` would lie years ahead; it stays as it is.
     const bool other_clock = to_ns(until) - now > 365 * 24 * 3600 * kSecondNs;
     return other_clock ? until : to_timespec(std::min(to_ns(until), latest));
@@ -168,7 +183,7 @@ thread_local Patience patience;
 // take_gil() waits with this, and nothing else of libpython's that concerns us.
 int watched_pthread_cond_timedwait(pthread_cond_t* cond, pthread_mutex_t* mutex, const timespec* until) noexcept {
   if (blocking::on_loop_thread()) answer_watchdog();
-  if (patience.due_ns == 0) return blocking::real::pthread_cond_timedwait(cond, mutex, until);
+  if (!patience.shortens) return blocking::real::pthread_cond_timedwait(cond, mutex, until);
   const timespec sooner = patience.shortened(*until);
   return blocking::real::pthread_cond_timedwait(cond, mutex, &sooner);
 }
@@ -310,8 +325,11 @@ bool Preemption::start() {
 // The watchdog's thread, from start to end. Not noexcept: a thread that wants the GIL of a
 // Python that ends is ended by CPython, which unwinds it.
 void Preemption::watch() {
+  pthread_setname_np(pthread_self(), "uwsgi-watchdog");
+  leave_descriptors();
   const PyGILState_STATE gil = PyGILState_Ensure();
   PyThreadState* const state = PyGILState_GetThisThreadState();
+  patience.shortens = true;
   patience.slice_ns = std::min(switch_interval_ns(), quantum_ns_);
   PyEval_SaveThread();
 
@@ -325,23 +343,29 @@ void Preemption::watch() {
     } else if (run % 2 == 0) {
       bed.sleep_until_run_after(run);
       continue;
-    } else if (now_ns() >= seen_ns + quantum_ns_ - patience.slice_ns) {
-      ask_for_gil(state, run, seen_ns + quantum_ns_);
     }
-    bed.sleep(std::max(quantum_ns_ / 4, kTickMinNs));
+    const std::int64_t left_ns = seen_ns + quantum_ns_ - now_ns();
+    if (left_ns > 0) {
+      bed.sleep(std::min(left_ns, std::max(quantum_ns_ / 4, kTickMinNs)));
+    } else if (marked_run.load(std::memory_order_relaxed) != run) {
+      marked_run.store(run, std::memory_order_relaxed);
+      // One that gives the GIL up by itself meanwhile gives way as it takes it back.
+      bed.sleep(std::max(quantum_ns_ / 16, kTickMinNs));
+    } else {
+      ask_for_gil(state, run);
+      bed.sleep(std::max(quantum_ns_ / 4, kTickMinNs));
+    }
   }
   PyEval_RestoreThread(state);
   PyGILState_Release(gil);
 }
 
-// Marks `run` and has the eval loop give up the GIL, which is given back at once.
-void Preemption::ask_for_gil(PyThreadState* state, std::uint64_t run, std::int64_t due_ns) {
-  // Marked first, or the answer would come unnoticed.
-  marked_due_ns.store(due_ns, std::memory_order_relaxed);
-  marked_run.store(run, std::memory_order_release);
-  const std::int64_t asked_ns = std::max(now_ns(), due_ns);
+// Has the eval loop give up the GIL, which is given back at once. `run` is marked: it goes no
+// further than to its next take.
+void Preemption::ask_for_gil(PyThreadState* state, std::uint64_t run) {
+  const std::int64_t asked_ns = now_ns();
   asked.store(true, std::memory_order_release);
-  patience.due_ns = due_ns;
+  patience.first = true;
   PyEval_RestoreThread(state);
   // Still unanswered: the loop's thread had given it up before.
   if (!asked.exchange(false, std::memory_order_acquire)) {

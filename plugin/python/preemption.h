@@ -50,7 +50,7 @@ class Preemption {
   void hook_gc();
   void unhook_gc() noexcept;
   void watch();
-  void ask_for_gil(PyThreadState* state, std::uint64_t run, std::int64_t due_ns);
+  void ask_for_gil(PyThreadState* state, std::uint64_t run);
 
   const std::int64_t quantum_ns_;
   const OnStubborn on_stubborn_;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/options.h"
@@ -27,15 +28,24 @@ blocking::ObjectChoice object_choice() {
   return {options().suspend_libs, options().native_libs};
 }
 
-// With the GIL held by the watchdog, so no request changes meanwhile.
-void name_stubborn_request(double seconds, bool still_running) noexcept {
+// Whoever kept the GIL, for the log. Read and written with the GIL held.
+std::string stubborn_request;
+double stubborn_s = 0;
+
+// On the watchdog's thread with the GIL, so no request changes meanwhile. The loop logs it: the
+// watchdog's descriptors are not those the log is reopened on.
+void note_stubborn_request(double seconds, bool still_running) noexcept {
   const wsgi_request* request = uwsgi.wsgi_req;
-  if (still_running && request->uri_len > 0) {
-    uwsgi_log("tornado: %.*s %.*s kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n",
-              request->method_len, request->method, request->uri_len, request->uri, seconds);
-  } else {
-    uwsgi_log("tornado: a request kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n", seconds);
-  }
+  stubborn_s = seconds;
+  stubborn_request = still_running && request->uri_len > 0
+                         ? std::string(request->method, request->method_len) + ' ' + std::string(request->uri, request->uri_len)
+                         : "a request";
+}
+
+void log_stubborn_request() noexcept {
+  uwsgi_log("tornado: %s kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n",
+            stubborn_request.c_str(), stubborn_s);
+  stubborn_request.clear();
 }
 
 // In a child: makes the pages that hold `object` its own. uWSGI keeps requests in memory
@@ -71,7 +81,7 @@ Engine::Engine()
       breather_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
-      preemption_(options().quantum_ms * 1e-3, name_stubborn_request),
+      preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
       signals_(*this) {
   loop_.observe(this);
   redirection_.look();
@@ -132,6 +142,7 @@ void Engine::run() noexcept {
 // The loop's thread is Python's main thread: signal handlers and pending calls run here.
 void Engine::turning() noexcept {
   turn_second_ = uwsgi_now();
+  if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
 }
 

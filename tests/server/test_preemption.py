@@ -4,6 +4,7 @@ import http.client
 import statistics
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,14 @@ def test_c_code_that_keeps_the_gil_is_named(server):
     running = server('compute.py')
     running.get('/keep_gil?400000')
     running.wait_for_log(r'tornado: GET /keep_gil\?400000 kept the GIL for 0\.[2-4]')
+
+
+def test_watchdog_shares_no_descriptor(server):
+    running = server('compute.py')
+    tasks = [task for task in Path(f'/proc/{running.worker_pids()[0]}/task').iterdir()
+             if (task / 'comm').read_text() == 'uwsgi-watchdog\n']
+    assert len(tasks) == 1
+    assert {int(fd.name) for fd in (tasks[0] / 'fd').iterdir()} <= {0, 1, 2}
 
 
 def test_watchdog_rests_while_a_request_blocks_with_the_gil_given_up(server):
