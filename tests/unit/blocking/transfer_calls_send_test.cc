@@ -103,6 +103,25 @@ TEST_P(SendTest, ReturnsOnceASlowReaderHasRoomForAll) {
   EXPECT_TRUE(sent == received);
 }
 
+TEST_P(SendTest, SendsAllWhereItMayNotSuspend) {
+  const std::vector<char> sent = pattern(kLarge);
+  std::vector<char> received(kLarge);
+  gate_.open = false;
+  std::thread reader([&] {
+    std::size_t total = 0;
+    while (total < kLarge) {
+      const ssize_t got = ::recv(ends_.b.get(), received.data() + total, 200000, 0);
+      ASSERT_GT(got, 0);
+      total += static_cast<std::size_t>(got);
+    }
+  });
+  spawn([&] { EXPECT_EQ(gives(kLarge), send(ends_.a.get(), sent)); });
+  reader.join();
+  run();
+  EXPECT_TRUE(sent == received);
+  EXPECT_EQ(0u, suspensions());
+}
+
 TEST_P(SendTest, TakesAPartWhereAskedNotToWait) {
   make_nonblocking(ends_.a.get());
   spawn([&] {
