@@ -1,4 +1,5 @@
 """What is measured: one function a row, each returns a Row."""
+import concurrent.futures
 import contextlib
 import dataclasses
 import http.client
@@ -131,8 +132,10 @@ def hello(quick):
     row = Row('hello, a new connection each', '5-byte answer, 64 connections at once, `http-socket`', REQUEST_UNITS, [
         Target('CPU, x uWSGI sync (at most 1.10)', lambda r: r.median(HERE, 'us') / r.median('uWSGI sync', 'us'), 1.10),
         Target("CPU, x uWSGI's own Tornado engine (at most 0.46)",
-               lambda r: r.median(HERE, 'us') / r.median('uWSGI --tornado', 'us'), 0.46)])
-    makers = [lambda: servers.here(100), servers.sync, lambda: servers.greenlet(100), lambda: servers.gevent(100),
+               lambda r: r.median(HERE, 'us') / r.median('uWSGI --tornado', 'us'), 0.46),
+        Target('CPU, x the same with --tornado-quantum 0 (at most 1.01)',
+               lambda r: r.median(HERE, 'us') / r.median(NO_QUANTUM, 'us'), 1.01)])
+    makers = [lambda: servers.here(100), lambda: no_quantum(100), servers.sync, lambda: servers.greenlet(100), lambda: servers.gevent(100),
               lambda: servers.tornado(100), servers.uvicorn, servers.gunicorn]
     requests = 4000 if quick else 20000
     return interleave(row, makers, 3 if quick else 7, lambda server: load(server, '/hello', 64, requests=requests),
@@ -254,10 +257,11 @@ def query(quick):
 def suspended(quick):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     many = min(2000 if quick else 10000, hard - 200)
-    row = Row(f'{many:,} requests suspended at once', 'private memory and page tables, and uWSGI\'s shared buffers, that each adds; '
-              'all are answered at the end',
-              {'private_kib': 'KiB each, private', 'shared_kib': "KiB each, uWSGI's buffers", 'failed': 'failed'},
-              [Target("KiB each beyond uWSGI's buffers (at most 14)", lambda r: r.median(HERE, 'private_kib'), 14),
+    row = Row(f'{many:,} requests suspended at once', "what each adds to the worker's memory; uWSGI's own are its shared buffers and the "
+              f'{HEADER_BUFFER_KIB} KiB it allocates for the headers of each response; all are answered at the end',
+              {'private_kib': "KiB each beyond uWSGI's own", 'uwsgi_kib': "KiB each, uWSGI's own", 'tables_kib': 'KiB each, page tables',
+               'failed': 'failed'},
+              [Target("resident KiB each beyond uWSGI's own (at most 14)", lambda r: r.median(HERE, 'private_kib'), 14),
                Target('requests lost (none)', lambda r: r.median(HERE, 'failed'), 0)])
     for number in range(1 if quick else 3):
         for make in (servers.here, servers.gevent, servers.tornado):
@@ -273,24 +277,96 @@ def suspended(quick):
     return row
 
 
+HEADER_BUFFER_KIB = resource.getpagesize() // 1024  # wsgi_req_setup(): uwsgi_buffer_new(uwsgi.page_size).
+
+
 def hold(server, many):
     """Memory before, with `many` requests suspended, and how many were lost when they went on."""
     load(server, '/hello', 10, requests=200)
-    private, shared = server.memory_kib()
+    before = server.memory_kib()
     clients = subprocess.Popen(load_command(server, '/hold', many, requests=many, ramp_ms=3000, timeout=120),
                                stdout=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60
         while (waiting := int(get(server, '/waiting'))) < many and time.monotonic() < deadline:
             time.sleep(0.1)
-        private_then, shared_then = server.memory_kib()
+        private, shared, tables = (then - first for then, first in zip(server.memory_kib(), before))
         get(server, '/release')
         answers = json.loads(clients.communicate(timeout=120)[0])
     finally:
         clients.kill()
         clients.wait()
-    return {'private_kib': (private_then - private) / waiting, 'shared_kib': (shared_then - shared) / waiting,
-            'failed': many - answers['ok']}
+    return {'private_kib': private / waiting - HEADER_BUFFER_KIB, 'uwsgi_kib': shared / waiting + HEADER_BUFFER_KIB,
+            'tables_kib': tables / waiting, 'failed': many - answers['ok']}
+
+
+# --- Requests that compute --------------------------------------------------------------------
+
+def rounds_in(seconds):
+    """So many rounds of the application's work take about that long on this machine."""
+    rounds = 500_000
+    started = time.perf_counter()
+    value = 0
+    for number in range(rounds):
+        value = (value * 31 + number) % 1000003
+    return int(rounds * seconds / (time.perf_counter() - started))
+
+
+def beside(count, quick):
+    """Quick requests, one after another, while `count` others compute 2 s of CPU time each."""
+    row = Row(f'quick requests while {count} compute', f'{count} requests of pure Python that compute about 2 s each; meanwhile hellos, '
+              'one after another, each on a new connection; a contender that lets none through shows one that waited for all',
+              {'p50': 'ms, p50', 'p99': 'ms, p99', 'max': 'ms, most', 'count': 'hellos meanwhile'})
+    if count == 2:
+        row.targets = [Target('p50, ms (at most 15)', lambda r: r.median(HERE, 'p50'), 15),
+                       Target('p99, ms (at most 40)', lambda r: r.median(HERE, 'p99'), 40)]
+    work = f'/compute?{rounds_in(2 if count == 2 else 0.6)}'
+
+    def measure(server):
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            under_way = [pool.submit(get, server, work, 120) for _ in range(count)]
+            time.sleep(0.1)
+            latencies = []
+            while not latencies or not any(one.done() for one in under_way):
+                started = time.perf_counter()
+                get(server, '/hello', 120)
+                latencies.append((time.perf_counter() - started) * 1e3)
+        latencies.sort()
+        return {'p50': statistics.median(latencies), 'p99': latencies[int(len(latencies) * 0.99)], 'max': latencies[-1],
+                'count': len(latencies)}
+    return interleave(row, [lambda: servers.here(50), lambda: servers.threads(20), lambda: servers.gevent(50), servers.uvicorn],
+                      2 if quick else 5, measure)
+
+
+def two_compute(quick):
+    return beside(2, quick)
+
+
+def ten_compute(quick):
+    return beside(10, quick)
+
+
+def compute_cost(quick):
+    """What preemption costs the request that is preempted."""
+    row = Row('what giving way costs who computes', 'CPU time of the server for about 2 s of pure Python in one request',
+              {'ms': 'CPU ms'}, [Target('x the same with --tornado-quantum 0 (at most 1.02)',
+                                        lambda r: r.median(HERE, 'ms') / r.median(NO_QUANTUM, 'ms'), 1.02)])
+    work = f'/compute?{rounds_in(2)}'
+
+    def measure(server):
+        before = server.cpu_s()
+        get(server, work)
+        return {'ms': (server.cpu_s() - before) * 1e3}
+    return interleave(row, [lambda: servers.here(10), no_quantum], 3 if quick else 9, measure, lambda server: get(server, work))
+
+
+NO_QUANTUM = '--tornado-quantum 0'
+
+
+def no_quantum(cores=10):
+    server = servers.here(cores, '--tornado-quantum', '0')
+    server.name = NO_QUANTUM
+    return server
 
 
 # --- Calls that need not wait -----------------------------------------------------------------
@@ -319,4 +395,4 @@ def lock(quick):
 
 
 ROWS = {row.__name__: row for row in
-        (hello, kept, timer, stream, instructions, fetch, query, suspended, socketpair, lock)}
+        (hello, kept, timer, stream, instructions, fetch, query, suspended, two_compute, ten_compute, compute_cost, socketpair, lock)}

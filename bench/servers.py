@@ -87,12 +87,12 @@ class Server:
         return ticks / TICKS_A_SECOND
 
     def memory_kib(self):
-        """(private memory and page tables, shared memory)."""
+        """(private memory, shared memory, page tables)."""
         status = {}
         for line in pathlib.Path(f'/proc/{self.process.pid}/status').read_text().splitlines():
             name, _, value = line.partition(':')
             status[name] = value.split()[0] if value.split() else ''
-        return int(status['RssAnon']) + int(status['VmPTE']), int(status['RssShmem'])
+        return int(status['RssAnon']), int(status['RssShmem']), int(status['VmPTE'])
 
     def stop(self, how=signal.SIGINT):
         if self.process.poll() is None:

@@ -62,6 +62,20 @@ def release(environ, start_response):
     return respond(start_response, b'released')
 
 
+def work(rounds):
+    value = 0
+    for number in range(rounds):
+        value = (value * 31 + number) % 1000003
+    return value
+
+
+def compute(environ, start_response):
+    """Computes; the query says how many rounds. Answers the seconds it took."""
+    started = time.monotonic()
+    work(int(environ['QUERY_STRING']))
+    return respond(start_response, b'%.4f' % (time.monotonic() - started))
+
+
 def count_waiting(environ, start_response):
     return respond(start_response, b'%d' % waiting)
 
@@ -101,7 +115,7 @@ def lock(environ, start_response):
     return respond(start_response, ns_each(300000, work))
 
 
-ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/hold': hold,
+ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/hold': hold, '/compute': compute,
           '/release': release, '/waiting': count_waiting, '/socketpair': socket_pair, '/lock': lock}
 
 
