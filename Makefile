@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps extension run test unit layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps extension run test unit loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-preempt bench format clean
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -83,7 +83,7 @@ extension: $(BUILD)/$(EXTENSION) ## build/uwsgi_tornado.*.so: `PYTHONPATH=build 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
-test: layers unit server-test preempt-test release-smoke test-embed ## build and run everything
+test: layers unit loop-test test-asyncio server-test preempt-test release-smoke test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -91,6 +91,12 @@ layers: | deps ## check that layers only look down and every header compiles alo
 unit: ## C++ tests: no interpreter, no uWSGI
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/unit_tests
 	$(BUILD)/unit_tests --gtest_brief=1
+
+loop-test: $(BUILD)/debug/$(EXTENSION) ## tests of the event loop, on asyncio's as the reference and on ours
+	PYTHONPATH=$(BUILD)/debug $(PYTEST) tests/loop
+
+test-asyncio: $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
+	PYTHONPATH=$(BUILD)/debug $(PYTHON) tests/asyncio_oracle/run.py
 
 server-test: $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server

@@ -144,7 +144,7 @@ void EventLoop::wake() noexcept {
 void EventLoop::run_forever() {
   check_closed();
   if (is_running()) throw_runtime_error("This event loop is already running");
-  const PyRef other = py_check(PyObject_CallObject(asyncio_names().get_running_loop, nullptr));
+  const PyRef other = get_running_loop();
   if (other.get() != Py_None) throw_runtime_error("Cannot run the event loop while another loop is running");
   if (VirtualThread::current() != nullptr) {
     throw_runtime_error("a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
@@ -175,7 +175,7 @@ void EventLoop::begin_running() {
   const PyRef first = py_check(PyObject_GetAttrString(self_, "_asyncgen_firstiter_hook"));
   const PyRef last = py_check(PyObject_GetAttrString(self_, "_asyncgen_finalizer_hook"));
   py_check(PyObject_CallFunctionObjArgs(names.set_asyncgen_hooks, first.get(), last.get(), nullptr));
-  py_check(PyObject_CallFunctionObjArgs(names.set_running_loop, self_, nullptr));
+  set_running_loop(self_);
   if (attached() && (!ready_.empty() || !timers_.empty())) ask_for_drain();
 }
 
@@ -185,7 +185,7 @@ void EventLoop::end_running() noexcept {
   thread_ident_ = 0;
   try {
     const AsyncioNames& names = asyncio_names();
-    py_check(PyObject_CallFunctionObjArgs(names.set_running_loop, Py_None, nullptr));
+    set_running_loop(Py_None);
     track_coroutine_origins(self_, false);
     const PyRef hooks = std::move(asyncgen_hooks_before_);
     if (hooks) py_check(PyObject_CallObject(names.set_asyncgen_hooks, hooks.get()));

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "plugin/python/asyncio_names.h"
 #include "plugin/python/event_loop.h"
 
 namespace python {
@@ -58,8 +59,8 @@ void FdWatch::update() noexcept {
 // A descriptor that was closed while watched is never ready again, as with epoll.
 void FdWatch::on_ready(int events) noexcept {
   if (events & EV_ERROR) return;
-  if (writer_ && (events & EV_WRITE)) owner_.add_polled(writer_);
-  if (reader_ && (events & EV_READ)) owner_.add_polled(reader_);
+  if (writer && (events & EV_WRITE)) owner_.add_polled(writer);
+  if (reader && (events & EV_READ)) owner_.add_polled(reader);
 }
 
 FdWatch& FdWatches::make(int fd) {
@@ -113,9 +114,14 @@ bool FdWatches::remove(int event, PyObject* file) {
   return true;
 }
 
-int FdWatches::events(PyObject* file) {
+PyRef FdWatches::key(PyObject* file) {
+  static_assert(EV_READ == 1 && EV_WRITE == 2, "as selectors.EVENT_READ and EVENT_WRITE");
   const FdWatch* watch = find(file);
-  return watch == nullptr ? 0 : watch->events();
+  if (watch == nullptr || watch->events() == 0) return {};
+  PyObject* const reader = watch->reader ? watch->reader.get() : Py_None;
+  PyObject* const writer = watch->writer ? watch->writer.get() : Py_None;
+  return py_check(PyObject_CallFunction(asyncio_names().selector_key, "Oii(OO)", watch->file.get(), watch->fd(),
+                                        watch->events(), reader, writer));
 }
 
 void FdWatches::clear() noexcept {
@@ -127,8 +133,8 @@ int FdWatches::traverse(visitproc visit, void* arg) const noexcept {
   for (const auto& watch : watches_) {
     if (!watch) continue;
     Py_VISIT(watch->file.get());
-    Py_VISIT(watch->reader_.get());
-    Py_VISIT(watch->writer_.get());
+    Py_VISIT(watch->reader.get());
+    Py_VISIT(watch->writer.get());
   }
   return 0;
 }

@@ -17,14 +17,15 @@ class FdWatch {
  public:
   FdWatch(EventLoop& owner, int fd) noexcept;
 
-  PyRef& handle_for(int event) noexcept { return event == EV_READ ? reader_ : writer_; }
-  int events() const noexcept { return (reader_ ? EV_READ : 0) | (writer_ ? EV_WRITE : 0); }
+  PyRef& handle_for(int event) noexcept { return event == EV_READ ? reader : writer; }
+  int events() const noexcept { return (reader ? EV_READ : 0) | (writer ? EV_WRITE : 0); }
+  int fd() const noexcept { return fd_; }
   // Watches for what there are handles for.
   void update() noexcept;
 
   PyRef file;  // What the caller named the descriptor by: it may have been closed since.
-  PyRef reader_;
-  PyRef writer_;
+  PyRef reader;
+  PyRef writer;
 
  private:
   void on_ready(int events) noexcept;
@@ -43,8 +44,8 @@ class FdWatches {
   PyRef add(int event, PyObject* file, const Call& call);
   // False where there was none.
   bool remove(int event, PyObject* file);
-  // The events that are watched; 0 for none.
-  int events(PyObject* file);
+  // A selectors.SelectorKey with the handles (reader, writer) as data, or nothing.
+  PyRef key(PyObject* file);
   void clear() noexcept;
   int traverse(visitproc visit, void* arg) const noexcept;
 

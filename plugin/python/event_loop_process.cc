@@ -61,7 +61,7 @@ PyObject* add_child_handler(PyObject*, PyObject* args) noexcept {
     int pid;
     PyObject* callback;
     if (!PyArg_ParseTuple(fixed.get(), "iO", &pid, &callback)) throw PyError{};
-    const PyRef loop = py_check(PyObject_CallObject(asyncio_names().get_running_loop, nullptr));
+    const PyRef loop = get_running_loop();
     const int fd = open_pidfd(pid);
     if (fd < 0) {
       PyErr_SetFromErrno(PyExc_OSError);
@@ -74,12 +74,25 @@ PyObject* add_child_handler(PyObject*, PyObject* args) noexcept {
   });
 }
 
+// A watcher that the program has set (asyncio.set_child_watcher) is respected; what asyncio takes by
+// itself is a thread for each child, and this one does without.
+PyObject* get_child_watcher(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    const PyRef policy = py_check(PyObject_CallMethod(asyncio_names().events, "get_event_loop_policy", nullptr));
+    PyRef set = PyRef::steal(PyObject_GetAttrString(policy.get(), "_watcher"));
+    PyErr_Clear();
+    const PyRef threads = py_check(PyObject_GetAttrString(asyncio_names().unix_events, "ThreadedChildWatcher"));
+    const bool by_program = set && set.get() != Py_None && !PyObject_IsInstance(set.get(), threads.get());
+    return by_program ? set : PyRef::borrow(self);
+  });
+}
+
 PyObject* return_self(PyObject* self, PyObject*) noexcept { return PyRef::borrow(self).release(); }
 PyObject* return_none(PyObject*, PyObject*) noexcept { return PyRef::borrow(Py_None).release(); }
 PyObject* is_active(PyObject*, PyObject*) noexcept { return PyRef::borrow(Py_True).release(); }
 
 PyMethodDef child_watcher_methods[] = {
-    {"get_child_watcher", return_self, METH_NOARGS, nullptr},
+    {"get_child_watcher", get_child_watcher, METH_NOARGS, nullptr},
     {"__enter__", return_self, METH_NOARGS, nullptr},
     {"__exit__", return_none, METH_VARARGS, nullptr},
     {"is_active", is_active, METH_NOARGS, nullptr},
@@ -115,9 +128,7 @@ bool kernel_has_pidfds() noexcept {
 void add_subprocess_methods(PyObject* class_body) {
   constexpr char kName[] = "_make_subprocess_transport";
   const PyRef original = py_check(PyObject_GetAttrString(asyncio_names().base_loop, kName));
-  const PyRef module_events = PyRef::steal(PyObject_GetAttrString(asyncio_names().unix_events, "events"));
-  const bool has_watchers = module_events && PyObject_HasAttrString(module_events.get(), "get_child_watcher");
-  PyErr_Clear();
+  const bool has_watchers = PyObject_HasAttrString(asyncio_names().unix_events, "ThreadedChildWatcher");
   if (!has_watchers || !PyFunction_Check(original.get()) || !kernel_has_pidfds()) return;
 
   const PyRef globals = py_check(PyDict_Copy(PyFunction_GetGlobals(original.get())));

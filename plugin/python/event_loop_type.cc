@@ -181,10 +181,18 @@ PyObject* ensure_fd_no_transport(PyObject* self, PyObject* file) noexcept {
   });
 }
 
-// _watched_events(fd): selectors.EVENT_READ | selectors.EVENT_WRITE, or 0.
-PyObject* watched_events(PyObject* self, PyObject* file) noexcept {
-  return py_boundary([=] { return py_check(PyLong_FromLong(loop_of(self).fds().events(file))); });
+// asyncio's transports ask the loop's selector what is watched, for their repr(). There is no
+// selector: what _selector gives has this function only.
+PyObject* get_key(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] {
+    PyRef key = loop_of(self).fds().key(file);
+    if (key) return key;
+    PyErr_Format(PyExc_KeyError, "%R is not registered", file);
+    throw PyError{};
+  });
 }
+
+PyMethodDef get_key_method = {"get_key", get_key, METH_O, nullptr};
 
 // --- Running -----------------------------------------------------------------------------------
 
@@ -240,7 +248,19 @@ PyObject* write_to_self(PyObject* self, PyObject*) noexcept {
   return none().release();
 }
 
-PyObject* do_nothing(PyObject*, PyObject*) noexcept { return none().release(); }
+// asyncio counts the descriptors of its self-pipe. Ours is libev's.
+PyObject* make_self_pipe(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(1)).get()));
+    return none();
+  });
+}
+PyObject* close_self_pipe(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(0)).get()));
+    return none();
+  });
+}
 
 // --- Fields of asyncio's -----------------------------------------------------------------------
 
@@ -281,6 +301,18 @@ PyObject* read_csock(PyObject* self, void*) noexcept {
     if (loop_of(self).is_closed()) return none();
     const PyRef io = py_check(PyImport_ImportModule("io"));
     return py_check(PyObject_CallMethod(io.get(), "FileIO", "isO", loop_of(self).signals().descriptor(), "wb", Py_False));
+  });
+}
+
+PyObject* read_ssock(PyObject*, void*) noexcept { return none().release(); }
+
+PyObject* read_selector(PyObject* self, void*) noexcept {
+  return py_boundary([=] {
+    if (loop_of(self).is_closed()) return none();
+    const PyRef function = py_check(PyCFunction_New(&get_key_method, self));
+    const PyRef fields = py_check(Py_BuildValue("{s:O}", "get_key", function.get()));
+    const PyRef positional = py_check(PyTuple_New(0));
+    return py_check(PyObject_Call(asyncio_names().simple_namespace, positional.get(), fields.get()));
   });
 }
 
@@ -326,14 +358,13 @@ PyMethodDef core_methods[] = {
     {"_remove_reader", remove_reader_unchecked, METH_O, nullptr},
     {"_remove_writer", remove_writer_unchecked, METH_O, nullptr},
     {"_ensure_fd_no_transport", ensure_fd_no_transport, METH_O, nullptr},
-    {"_watched_events", watched_events, METH_O, nullptr},
     {"_call_soon", call_soon_with, METH_VARARGS, nullptr},
     {"_add_callback", add_callback, METH_O, nullptr},
     {"_run_once", run_once, METH_NOARGS, nullptr},
     {"_check_closed", check_closed, METH_NOARGS, nullptr},
     {"_write_to_self", write_to_self, METH_NOARGS, nullptr},
-    {"_make_self_pipe", do_nothing, METH_NOARGS, nullptr},
-    {"_close_self_pipe", do_nothing, METH_NOARGS, nullptr},
+    {"_make_self_pipe", make_self_pipe, METH_NOARGS, nullptr},
+    {"_close_self_pipe", close_self_pipe, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -344,6 +375,8 @@ PyGetSetDef core_fields[] = {
     {"_thread_id", read_thread_id, ignore_write, nullptr, nullptr},
     {"_current_handle", read_current_handle, ignore_write, nullptr, nullptr},
     {"_csock", read_csock, nullptr, nullptr, nullptr},
+    {"_ssock", read_ssock, nullptr, nullptr, nullptr},
+    {"_selector", read_selector, ignore_write, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
@@ -370,7 +403,6 @@ int core_init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   }
   const PyRef done = PyRef::steal(py_boundary([=] {
     py_check(PyObject_CallMethod(asyncio_names().base_loop, "__init__", "OO", self, self));
-    py_check_status(PyObject_SetAttrString(self, "_selector", Py_None));
     return none();
   }));
   return done ? 0 : -1;

@@ -95,8 +95,12 @@ PyRef stack_of_caller() {
   return py_check(PyObject_CallMethod(asyncio_names().format_helpers, "extract_stack", "O", frame.get()));
 }
 
-void fill(Handle& handle, PyObject* loop, const Call& call) {
-  HandleState& state = handle.state;
+void keep_as_tuple(HandleState& state, PyRef tuple) {
+  state.packed = true;
+  state.args[0] = std::move(tuple);
+}
+
+void fill(HandleState& state, PyObject* loop, const Call& call) {
   state.loop = PyRef::borrow(loop);
   state.context = call.context == nullptr ? py_check(PyContext_CopyCurrent()) : PyRef::borrow(call.context);
   state.callback = PyRef::borrow(call.callback);
@@ -109,7 +113,7 @@ void fill(Handle& handle, PyObject* loop, const Call& call) {
   for (std::size_t i = 0; i < call.count; ++i) {
     PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), PyRef::borrow(call.args[i]).release());
   }
-  state.args[0] = std::move(tuple);
+  keep_as_tuple(state, std::move(tuple));
 }
 
 bool is_in_debug_mode(const HandleState& state) {
@@ -136,8 +140,8 @@ PyObject* handle_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexc
     Handle* handle = allocate(type);
     PyRef ref = PyRef::steal(handle->object());
     PyObject_GC_Track(ref.get());
-    fill(*handle, loop, {callback, PySequence_Fast_ITEMS(items.get()), static_cast<std::size_t>(PyTuple_GET_SIZE(items.get())),
-                         context == Py_None ? nullptr : context});
+    fill(handle->state, loop, {callback, nullptr, 0, context == Py_None ? nullptr : context});
+    keep_as_tuple(handle->state, items);
     handle->state.core = EventLoop::of(loop);
     if (timer) {
       handle->state.when = PyFloat_AsDouble(when);
@@ -289,7 +293,7 @@ PyRef new_handle(PyTypeObject* type, EventLoop& core, PyObject* loop, const Call
   PyRef ref = PyRef::steal(handle->object());
   PyObject_GC_Track(ref.get());
   handle->state.core = &core;
-  fill(*handle, loop, call);
+  fill(handle->state, loop, call);
   if (core.debug()) handle->state.source_traceback = stack_of_caller();
   return ref;
 }
@@ -309,11 +313,13 @@ void Handle::cancel() {
   PyRef args[HandleState::kInPlace];
   for (std::size_t i = 0; i < HandleState::kInPlace; ++i) args[i] = std::move(state.args[i]);
   state.count = 0;
+  state.packed = false;
 }
 
 void Handle::drop() noexcept {
   state.cancelled = true;
   state.count = 0;
+  state.packed = false;
   state.loop = {};
   state.context = {};
   state.callback = {};
@@ -324,7 +330,7 @@ void Handle::drop() noexcept {
 
 PyRef Handle::args_tuple() const {
   if (state.cancelled && !state.callback) return PyRef::borrow(Py_None);
-  if (state.count > HandleState::kInPlace) return state.args[0];
+  if (state.packed) return state.args[0];
   PyRef tuple = py_check(PyTuple_New(static_cast<Py_ssize_t>(state.count)));
   for (std::size_t i = 0; i < state.count; ++i) {
     PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), PyRef(state.args[i]).release());
@@ -339,7 +345,7 @@ PyObject* Handle::call() noexcept {
   const PyRef context = state.context;
   const PyRef args[HandleState::kInPlace] = {state.args[0], state.args[1], state.args[2]};
   PyObject* in_place[1 + HandleState::kInPlace] = {nullptr, args[0].get(), args[1].get(), args[2].get()};
-  const bool packed = state.count > HandleState::kInPlace;
+  const bool packed = state.packed;
 
   if (!PyContext_CheckExact(context.get())) {  // Whatever has a run() will do, as in asyncio.
     return py_boundary([&] {

@@ -31,8 +31,9 @@ struct HandleState {
   PyRef loop;
   PyRef context;
   PyRef callback;        // Null once cancelled.
-  PyRef args[kInPlace];  // The arguments; more than fit are one tuple in args[0].
+  PyRef args[kInPlace];
   std::size_t count = 0;
+  bool packed = false;  // All arguments are one tuple in args[0]: more than fit, or given so.
   bool cancelled = false;
   PyRef source_traceback;
   PyRef repr;
