@@ -119,6 +119,7 @@ GCC_LIST = [
     'plugin/python/event_loop.cc',
     'plugin/python/event_loop_type.cc',
     'plugin/python/event_loop_policy.cc',
+    'plugin/python/debug_module.cc',
     'plugin/python/module.cc',
     'plugin/python/signal_pipe.cc',
     'plugin/uwsgi/options.cc',

@@ -40,18 +40,23 @@ void track_coroutine_origins(PyObject* loop, bool on) {
 
 }  // namespace
 
+EventLoop::Io::Io(EventLoop& owner, loop::IoLoop* host)
+    : owned(host == nullptr ? std::make_unique<loop::IoLoop>() : nullptr),
+      loop(host == nullptr ? *owned : *host),
+      timer(loop.raw(), &owner),
+      woken(loop.raw(), &owner),
+      fds(owner),
+      signals(owner, loop) {
+  woken.start();
+}
+
 EventLoop::EventLoop(PyObject* self, loop::IoLoop* host, OnExit on_exit)
     : self_(self),
-      owned_io_(host == nullptr ? std::make_unique<loop::IoLoop>() : nullptr),
-      io_(host == nullptr ? *owned_io_ : *host),
+      attached_(host != nullptr),
       on_exit_(on_exit),
-      timer_(io_.raw(), this),
-      woken_(io_.raw(), this),
-      fds_(*this),
-      signals_(*this),
+      io_(std::make_unique<Io>(*this, host)),
       next_loop_(first_loop_),
       previous_link_(&first_loop_) {
-  woken_.start();
   if (next_loop_ != nullptr) next_loop_->previous_link_ = &next_loop_;
   first_loop_ = this;
   ++live_event_loops;
@@ -66,7 +71,7 @@ EventLoop::~EventLoop() {
 
 void EventLoop::after_fork_in_child() noexcept {
   for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_) {
-    if (!loop->attached()) loop->io_.after_fork();
+    if (!loop->attached() && loop->io_) loop->io().after_fork();
   }
 }
 
@@ -133,9 +138,9 @@ void EventLoop::add_polled(PyRef handle) {
 
 void EventLoop::wake() noexcept {
   if (!attached()) {
-    if (asleep_) woken_.send();
-  } else if (!drain_asked_ && !draining_) {
-    io_.add_callback_threadsafe({&on_drain_asked, this});
+    if (asleep_) io_->woken.send();
+  } else if (io_ && !drain_asked_ && !draining_) {
+    io().add_callback_threadsafe({&on_drain_asked, this});
   }
 }
 
@@ -150,21 +155,24 @@ void EventLoop::run_forever() {
     throw_runtime_error("a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
                         "asyncio.run() with asyncio's own loop suspends the request alone");
   }
-  loop::TurnObserver* const before = io_.observe(this);
+  loop::TurnObserver* const before = io().observe(this);
   try {
     begin_running();
-    signals_.run_begins();
+    signals().run_begins();
     do turn();
     while (!stopping_);
   } catch (const PyError&) {
-    signals_.run_ends();
-    end_running();
-    io_.observe(before);
+    end_run(before);
     throw;
   }
-  signals_.run_ends();
+  end_run(before);
+}
+
+void EventLoop::end_run(loop::TurnObserver* observer_before) noexcept {
+  const ErrorAside error;
+  signals().run_ends();
   end_running();
-  io_.observe(before);
+  io().observe(observer_before);
 }
 
 void EventLoop::begin_running() {
@@ -180,7 +188,6 @@ void EventLoop::begin_running() {
 }
 
 void EventLoop::end_running() noexcept {
-  const ErrorAside error;
   stopping_ = false;
   thread_ident_ = 0;
   try {
@@ -195,10 +202,11 @@ void EventLoop::end_running() noexcept {
 }
 
 void EventLoop::turn() {
+  check_closed();
   const bool may_sleep = ready_.empty() && next_ == batch_.size() && !stopping_ &&
                          (timers_.empty() || timers_.earliest() > time() + kResolutionS);
   if (may_sleep) arm_timer();
-  io_.poll(may_sleep);
+  io().poll(may_sleep);
   py_check_status(PyErr_CheckSignals());
   take_polled();
   take_due();
@@ -220,7 +228,7 @@ void EventLoop::take_polled() {
     if (*handle) ready_.push_back(std::move(*handle));
   }
   polled_.clear();
-  signals_.handle_signals();
+  signals().handle_signals();
 }
 
 void EventLoop::take_due() {
@@ -232,14 +240,14 @@ void EventLoop::take_due() {
 // libev's one timer for the earliest of ours.
 void EventLoop::arm_timer() noexcept {
   if (timers_.empty()) {
-    timer_.stop();
+    io_->timer.stop();
     return;
   }
   const double when = timers_.earliest();
-  if (timer_.active() && timer_armed_for_ == when) return;
-  timer_.stop();
+  if (io_->timer.active() && timer_armed_for_ == when) return;
+  io_->timer.stop();
   timer_armed_for_ = when;
-  timer_.start(std::min(when - time(), kSleepsMostS));
+  io_->timer.start(std::min(when - time(), kSleepsMostS));
 }
 
 void EventLoop::on_timer() noexcept {
@@ -297,7 +305,7 @@ void EventLoop::run_one_in_debug_mode(PyObject* handle) {
 void EventLoop::ask_for_drain() {
   if (drain_asked_ || draining_ || !is_running()) return;
   drain_asked_ = true;
-  io_.add_callback({&on_drain, this});
+  io().add_callback({&on_drain, this});
 }
 
 void EventLoop::on_drain_asked(void* self) noexcept { static_cast<EventLoop*>(self)->ask_for_drain(); }
@@ -324,9 +332,7 @@ void EventLoop::drain() noexcept {
 // --- Memory ---------------------------------------------------------------------------------
 
 void EventLoop::clear() noexcept {
-  timer_.stop();
-  signals_.close();
-  fds_.clear();
+  if (io_) io_->fds.clear();
   timers_.clear();
   // Moved out first: what dies with a handle may schedule another.
   std::vector<PyRef> ready, batch, polled;
@@ -336,13 +342,18 @@ void EventLoop::clear() noexcept {
   next_ = 0;
 }
 
+void EventLoop::close() noexcept {
+  clear();
+  io_.reset();
+}
+
 int EventLoop::traverse(visitproc visit, void* arg) const noexcept {
   for (const auto* handles : {&ready_, &batch_, &polled_}) {
     for (const PyRef& handle : *handles) Py_VISIT(handle.get());
   }
   Py_VISIT(asyncgen_hooks_before_.get());
   if (const int found = timers_.traverse(visit, arg)) return found;
-  return fds_.traverse(visit, arg);
+  return io_ ? io_->fds.traverse(visit, arg) : 0;
 }
 
 }  // namespace python

@@ -48,10 +48,11 @@ class EventLoop final : public loop::TurnObserver {
   static EventLoop* of(PyObject* object) noexcept;
 
   PyObject* self() const noexcept { return self_; }
-  loop::IoLoop& io() noexcept { return io_; }
   TimerHeap& timers() noexcept { return timers_; }
-  FdWatches& fds() noexcept { return fds_; }
-  SignalWakeup& signals() noexcept { return signals_; }
+  // REQUIRES: not closed.
+  loop::IoLoop& io() noexcept;
+  FdWatches& fds() noexcept;
+  SignalWakeup& signals() noexcept;
 
   // --- What asyncio names so --------------------------------------------------------------
 
@@ -89,14 +90,19 @@ class EventLoop final : public loop::TurnObserver {
   void begin_running();
   void end_running() noexcept;
 
+  // In a child that was forked by Python: its loops no longer share descriptors with the parent.
+  static void after_fork_in_child() noexcept;
+
   // --- Fields that asyncio's own code sets, and the garbage collector ----------------------
 
   void set_closed(bool closed) noexcept { closed_ = closed; }
+  // After asyncio's close() has done its part: drops every callback and descriptor.
+  void close() noexcept;
   bool stopping() const noexcept { return stopping_; }
   void set_stopping(bool stopping) noexcept { stopping_ = stopping; }
   unsigned long thread_ident() const noexcept { return thread_ident_; }
   PyObject* current_handle() const noexcept { return current_handle_; }
-  // Drops every callback: they are never called. The loop stays usable.
+  // Drops every callback: they are never called.
   void clear() noexcept;
   int traverse(visitproc visit, void* arg) const noexcept;
 
@@ -105,7 +111,10 @@ class EventLoop final : public loop::TurnObserver {
   void awake() noexcept override;
 
  private:
-  bool attached() const noexcept { return owned_io_ == nullptr; }
+  struct Io;
+
+  bool attached() const noexcept { return attached_; }
+  void end_run(loop::TurnObserver* observer_before) noexcept;
   void take_polled();
   void take_due();
   void arm_timer() noexcept;
@@ -121,8 +130,7 @@ class EventLoop final : public loop::TurnObserver {
   PyRef new_soon_handle(const Call& call) { return new_handle(handle_type(), *this, self_, call); }
 
   PyObject* const self_;
-  const std::unique_ptr<loop::IoLoop> owned_io_;
-  loop::IoLoop& io_;
+  const bool attached_;
   const OnExit on_exit_;
 
   std::vector<PyRef> ready_;
@@ -130,11 +138,8 @@ class EventLoop final : public loop::TurnObserver {
   std::size_t next_ = 0;
   std::vector<PyRef> polled_;
   TimerHeap timers_;
-  loop::TimerWatcher<EventLoop, &EventLoop::on_timer> timer_;
   double timer_armed_for_ = 0;
-  loop::AsyncWatcher<EventLoop, &EventLoop::on_woken> woken_;
-  FdWatches fds_;
-  SignalWakeup signals_;
+  std::unique_ptr<Io> io_;
 
   unsigned long thread_ident_ = 0;
   PyThreadState* sleeping_state_ = nullptr;
@@ -151,11 +156,23 @@ class EventLoop final : public loop::TurnObserver {
   EventLoop* next_loop_;
   EventLoop** previous_link_;
   static inline EventLoop* first_loop_ = nullptr;
-
- public:
-  // In a child that was forked by Python: its loops no longer share descriptors with the parent.
-  static void after_fork_in_child() noexcept;
 };
+
+// What needs an IoLoop; gone once closed.
+struct EventLoop::Io {
+  Io(EventLoop& owner, loop::IoLoop* host);
+
+  const std::unique_ptr<loop::IoLoop> owned;
+  loop::IoLoop& loop;
+  loop::TimerWatcher<EventLoop, &EventLoop::on_timer> timer;
+  loop::AsyncWatcher<EventLoop, &EventLoop::on_woken> woken;
+  FdWatches fds;
+  SignalWakeup signals;
+};
+
+inline loop::IoLoop& EventLoop::io() noexcept { return io_->loop; }
+inline FdWatches& EventLoop::fds() noexcept { return io_->fds; }
+inline SignalWakeup& EventLoop::signals() noexcept { return io_->signals; }
 
 // The type uwsgi_tornado.EventLoop, made on the first call; it imports asyncio. Throws PyError.
 PyObject* event_loop_type();

@@ -19,14 +19,12 @@ bool on_main_thread() {
 
 }  // namespace
 
-SignalWakeup::SignalWakeup(EventLoop& owner) noexcept : owner_(owner), readable_(owner.io().raw(), this) {}
+SignalWakeup::SignalWakeup(EventLoop& owner, loop::IoLoop& io) noexcept : owner_(owner), readable_(io.raw(), this) {}
 
-SignalWakeup::~SignalWakeup() { close(); }
-
-void SignalWakeup::close() noexcept {
+SignalWakeup::~SignalWakeup() {
   readable_.stop();
-  for (int& end : ends_) {
-    if (end >= 0) ::close(std::exchange(end, -1));
+  for (const int end : ends_) {
+    if (end >= 0) close(end);
   }
 }
 

@@ -15,7 +15,7 @@ class EventLoop;
 // its numbers. A descriptor that somebody else has set is left alone.
 class SignalWakeup {
  public:
-  explicit SignalWakeup(EventLoop& owner) noexcept;
+  SignalWakeup(EventLoop& owner, loop::IoLoop& io) noexcept;
   ~SignalWakeup();
   SignalWakeup(const SignalWakeup&) = delete;
   SignalWakeup& operator=(const SignalWakeup&) = delete;
@@ -27,7 +27,6 @@ class SignalWakeup {
   // Round a run of the loop on the main thread.
   void run_begins();
   void run_ends() noexcept;
-  void close() noexcept;
 
  private:
   void on_byte(int) noexcept;

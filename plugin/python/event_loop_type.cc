@@ -230,8 +230,8 @@ PyObject* check_closed(PyObject* self, PyObject*) noexcept {
 // asyncio's close() does what it must first: it refuses while running and gives the signals back.
 PyObject* close(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
-    const PyRef result = py_check(PyObject_CallMethod(asyncio_names().base_loop, "close", "O", self));
-    loop_of(self).clear();
+    py_check(PyObject_CallMethod(asyncio_names().base_loop, "close", "O", self));
+    loop_of(self).close();
     return none();
   });
 }

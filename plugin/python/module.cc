@@ -2,6 +2,7 @@
 
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/policy.h"
+#include "plugin/python/debug_module.h"
 #include "plugin/python/event_loop.h"
 #include "plugin/python/event_loop_policy.h"
 #include "plugin/python/preemption.h"
@@ -198,6 +199,7 @@ PyObject* create_module() noexcept {
     if (type == nullptr) throw PyError{};
     py_check_status(PyObject_SetAttrString(module.get(), "no_suspend", reinterpret_cast<PyObject*>(type)));
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
+    add_debug_names(module.get());
     return module;
   });
 }
