@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps run test unit layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps extension run test unit loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-preempt bench format clean
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -57,10 +57,33 @@ endef
 $(eval $(call unit_tests,$(BUILD),))
 $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 
+# --- The plain extension module: the event loop without uWSGI ---------------------------------
+
+EXTENSION_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc plugin/python/*.cc)
+ask_python = $(shell $(PYTHON) -c 'import sysconfig as s; print($(1))' 2>/dev/null)
+EXTENSION = uwsgi_tornado$(call ask_python,s.get_config_var("EXT_SUFFIX"))
+VERSION := $(shell sed -n 's/^## \([^ ]*\).*/\1/p' CHANGELOG.md | head -1)
+EXTENSION_FLAGS = -std=gnu++17 -g -O2 -fPIC -fvisibility=hidden -fno-strict-aliasing -Wall -Wextra -Werror \
+	-Wno-missing-field-initializers -DUWSGI_TORNADO_VERSION='"$(VERSION)"' -I. -I$(call ask_python,s.get_path("include"))
+
+# $(call extension,folder,extra flags)
+define extension
+$(1)/$(EXTENSION): $(EXTENSION_SOURCES:%.cc=$(1)/extension/%.o)
+	@g++ -shared $(2) $$^ -o $$@ -lboost_context -lev -lpthread -ldl
+$(1)/extension/%.o: %.cc $(HEADERS) | deps
+	@mkdir -p $$(@D)
+	@echo "compiling $$<"
+	@g++ $(EXTENSION_FLAGS) $(2) -c $$< -o $$@
+endef
+$(eval $(call extension,$(BUILD),-DNDEBUG))
+$(eval $(call extension,$(BUILD)/debug,-DUWSGI_TORNADO_DEBUG))
+
+extension: $(BUILD)/$(EXTENSION) ## build/uwsgi_tornado.*.so: `PYTHONPATH=build python3 -c "import uwsgi_tornado"`
+
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
-test: layers unit server-test preempt-test release-smoke test-embed ## build and run everything
+test: layers unit loop-test test-asyncio server-test preempt-test release-smoke test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -68,6 +91,12 @@ layers: | deps ## check that layers only look down and every header compiles alo
 unit: ## C++ tests: no interpreter, no uWSGI
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/unit_tests
 	$(BUILD)/unit_tests --gtest_brief=1
+
+loop-test: $(BUILD)/debug/$(EXTENSION) ## tests of the event loop, on asyncio's as the reference and on ours
+	PYTHONPATH=$(BUILD)/debug $(PYTEST) tests/loop
+
+test-asyncio: $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
+	PYTHONPATH=$(BUILD)/debug $(PYTHON) tests/asyncio_oracle/run.py
 
 server-test: $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server

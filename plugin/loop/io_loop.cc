@@ -28,15 +28,16 @@ void IoLoop::run() noexcept {
 void IoLoop::turn() noexcept {
   if (observer_) observer_->turning();
   ready_.run();
-  // libev does the rest: it sleeps until the first deadline or event, runs what
-  // is due, then what is ready. With callbacks waiting it only looks; so too where calls
-  // are still queued from a turn that this one is inside of, for libev makes those before
-  // it sleeps, and they may be what is waited for.
-  const bool queued = ev_pending_count(loop_.get()) > 0;
-  const bool sleep = ready_.empty() && idle_.empty() && !queued && !stopping_;
-  may_sleep_ = sleep;
-  ev_run(loop_.get(), sleep ? EVRUN_ONCE : EVRUN_NOWAIT);
+  poll(ready_.empty() && idle_.empty() && !stopping_);
   run_one_idle_callback();
+}
+
+// libev sleeps until the first deadline or event, runs what is due, then what is ready. With
+// callbacks waiting it only looks; so too where calls are still queued from a turn that this
+// one is inside of, for libev makes those before it sleeps, and they may be what is waited for.
+void IoLoop::poll(bool may_sleep) noexcept {
+  may_sleep_ = may_sleep && ev_pending_count(loop_.get()) == 0;
+  ev_run(loop_.get(), may_sleep_ ? EVRUN_ONCE : EVRUN_NOWAIT);
 }
 
 void IoLoop::run_one_idle_callback() noexcept {

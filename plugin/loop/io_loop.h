@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "plugin/loop/ready_queue.h"
@@ -44,6 +45,14 @@ class IoLoop {
   // inside a callback, when something must be waited for on the loop's own stack.
   void turn() noexcept;
 
+  // The second half of a turn: poll, due timeouts, events. For a layer above that keeps callbacks
+  // of its own and runs them itself; `may_sleep` says that it has none. Callbacks added here wait
+  // for turn().
+  void poll(bool may_sleep) noexcept;
+
+  // In a child of a fork that goes on using the loop: its descriptors are made anew.
+  void after_fork() noexcept { ev_loop_fork(loop_.get()); }
+
   // Calls back in the next turn.
   void add_callback(Callback callback) { ready_.push(callback); }
   // Calls back once nothing else is waiting: one such callback a turn, first in, first out.
@@ -54,8 +63,8 @@ class IoLoop {
 
   bool has_callbacks() const noexcept { return !ready_.empty(); }
 
-  // `observer` may be null and outlives the loop.
-  void observe(TurnObserver* observer) noexcept { observer_ = observer; }
+  // `observer` may be null and outlives the loop. Returns the one before.
+  TurnObserver* observe(TurnObserver* observer) noexcept { return std::exchange(observer_, observer); }
 
   // For watchers.
   struct ev_loop* raw() const noexcept { return loop_.get(); }

@@ -2,6 +2,9 @@
 
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/policy.h"
+#include "plugin/python/debug_module.h"
+#include "plugin/python/event_loop.h"
+#include "plugin/python/event_loop_policy.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
 
@@ -114,7 +117,60 @@ PyObject* blocking_report(PyObject*, PyObject*) noexcept {
   });
 }
 
+// --- What needs asyncio: looked up when first asked for, so that an import stays cheap ---------
+
+struct LazyName {
+  const char* name;
+  PyObject* (*make)();  // Borrowed. Throws PyError.
+};
+
+PyObject* handle_class() {
+  need_handle_types();
+  return reinterpret_cast<PyObject*>(handle_type());
+}
+PyObject* timer_handle_class() {
+  need_handle_types();
+  return reinterpret_cast<PyObject*>(timer_handle_type());
+}
+
+constexpr LazyName kLazyNames[] = {
+    {"EventLoop", event_loop_type},
+    {"EventLoopPolicy", event_loop_policy_type},
+    {"Handle", handle_class},
+    {"TimerHandle", timer_handle_class},
+};
+
+// __getattr__(name) of the module (PEP 562).
+PyObject* module_getattr(PyObject* module, PyObject* name) noexcept {
+  return py_boundary([=] {
+    for (const LazyName& lazy : kLazyNames) {
+      if (!PyUnicode_Check(name) || PyUnicode_CompareWithASCIIString(name, lazy.name) != 0) continue;
+      PyRef value = PyRef::borrow(lazy.make());
+      py_check_status(PyObject_SetAttr(module, name, value.get()));
+      return value;
+    }
+    PyErr_Format(PyExc_AttributeError, "module 'uwsgi_tornado' has no attribute %R", name);
+    throw PyError{};
+  });
+}
+
+PyObject* module_dir(PyObject* module, PyObject*) noexcept {
+  return py_boundary([=] {
+    PyRef names = py_check(PyDict_Keys(PyModule_GetDict(module)));
+    for (const LazyName& lazy : kLazyNames) {
+      const PyRef name = py_check(PyUnicode_FromString(lazy.name));
+      const int known = PySequence_Contains(names.get(), name.get());
+      py_check_status(known);
+      if (known == 0) py_check_status(PyList_Append(names.get(), name.get()));
+    }
+    return names;
+  });
+}
+
 PyMethodDef module_methods[] = {
+    {"__getattr__", module_getattr, METH_O, nullptr},
+    {"__dir__", module_dir, METH_NOARGS, nullptr},
+    {"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)), METH_VARARGS | METH_KEYWORDS, kRunDoc},
     {"blocking_report", blocking_report, METH_NOARGS,
      "blocking_report()\n--\n\n"
      "What blocking calls have done in this worker so far, as a dict:\n"
@@ -128,9 +184,13 @@ PyMethodDef module_methods[] = {
 
 PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT, "uwsgi_tornado",
-    "The engine that runs this worker's requests, each on a fiber of its own.",
+    "The engine that runs this worker's requests, each on a fiber of its own, and its event loop.\n\n"
+    "Also a plain extension module, for the event loop alone: there is no worker then, so\n"
+    "no_suspend() guards nothing and blocking_report() has nothing to tell.",
     -1, module_methods, nullptr, nullptr, nullptr, nullptr,
 };
+
+}  // namespace
 
 PyObject* create_module() noexcept {
   return py_boundary([] {
@@ -139,12 +199,14 @@ PyObject* create_module() noexcept {
     if (type == nullptr) throw PyError{};
     py_check_status(PyObject_SetAttrString(module.get(), "no_suspend", reinterpret_cast<PyObject*>(type)));
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
+    add_debug_names(module.get());
     return module;
   });
 }
 
-}  // namespace
-
 void register_module() noexcept { PyImport_AppendInittab("uwsgi_tornado", &create_module); }
 
 }  // namespace python
+
+// What an interpreter looks for in the plain extension module.
+PyMODINIT_FUNC PyInit_uwsgi_tornado() { return python::create_module(); }

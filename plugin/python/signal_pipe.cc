@@ -7,10 +7,7 @@
 #include "plugin/python/py_ref.h"
 
 namespace python {
-namespace {
 
-// signal.set_wakeup_fd(fd, warn_on_full_buffer=False). Returns the one before: -1 for none,
-// also when CPython would not take it.
 int set_wakeup_fd(int fd) noexcept {
   try {
     const PyRef module = py_check(PyImport_ImportModule("signal"));
@@ -24,8 +21,6 @@ int set_wakeup_fd(int fd) noexcept {
     return -1;
   }
 }
-
-}  // namespace
 
 SignalPipe::SignalPipe(loop::IoLoop& loop) noexcept : readable_(loop.raw(), this) {
   if (pipe2(ends_, O_NONBLOCK | O_CLOEXEC) != 0) return;  // Handlers then run with the next event.

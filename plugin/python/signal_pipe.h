@@ -5,6 +5,10 @@
 
 namespace python {
 
+// signal.set_wakeup_fd(fd, warn_on_full_buffer=False). Returns the one before: -1 for none,
+// also when CPython would not take it, as from another thread than the main one.
+int set_wakeup_fd(int fd) noexcept;
+
 // CPython notes a signal and runs its handler when the main thread next looks, which a loop
 // asleep in its poll does not. It also writes a byte to a wake-up descriptor: this one.
 // Left alone when the application has set a descriptor of its own.

@@ -1,0 +1,50 @@
+#include "plugin/python/asyncio_names.h"
+
+namespace python {
+namespace {
+
+PyObject* import(const char* module) { return py_check(PyImport_ImportModule(module)).release(); }
+
+PyObject* name_of(const char* module, const char* name) {
+  const PyRef imported = py_check(PyImport_ImportModule(module));
+  return py_check(PyObject_GetAttrString(imported.get(), name)).release();
+}
+
+AsyncioNames look_up() {
+  AsyncioNames names;
+  names.base_loop = name_of("asyncio.unix_events", "_UnixSelectorEventLoop");
+  names.base_events = import("asyncio.base_events");
+  names.events = import("asyncio.events");
+  names.unix_events = import("asyncio.unix_events");
+  names.format_helpers = import("asyncio.format_helpers");
+  names.handle = name_of("asyncio.events", "Handle");
+  names.timer_handle = name_of("asyncio.events", "TimerHandle");
+  names.future = name_of("asyncio.futures", "Future");
+  names.partial = name_of("functools", "partial");
+  names.get_asyncgen_hooks = name_of("sys", "get_asyncgen_hooks");
+  names.set_asyncgen_hooks = name_of("sys", "set_asyncgen_hooks");
+  names.main_thread = name_of("threading", "main_thread");
+  names.simple_namespace = name_of("types", "SimpleNamespace");
+  names.selector_key = name_of("selectors", "SelectorKey");
+  return names;
+}
+
+}  // namespace
+
+const AsyncioNames& asyncio_names() {
+  static bool known = false;
+  static AsyncioNames names;
+  if (!known) {
+    names = look_up();
+    known = true;
+  }
+  return names;
+}
+
+PyRef get_running_loop() { return py_check(PyObject_CallMethod(asyncio_names().events, "_get_running_loop", nullptr)); }
+
+void set_running_loop(PyObject* loop) {
+  py_check(PyObject_CallMethod(asyncio_names().events, "_set_running_loop", "O", loop));
+}
+
+}  // namespace python

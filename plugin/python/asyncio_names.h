@@ -1,0 +1,33 @@
+// What is needed of asyncio, looked up once.
+#pragma once
+
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// Borrowed: they live as long as the process.
+struct AsyncioNames {
+  PyObject* base_loop;  // asyncio.unix_events._UnixSelectorEventLoop
+  PyObject* base_events;
+  PyObject* events;
+  PyObject* unix_events;
+  PyObject* format_helpers;
+  PyObject* handle;
+  PyObject* timer_handle;
+  PyObject* future;
+  PyObject* partial;
+  PyObject* get_asyncgen_hooks;
+  PyObject* set_asyncgen_hooks;
+  PyObject* main_thread;
+  PyObject* simple_namespace;  // types.SimpleNamespace
+  PyObject* selector_key;  // selectors.SelectorKey
+};
+
+// Imports asyncio on the first call. Throws PyError.
+const AsyncioNames& asyncio_names();
+
+// asyncio.events._get_running_loop() and _set_running_loop(): None where no loop runs.
+PyRef get_running_loop();
+void set_running_loop(PyObject* loop);
+
+}  // namespace python

@@ -1,0 +1,11 @@
+// What tests of the event loop need to see, in the debug build only.
+#pragma once
+
+#include <Python.h>
+
+namespace python {
+
+// Adds _live() and _Host to the module. Does nothing in other builds. Throws PyError.
+void add_debug_names(PyObject* module);
+
+}  // namespace python

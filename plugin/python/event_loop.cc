@@ -1,0 +1,359 @@
+#include "plugin/python/event_loop.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "plugin/python/asyncio_names.h"
+#include "plugin/python/virtual_thread.h"
+
+namespace python {
+namespace {
+
+// libev counts in doubles, and a wait of years overflows the kernel's milliseconds.
+constexpr double kSleepsMostS = 24 * 3600;
+// asyncio's: the resolution of the clock.
+constexpr double kResolutionS = 1e-9;
+
+[[noreturn]] void throw_runtime_error(const char* text) {
+  PyErr_SetString(PyExc_RuntimeError, text);
+  throw PyError{};
+}
+
+// Puts Python's error aside while something else runs.
+class ErrorAside {
+ public:
+  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
+  ~ErrorAside() {
+    if (PyErr_Occurred()) PyErr_WriteUnraisable(nullptr);
+    PyErr_Restore(type_, value_, traceback_);
+  }
+  ErrorAside(const ErrorAside&) = delete;
+  ErrorAside& operator=(const ErrorAside&) = delete;
+
+ private:
+  PyObject *type_, *value_, *traceback_;
+};
+
+void track_coroutine_origins(PyObject* loop, bool on) {
+  py_check(PyObject_CallMethod(loop, "_set_coroutine_origin_tracking", "O", on ? Py_True : Py_False));
+}
+
+}  // namespace
+
+EventLoop::Io::Io(EventLoop& owner, loop::IoLoop* host)
+    : owned(host == nullptr ? std::make_unique<loop::IoLoop>() : nullptr),
+      loop(host == nullptr ? *owned : *host),
+      timer(loop.raw(), &owner),
+      woken(loop.raw(), &owner),
+      fds(owner),
+      signals(owner, loop) {
+  woken.start();
+}
+
+EventLoop::EventLoop(PyObject* self, loop::IoLoop* host, OnExit on_exit)
+    : self_(self),
+      attached_(host != nullptr),
+      on_exit_(on_exit),
+      io_(std::make_unique<Io>(*this, host)),
+      next_loop_(first_loop_),
+      previous_link_(&first_loop_) {
+  if (next_loop_ != nullptr) next_loop_->previous_link_ = &next_loop_;
+  first_loop_ = this;
+  ++live_event_loops;
+}
+
+EventLoop::~EventLoop() {
+  clear();
+  if (next_loop_ != nullptr) next_loop_->previous_link_ = previous_link_;
+  *previous_link_ = next_loop_;
+  --live_event_loops;
+}
+
+void EventLoop::after_fork_in_child() noexcept {
+  for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_) {
+    if (!loop->attached() && loop->io_) loop->io().after_fork();
+  }
+}
+
+double EventLoop::time() noexcept {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  // As time.monotonic() rounds.
+  return static_cast<double>(now.tv_sec * 1000000000LL + now.tv_nsec) / 1e9;
+}
+
+// --- Scheduling -----------------------------------------------------------------------------
+
+void EventLoop::check_closed() const {
+  if (closed_) throw_runtime_error("Event loop is closed");
+}
+
+void EventLoop::check_call(const Call& call, const char* method, bool any_thread) const {
+  if (!any_thread && thread_ident_ != 0 && thread_ident_ != PyThread_get_thread_ident()) {
+    throw_runtime_error("Non-thread-safe operation invoked on an event loop other than the current one");
+  }
+  py_check(PyObject_CallMethod(self_, "_check_callback", "Os", call.callback, method));
+}
+
+PyRef EventLoop::call_soon(const Call& call) {
+  check_closed();
+  if (debug_) check_call(call, "call_soon");
+  PyRef handle = new_soon_handle(call);
+  add_ready(handle);
+  return handle;
+}
+
+PyRef EventLoop::call_soon_threadsafe(const Call& call) {
+  check_closed();
+  if (debug_) check_call(call, "call_soon_threadsafe", true);
+  PyRef handle = new_soon_handle(call);
+  // Not add_ready(): what an attached loop asks its host for is for the loop's thread only.
+  ready_.push_back(handle);
+  wake();
+  return handle;
+}
+
+PyRef EventLoop::call_at(double when, PyObject* when_object, const Call& call) {
+  check_closed();
+  if (debug_) check_call(call, "call_at");
+  PyRef ref = new_handle(timer_handle_type(), *this, self_, call);
+  Handle& handle = *as_handle(ref.get());
+  handle.state.when = when;
+  if (when_object != nullptr) handle.state.when_object = PyRef::borrow(when_object);
+  timers_.add(handle);
+  // One that comes first sets libev's timer: an attached loop does so at the end of its turn.
+  if (attached() && handle.state.scheduled_at == 0) ask_for_drain();
+  return ref;
+}
+
+void EventLoop::add_ready(PyRef handle) {
+  ready_.push_back(std::move(handle));
+  if (attached()) ask_for_drain();
+}
+
+void EventLoop::add_polled(PyRef handle) {
+  polled_.push_back(std::move(handle));
+  if (attached()) ask_for_drain();
+}
+
+void EventLoop::wake() noexcept {
+  if (!attached()) {
+    if (asleep_) io_->woken.send();
+  } else if (io_ && !drain_asked_ && !draining_) {
+    io().add_callback_threadsafe({&on_drain_asked, this});
+  }
+}
+
+// --- One turn -------------------------------------------------------------------------------
+
+void EventLoop::run_forever() {
+  check_closed();
+  if (is_running()) throw_runtime_error("This event loop is already running");
+  const PyRef other = get_running_loop();
+  if (other.get() != Py_None) throw_runtime_error("Cannot run the event loop while another loop is running");
+  if (VirtualThread::current() != nullptr) {
+    throw_runtime_error("a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
+                        "asyncio.run() with asyncio's own loop suspends the request alone");
+  }
+  loop::TurnObserver* const before = io().observe(this);
+  try {
+    begin_running();
+    signals().run_begins();
+    do turn();
+    while (!stopping_);
+  } catch (const PyError&) {
+    end_run(before);
+    throw;
+  }
+  end_run(before);
+}
+
+void EventLoop::end_run(loop::TurnObserver* observer_before) noexcept {
+  const ErrorAside error;
+  signals().run_ends();
+  end_running();
+  io().observe(observer_before);
+}
+
+void EventLoop::begin_running() {
+  const AsyncioNames& names = asyncio_names();
+  track_coroutine_origins(self_, debug_);
+  asyncgen_hooks_before_ = py_check(PyObject_CallObject(names.get_asyncgen_hooks, nullptr));
+  thread_ident_ = PyThread_get_thread_ident();
+  const PyRef first = py_check(PyObject_GetAttrString(self_, "_asyncgen_firstiter_hook"));
+  const PyRef last = py_check(PyObject_GetAttrString(self_, "_asyncgen_finalizer_hook"));
+  py_check(PyObject_CallFunctionObjArgs(names.set_asyncgen_hooks, first.get(), last.get(), nullptr));
+  set_running_loop(self_);
+  if (attached() && (!ready_.empty() || !timers_.empty())) ask_for_drain();
+}
+
+void EventLoop::end_running() noexcept {
+  stopping_ = false;
+  thread_ident_ = 0;
+  try {
+    const AsyncioNames& names = asyncio_names();
+    set_running_loop(Py_None);
+    track_coroutine_origins(self_, false);
+    const PyRef hooks = std::move(asyncgen_hooks_before_);
+    if (hooks) py_check(PyObject_CallObject(names.set_asyncgen_hooks, hooks.get()));
+  } catch (const PyError&) {
+    PyErr_WriteUnraisable(self_);
+  }
+}
+
+void EventLoop::turn() {
+  check_closed();
+  const bool may_sleep = ready_.empty() && next_ == batch_.size() && !stopping_ &&
+                         (timers_.empty() || timers_.earliest() > time() + kResolutionS);
+  if (may_sleep) arm_timer();
+  io().poll(may_sleep);
+  py_check_status(PyErr_CheckSignals());
+  take_polled();
+  take_due();
+  run_ready();
+}
+
+void EventLoop::falling_asleep() noexcept {
+  asleep_ = true;
+  sleeping_state_ = PyEval_SaveThread();
+}
+
+void EventLoop::awake() noexcept {
+  PyEval_RestoreThread(sleeping_state_);
+  asleep_ = false;
+}
+
+void EventLoop::take_polled() {
+  for (auto handle = polled_.rbegin(); handle != polled_.rend(); ++handle) {
+    if (*handle) ready_.push_back(std::move(*handle));
+  }
+  polled_.clear();
+  signals().handle_signals();
+}
+
+void EventLoop::take_due() {
+  if (timers_.empty()) return;
+  const double end = time() + kResolutionS;
+  while (!timers_.empty() && timers_.earliest() < end) ready_.push_back(timers_.take_earliest());
+}
+
+// libev's one timer for the earliest of ours.
+void EventLoop::arm_timer() noexcept {
+  if (timers_.empty()) {
+    io_->timer.stop();
+    return;
+  }
+  const double when = timers_.earliest();
+  if (io_->timer.active() && timer_armed_for_ == when) return;
+  io_->timer.stop();
+  timer_armed_for_ = when;
+  io_->timer.start(std::min(when - time(), kSleepsMostS));
+}
+
+void EventLoop::on_timer() noexcept {
+  if (attached()) ask_for_drain();
+}
+
+// Callbacks that these add are for the next turn. One that ends the run leaves the others to it.
+void EventLoop::run_ready() {
+  if (next_ == batch_.size()) {
+    batch_.clear();
+    batch_.swap(ready_);
+  } else {
+    batch_.erase(batch_.begin(), batch_.begin() + static_cast<std::ptrdiff_t>(next_));
+    std::move(ready_.begin(), ready_.end(), std::back_inserter(batch_));
+    ready_.clear();
+  }
+  next_ = 0;
+  while (next_ < batch_.size()) {
+    const PyRef handle = std::move(batch_[next_++]);
+    if (debug_) run_one_in_debug_mode(handle.get());
+    else run_one(handle.get());
+  }
+}
+
+void EventLoop::run_one(PyObject* object) {
+  if (Handle* handle = as_handle(object)) {
+    if (!handle->state.cancelled) handle->run();
+    return;
+  }
+  const PyRef cancelled = py_check(PyObject_GetAttrString(object, "_cancelled"));
+  if (!PyObject_IsTrue(cancelled.get())) py_check(PyObject_CallMethod(object, "_run", nullptr));
+}
+
+void EventLoop::run_one_in_debug_mode(PyObject* handle) {
+  struct Current {
+    PyObject*& current;
+    Current(PyObject*& where, PyObject* handle) noexcept : current(where) { current = handle; }
+    ~Current() { current = nullptr; }
+  } const current(current_handle_, handle);
+  const double before = time();
+  run_one(handle);
+  const double took = time() - before;
+  const PyRef limit = py_check(PyObject_GetAttrString(self_, "slow_callback_duration"));
+  const double limit_s = PyFloat_AsDouble(limit.get());
+  if (PyErr_Occurred()) throw PyError{};
+  if (took < limit_s) return;
+  const PyRef shown = py_check(PyObject_CallMethod(asyncio_names().base_events, "_format_handle", "O", handle));
+  const PyRef logger = py_check(PyObject_GetAttrString(asyncio_names().base_events, "logger"));
+  py_check(PyObject_CallMethod(logger.get(), "warning", "sOd", "Executing %s took %.3f seconds", shown.get(), took));
+}
+
+// --- Attached -------------------------------------------------------------------------------
+
+// Once a turn of the host's, however much is added.
+void EventLoop::ask_for_drain() {
+  if (drain_asked_ || draining_ || !is_running()) return;
+  drain_asked_ = true;
+  io().add_callback({&on_drain, this});
+}
+
+void EventLoop::on_drain_asked(void* self) noexcept { static_cast<EventLoop*>(self)->ask_for_drain(); }
+
+void EventLoop::on_drain(void* self) noexcept { static_cast<EventLoop*>(self)->drain(); }
+
+void EventLoop::drain() noexcept {
+  drain_asked_ = false;
+  if (!is_running()) return;
+  draining_ = true;
+  try {
+    take_polled();
+    take_due();
+    run_ready();
+  } catch (const PyError&) {
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) on_exit_();
+    if (PyErr_Occurred()) PyErr_WriteUnraisable(self_);
+  }
+  draining_ = false;
+  arm_timer();
+  if (!ready_.empty() || next_ < batch_.size()) ask_for_drain();
+}
+
+// --- Memory ---------------------------------------------------------------------------------
+
+void EventLoop::clear() noexcept {
+  if (io_) io_->fds.clear();
+  timers_.clear();
+  // Moved out first: what dies with a handle may schedule another.
+  std::vector<PyRef> ready, batch, polled;
+  ready.swap(ready_);
+  batch.swap(batch_);
+  polled.swap(polled_);
+  next_ = 0;
+}
+
+void EventLoop::close() noexcept {
+  clear();
+  io_.reset();
+}
+
+int EventLoop::traverse(visitproc visit, void* arg) const noexcept {
+  for (const auto* handles : {&ready_, &batch_, &polled_}) {
+    for (const PyRef& handle : *handles) Py_VISIT(handle.get());
+  }
+  Py_VISIT(asyncgen_hooks_before_.get());
+  if (const int found = timers_.traverse(visit, arg)) return found;
+  return io_ ? io_->fds.traverse(visit, arg) : 0;
+}
+
+}  // namespace python

@@ -1,0 +1,142 @@
+#include "plugin/python/event_loop_fd.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "plugin/python/asyncio_names.h"
+#include "plugin/python/event_loop.h"
+
+namespace python {
+namespace {
+
+[[noreturn]] void throw_errno(int error) {
+  errno = error;
+  PyErr_SetFromErrno(PyExc_OSError);
+  throw PyError{};
+}
+
+// As epoll_ctl() would: libev puts its call off to the next poll, and takes regular files too.
+void check_can_be_watched(int fd) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) throw_errno(errno);
+  if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) throw_errno(EPERM);
+}
+
+}  // namespace
+
+int descriptor_of(PyObject* file) {
+  long fd;
+  if (PyLong_Check(file)) {
+    fd = PyLong_AsLong(file);
+  } else {
+    const PyRef number = PyRef::steal(PyObject_CallMethod(file, "fileno", nullptr));
+    fd = number ? PyLong_AsLong(number.get()) : -1;
+    if (PyErr_Occurred()) {
+      if (!PyErr_ExceptionMatches(PyExc_AttributeError) && !PyErr_ExceptionMatches(PyExc_TypeError) &&
+          !PyErr_ExceptionMatches(PyExc_ValueError)) {
+        throw PyError{};
+      }
+      PyErr_Clear();
+      PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
+      throw PyError{};
+    }
+  }
+  if (fd < 0 || fd > INT_MAX) {
+    if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
+    throw PyError{};
+  }
+  return static_cast<int>(fd);
+}
+
+FdWatch::FdWatch(EventLoop& owner, int fd) noexcept : owner_(owner), fd_(fd), io_(owner.io().raw(), this) {}
+
+void FdWatch::update() noexcept {
+  io_.stop();
+  if (events() != 0) io_.start(fd_, events());
+}
+
+// A descriptor that was closed while watched is never ready again, as with epoll.
+void FdWatch::on_ready(int events) noexcept {
+  if (events & EV_ERROR) return;
+  if (writer && (events & EV_WRITE)) owner_.add_polled(writer);
+  if (reader && (events & EV_READ)) owner_.add_polled(reader);
+}
+
+FdWatch& FdWatches::make(int fd) {
+  const auto place = static_cast<std::size_t>(fd);
+  if (place >= watches_.size()) watches_.resize(place + 1);
+  if (!watches_[place]) watches_[place] = std::make_unique<FdWatch>(owner_, fd);
+  return *watches_[place];
+}
+
+// A file that has been closed is found by its identity, as selectors do.
+FdWatch* FdWatches::find(PyObject* file) {
+  int fd;
+  try {
+    fd = descriptor_of(file);
+  } catch (const PyError&) {
+    if (!PyErr_ExceptionMatches(PyExc_ValueError)) throw;
+    for (const auto& watch : watches_) {
+      if (!watch || watch->file.get() != file) continue;
+      PyErr_Clear();
+      return watch.get();
+    }
+    throw;
+  }
+  const auto place = static_cast<std::size_t>(fd);
+  return place < watches_.size() ? watches_[place].get() : nullptr;
+}
+
+PyRef FdWatches::add(int event, PyObject* file, const Call& call) {
+  PyRef handle = new_handle(handle_type(), owner_, owner_.self(), call);
+  FdWatch* watch = find(file);
+  if (watch == nullptr || watch->events() == 0) {
+    const int fd = descriptor_of(file);
+    check_can_be_watched(fd);
+    watch = &make(fd);
+    watch->file = PyRef::borrow(file);
+  }
+  const PyRef replaced = std::exchange(watch->handle_for(event), handle);
+  watch->update();
+  if (replaced) as_handle(replaced.get())->cancel();
+  return handle;
+}
+
+bool FdWatches::remove(int event, PyObject* file) {
+  FdWatch* watch = find(file);
+  if (watch == nullptr) return false;
+  const PyRef removed = std::move(watch->handle_for(event));
+  if (!removed) return false;
+  watch->update();
+  const PyRef dropped = watch->events() == 0 ? std::move(watch->file) : PyRef();
+  as_handle(removed.get())->cancel();
+  return true;
+}
+
+PyRef FdWatches::key(PyObject* file) {
+  static_assert(EV_READ == 1 && EV_WRITE == 2, "as selectors.EVENT_READ and EVENT_WRITE");
+  const FdWatch* watch = find(file);
+  if (watch == nullptr || watch->events() == 0) return {};
+  PyObject* const reader = watch->reader ? watch->reader.get() : Py_None;
+  PyObject* const writer = watch->writer ? watch->writer.get() : Py_None;
+  return py_check(PyObject_CallFunction(asyncio_names().selector_key, "Oii(OO)", watch->file.get(), watch->fd(),
+                                        watch->events(), reader, writer));
+}
+
+void FdWatches::clear() noexcept {
+  std::vector<std::unique_ptr<FdWatch>> watches;
+  watches.swap(watches_);
+}
+
+int FdWatches::traverse(visitproc visit, void* arg) const noexcept {
+  for (const auto& watch : watches_) {
+    if (!watch) continue;
+    Py_VISIT(watch->file.get());
+    Py_VISIT(watch->reader.get());
+    Py_VISIT(watch->writer.get());
+  }
+  return 0;
+}
+
+}  // namespace python

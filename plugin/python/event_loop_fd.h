@@ -1,0 +1,63 @@
+// Readers and writers of an event loop.
+#pragma once
+
+#include <Python.h>
+
+#include <memory>
+#include <vector>
+
+#include "plugin/loop/watcher.h"
+#include "plugin/python/handle.h"
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// What the loop watches one descriptor for: at most one handle for reading and one for writing.
+class FdWatch {
+ public:
+  FdWatch(EventLoop& owner, int fd) noexcept;
+
+  PyRef& handle_for(int event) noexcept { return event == EV_READ ? reader : writer; }
+  int events() const noexcept { return (reader ? EV_READ : 0) | (writer ? EV_WRITE : 0); }
+  int fd() const noexcept { return fd_; }
+  // Watches for what there are handles for.
+  void update() noexcept;
+
+  PyRef file;  // What the caller named the descriptor by: it may have been closed since.
+  PyRef reader;
+  PyRef writer;
+
+ private:
+  void on_ready(int events) noexcept;
+
+  EventLoop& owner_;
+  const int fd_;
+  loop::IoWatcher<FdWatch, &FdWatch::on_ready> io_;
+};
+
+class FdWatches {
+ public:
+  explicit FdWatches(EventLoop& owner) noexcept : owner_(owner) {}
+
+  // As _add_reader() and _add_writer(), by `event` EV_READ or EV_WRITE: returns the handle.
+  // Throws PyError: OSError where the kernel cannot watch such a file.
+  PyRef add(int event, PyObject* file, const Call& call);
+  // False where there was none.
+  bool remove(int event, PyObject* file);
+  // A selectors.SelectorKey with the handles (reader, writer) as data, or nothing.
+  PyRef key(PyObject* file);
+  void clear() noexcept;
+  int traverse(visitproc visit, void* arg) const noexcept;
+
+ private:
+  FdWatch* find(PyObject* file);
+  FdWatch& make(int fd);
+
+  EventLoop& owner_;
+  std::vector<std::unique_ptr<FdWatch>> watches_;  // By descriptor.
+};
+
+// The descriptor of an int or of an object with fileno(). Throws PyError as asyncio does.
+int descriptor_of(PyObject* file);
+
+}  // namespace python

@@ -1,0 +1,496 @@
+// The Python type uwsgi_tornado.EventLoop: what its methods take and give.
+#include <stdexcept>
+
+#include "plugin/python/asyncio_names.h"
+#include "plugin/python/event_loop.h"
+#include "plugin/python/event_loop_process.h"
+
+namespace python {
+namespace {
+
+// The base that holds the C++ side. EventLoop inherits from this type and asyncio's, in this order.
+struct CoreObject {
+  PyObject_HEAD
+  EventLoop* loop;
+};
+
+PyTypeObject* core_type();
+
+EventLoop& loop_of(PyObject* self) noexcept { return *reinterpret_cast<CoreObject*>(self)->loop; }
+
+PyRef none() noexcept { return PyRef::borrow(Py_None); }
+
+PyRef boolean(bool value) noexcept { return PyRef::borrow(value ? Py_True : Py_False); }
+
+// --- Arguments of the calls that schedule ------------------------------------------------------
+
+struct Scheduled {
+  PyObject* moment = nullptr;  // `delay` or `when`, where the method takes one.
+  Call call{};
+};
+
+bool is_named(PyObject* name, const char* text) noexcept { return PyUnicode_CompareWithASCIIString(name, text) == 0; }
+
+[[noreturn]] void throw_missing(const char* method, const char* name) {
+  PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", method, name);
+  throw PyError{};
+}
+
+// method([moment,] callback, *args, context=None). `moment` is null for the methods without.
+Scheduled parse(const char* method, const char* moment, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  Scheduled parsed;
+  const Py_ssize_t leading = moment == nullptr ? 1 : 2;
+  if (moment != nullptr && count >= 1) parsed.moment = args[0];
+  if (count >= leading) {
+    parsed.call.callback = args[leading - 1];
+    parsed.call.args = args + leading;
+    parsed.call.count = static_cast<std::size_t>(count - leading);
+  }
+  for (Py_ssize_t i = 0; names != nullptr && i < PyTuple_GET_SIZE(names); ++i) {
+    PyObject* const name = PyTuple_GET_ITEM(names, i);
+    PyObject* const value = args[count + i];
+    if (is_named(name, "context")) {
+      parsed.call.context = value == Py_None ? nullptr : value;
+    } else if (parsed.call.callback == nullptr && is_named(name, "callback")) {
+      parsed.call.callback = value;
+    } else if (moment != nullptr && parsed.moment == nullptr && is_named(name, moment)) {
+      parsed.moment = value;
+    } else {
+      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", method, name);
+      throw PyError{};
+    }
+  }
+  if (moment != nullptr && parsed.moment == nullptr) throw_missing(method, moment);
+  if (parsed.call.callback == nullptr) throw_missing(method, "callback");
+  return parsed;
+}
+
+double as_seconds(PyObject* number) {
+  const double seconds = PyFloat_AsDouble(number);
+  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
+  return seconds;
+}
+
+PyObject* call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+  return py_boundary([=] { return loop_of(self).call_soon(parse("call_soon", nullptr, args, count, names).call); });
+}
+
+PyObject* call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+  return py_boundary([=] {
+    return loop_of(self).call_soon_threadsafe(parse("call_soon_threadsafe", nullptr, args, count, names).call);
+  });
+}
+
+PyObject* call_later(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+  return py_boundary([=] {
+    const Scheduled parsed = parse("call_later", "delay", args, count, names);
+    if (parsed.moment == Py_None) {
+      PyErr_SetString(PyExc_TypeError, "delay must not be None");
+      throw PyError{};
+    }
+    return loop_of(self).call_at(EventLoop::time() + as_seconds(parsed.moment), nullptr, parsed.call);
+  });
+}
+
+PyObject* call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+  return py_boundary([=] {
+    const Scheduled parsed = parse("call_at", "when", args, count, names);
+    if (parsed.moment == Py_None) {
+      PyErr_SetString(PyExc_TypeError, "when cannot be None");
+      throw PyError{};
+    }
+    PyObject* const given = PyFloat_CheckExact(parsed.moment) ? nullptr : parsed.moment;
+    return loop_of(self).call_at(as_seconds(parsed.moment), given, parsed.call);
+  });
+}
+
+// _call_soon(callback, args, context)
+PyObject* call_soon_with(PyObject* self, PyObject* args) noexcept {
+  return py_boundary([=] {
+    PyObject *callback, *arguments, *context;
+    if (!PyArg_ParseTuple(args, "OO!O", &callback, &PyTuple_Type, &arguments, &context)) throw PyError{};
+    return loop_of(self).call_soon({callback, PySequence_Fast_ITEMS(arguments),
+                                    static_cast<std::size_t>(PyTuple_GET_SIZE(arguments)),
+                                    context == Py_None ? nullptr : context});
+  });
+}
+
+PyObject* add_callback(PyObject* self, PyObject* handle) noexcept {
+  return py_boundary([=] {
+    const PyRef cancelled = py_check(PyObject_GetAttrString(handle, "_cancelled"));
+    if (!PyObject_IsTrue(cancelled.get())) loop_of(self).add_ready(PyRef::borrow(handle));
+    return none();
+  });
+}
+
+// --- Readers and writers -----------------------------------------------------------------------
+
+void ensure_no_transport_of(PyObject* self, PyObject* file) {
+  if (PyLong_CheckExact(file)) {
+    const PyRef transports = py_check(PyObject_GetAttrString(self, "_transports"));
+    const PyRef by_fd = py_check(PyObject_GetAttrString(transports.get(), "data"));
+    if (PyDict_Size(by_fd.get()) == 0 || PyDict_GetItemWithError(by_fd.get(), file) == nullptr) {
+      if (PyErr_Occurred()) throw PyError{};
+      return;
+    }
+  }
+  py_check(PyObject_CallMethod(asyncio_names().base_loop, "_ensure_fd_no_transport", "OO", self, file));
+}
+
+PyRef add(int event, const char* method, PyObject* self, PyObject* const* args, Py_ssize_t count, bool checked) {
+  if (count < 2) throw_missing(method, count < 1 ? "fd" : "callback");
+  if (checked) ensure_no_transport_of(self, args[0]);
+  loop_of(self).check_closed();
+  PyRef handle = loop_of(self).fds().add(event, args[0], {args[1], args + 2, static_cast<std::size_t>(count - 2), nullptr});
+  return checked ? none() : handle;
+}
+
+PyRef remove(int event, PyObject* self, PyObject* file, bool checked) {
+  if (checked) ensure_no_transport_of(self, file);
+  return boolean(!loop_of(self).is_closed() && loop_of(self).fds().remove(event, file));
+}
+
+PyObject* add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count) noexcept {
+  return py_boundary([=] { return add(EV_READ, "add_reader", self, args, count, true); });
+}
+PyObject* add_reader_unchecked(PyObject* self, PyObject* const* args, Py_ssize_t count) noexcept {
+  return py_boundary([=] { return add(EV_READ, "_add_reader", self, args, count, false); });
+}
+PyObject* add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count) noexcept {
+  return py_boundary([=] { return add(EV_WRITE, "add_writer", self, args, count, true); });
+}
+PyObject* add_writer_unchecked(PyObject* self, PyObject* const* args, Py_ssize_t count) noexcept {
+  return py_boundary([=] { return add(EV_WRITE, "_add_writer", self, args, count, false); });
+}
+PyObject* remove_reader(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] { return remove(EV_READ, self, file, true); });
+}
+PyObject* remove_reader_unchecked(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] { return remove(EV_READ, self, file, false); });
+}
+PyObject* remove_writer(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] { return remove(EV_WRITE, self, file, true); });
+}
+PyObject* remove_writer_unchecked(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] { return remove(EV_WRITE, self, file, false); });
+}
+PyObject* ensure_fd_no_transport(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] {
+    ensure_no_transport_of(self, file);
+    return none();
+  });
+}
+
+// asyncio's transports ask the loop's selector what is watched, for their repr(). There is no
+// selector: what _selector gives has this function only.
+PyObject* get_key(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] {
+    PyRef key = loop_of(self).fds().key(file);
+    if (key) return key;
+    PyErr_Format(PyExc_KeyError, "%R is not registered", file);
+    throw PyError{};
+  });
+}
+
+PyMethodDef get_key_method = {"get_key", get_key, METH_O, nullptr};
+
+// --- Running -----------------------------------------------------------------------------------
+
+PyObject* run_forever(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    loop_of(self).run_forever();
+    return none();
+  });
+}
+
+PyObject* run_once(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    loop_of(self).turn();
+    return none();
+  });
+}
+
+PyObject* stop(PyObject* self, PyObject*) noexcept {
+  loop_of(self).stop();
+  return none().release();
+}
+
+PyObject* is_running(PyObject* self, PyObject*) noexcept { return PyBool_FromLong(loop_of(self).is_running()); }
+PyObject* is_closed(PyObject* self, PyObject*) noexcept { return PyBool_FromLong(loop_of(self).is_closed()); }
+PyObject* get_debug(PyObject* self, PyObject*) noexcept { return PyBool_FromLong(loop_of(self).debug()); }
+PyObject* time(PyObject*, PyObject*) noexcept { return PyFloat_FromDouble(EventLoop::time()); }
+
+PyObject* check_closed(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    loop_of(self).check_closed();
+    return none();
+  });
+}
+
+// asyncio's close() does what it must first: it refuses while running and gives the signals back.
+PyObject* close(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    py_check(PyObject_CallMethod(asyncio_names().base_loop, "close", "O", self));
+    loop_of(self).close();
+    return none();
+  });
+}
+
+PyObject* create_future(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    static PyObject* const names = py_check(Py_BuildValue("(s)", "loop")).release();
+    return py_check(PyObject_Vectorcall(asyncio_names().future, &self, 0, names));
+  });
+}
+
+PyObject* write_to_self(PyObject* self, PyObject*) noexcept {
+  loop_of(self).wake();
+  return none().release();
+}
+
+// asyncio counts the descriptors of its self-pipe. Ours is libev's.
+PyObject* make_self_pipe(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(1)).get()));
+    return none();
+  });
+}
+PyObject* close_self_pipe(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(0)).get()));
+    return none();
+  });
+}
+
+// --- Fields of asyncio's -----------------------------------------------------------------------
+
+int set_flag(PyObject* value, EventLoop& loop, void (EventLoop::*set)(bool) noexcept) noexcept {
+  const int is = value == nullptr ? -1 : PyObject_IsTrue(value);
+  if (value == nullptr) PyErr_SetString(PyExc_AttributeError, "it cannot be deleted");
+  if (is < 0) return -1;
+  (loop.*set)(is != 0);
+  return 0;
+}
+
+PyObject* read_debug(PyObject* self, void*) noexcept { return get_debug(self, nullptr); }
+int write_debug(PyObject* self, PyObject* value, void*) noexcept {
+  return set_flag(value, loop_of(self), &EventLoop::set_debug);
+}
+PyObject* read_closed(PyObject* self, void*) noexcept { return is_closed(self, nullptr); }
+int write_closed(PyObject* self, PyObject* value, void*) noexcept {
+  return set_flag(value, loop_of(self), &EventLoop::set_closed);
+}
+PyObject* read_stopping(PyObject* self, void*) noexcept { return PyBool_FromLong(loop_of(self).stopping()); }
+int write_stopping(PyObject* self, PyObject* value, void*) noexcept {
+  return set_flag(value, loop_of(self), &EventLoop::set_stopping);
+}
+PyObject* read_thread_id(PyObject* self, void*) noexcept {
+  if (!loop_of(self).is_running()) return none().release();
+  return PyLong_FromUnsignedLong(loop_of(self).thread_ident());
+}
+PyObject* read_current_handle(PyObject* self, void*) noexcept {
+  PyObject* const handle = loop_of(self).current_handle();
+  return PyRef::borrow(handle == nullptr ? Py_None : handle).release();
+}
+// asyncio's __init__ clears what is clear.
+int ignore_write(PyObject*, PyObject*, void*) noexcept { return 0; }
+
+// Signals are written to it (signal.set_wakeup_fd). Opened when asked for.
+PyObject* read_csock(PyObject* self, void*) noexcept {
+  return py_boundary([=] {
+    if (loop_of(self).is_closed()) return none();
+    const PyRef io = py_check(PyImport_ImportModule("io"));
+    return py_check(PyObject_CallMethod(io.get(), "FileIO", "isO", loop_of(self).signals().descriptor(), "wb", Py_False));
+  });
+}
+
+PyObject* read_ssock(PyObject*, void*) noexcept { return none().release(); }
+
+PyObject* read_selector(PyObject* self, void*) noexcept {
+  return py_boundary([=] {
+    if (loop_of(self).is_closed()) return none();
+    const PyRef function = py_check(PyCFunction_New(&get_key_method, self));
+    const PyRef fields = py_check(Py_BuildValue("{s:O}", "get_key", function.get()));
+    const PyRef positional = py_check(PyTuple_New(0));
+    return py_check(PyObject_Call(asyncio_names().simple_namespace, positional.get(), fields.get()));
+  });
+}
+
+// --- The types ---------------------------------------------------------------------------------
+
+PyCFunction with_keywords(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+PyCFunction with_args(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t) noexcept) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef core_methods[] = {
+    {"call_soon", with_keywords(call_soon), METH_FASTCALL | METH_KEYWORDS,
+     "call_soon($self, callback, /, *args, context=None)\n--\n\nCalls callback(*args) in the next turn; returns its Handle."},
+    {"call_soon_threadsafe", with_keywords(call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
+     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nThe same from any thread; wakes the loop."},
+    {"call_later", with_keywords(call_later), METH_FASTCALL | METH_KEYWORDS,
+     "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+     "Calls callback(*args) in `delay` seconds; returns its TimerHandle."},
+    {"call_at", with_keywords(call_at), METH_FASTCALL | METH_KEYWORDS,
+     "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+     "Calls callback(*args) at the time `when` of time(); returns its TimerHandle."},
+    {"time", time, METH_NOARGS, "time($self, /)\n--\n\nThe loop's clock, in seconds: time.monotonic()."},
+    {"add_reader", with_args(add_reader), METH_FASTCALL,
+     "add_reader($self, fd, callback, /, *args)\n--\n\nCalls callback(*args) whenever `fd` can be read."},
+    {"add_writer", with_args(add_writer), METH_FASTCALL,
+     "add_writer($self, fd, callback, /, *args)\n--\n\nCalls callback(*args) whenever `fd` can be written."},
+    {"remove_reader", remove_reader, METH_O,
+     "remove_reader($self, fd, /)\n--\n\nUndoes add_reader(); False where there was none."},
+    {"remove_writer", remove_writer, METH_O,
+     "remove_writer($self, fd, /)\n--\n\nUndoes add_writer(); False where there was none."},
+    {"run_forever", run_forever, METH_NOARGS, "run_forever($self, /)\n--\n\nTurns until stop()."},
+    {"stop", stop, METH_NOARGS, "stop($self, /)\n--\n\nEnds run_forever() after the present turn."},
+    {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue while the loop is turned."},
+    {"is_closed", is_closed, METH_NOARGS, "is_closed($self, /)\n--\n\nTrue after close()."},
+    {"close", close, METH_NOARGS,
+     "close($self, /)\n--\n\nDrops all callbacks and shuts the executor down without waiting for it."},
+    {"get_debug", get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nTrue in asyncio's debug mode."},
+    {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nA Future of this loop."},
+    {"_add_reader", with_args(add_reader_unchecked), METH_FASTCALL, nullptr},
+    {"_add_writer", with_args(add_writer_unchecked), METH_FASTCALL, nullptr},
+    {"_remove_reader", remove_reader_unchecked, METH_O, nullptr},
+    {"_remove_writer", remove_writer_unchecked, METH_O, nullptr},
+    {"_ensure_fd_no_transport", ensure_fd_no_transport, METH_O, nullptr},
+    {"_call_soon", call_soon_with, METH_VARARGS, nullptr},
+    {"_add_callback", add_callback, METH_O, nullptr},
+    {"_run_once", run_once, METH_NOARGS, nullptr},
+    {"_check_closed", check_closed, METH_NOARGS, nullptr},
+    {"_write_to_self", write_to_self, METH_NOARGS, nullptr},
+    {"_make_self_pipe", make_self_pipe, METH_NOARGS, nullptr},
+    {"_close_self_pipe", close_self_pipe, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyGetSetDef core_fields[] = {
+    {"_debug", read_debug, write_debug, nullptr, nullptr},
+    {"_closed", read_closed, write_closed, nullptr, nullptr},
+    {"_stopping", read_stopping, write_stopping, nullptr, nullptr},
+    {"_thread_id", read_thread_id, ignore_write, nullptr, nullptr},
+    {"_current_handle", read_current_handle, ignore_write, nullptr, nullptr},
+    {"_csock", read_csock, nullptr, nullptr, nullptr},
+    {"_ssock", read_ssock, nullptr, nullptr, nullptr},
+    {"_selector", read_selector, ignore_write, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+PyRef allocate(PyTypeObject* type, loop::IoLoop* host, EventLoop::OnExit on_exit) {
+  PyRef self = py_check(type->tp_alloc(type, 0));
+  try {
+    reinterpret_cast<CoreObject*>(self.get())->loop = new EventLoop(self.get(), host, on_exit);
+  } catch (const std::runtime_error&) {
+    PyErr_SetFromErrno(PyExc_OSError);
+    throw PyError{};
+  }
+  return self;
+}
+
+PyObject* core_new(PyTypeObject* type, PyObject*, PyObject*) noexcept {
+  return py_boundary([=] { return allocate(type, nullptr, nullptr); });
+}
+
+// asyncio's own __init__ is given this loop in place of a selector, which it only keeps.
+int core_init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  if (PyTuple_GET_SIZE(args) != 0 || (kwargs != nullptr && PyDict_Size(kwargs) != 0)) {
+    PyErr_SetString(PyExc_TypeError, "EventLoop() takes no arguments");
+    return -1;
+  }
+  const PyRef done = PyRef::steal(py_boundary([=] {
+    py_check(PyObject_CallMethod(asyncio_names().base_loop, "__init__", "OO", self, self));
+    return none();
+  }));
+  return done ? 0 : -1;
+}
+
+int core_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
+  const EventLoop* loop = reinterpret_cast<CoreObject*>(self)->loop;
+  return loop == nullptr ? 0 : loop->traverse(visit, arg);
+}
+
+int core_clear(PyObject* self) noexcept {
+  if (EventLoop* loop = reinterpret_cast<CoreObject*>(self)->loop) loop->clear();
+  return 0;
+}
+
+// Python classes derive from this type, and theirs untrack and free; but nobody makes one of it.
+void core_dealloc(PyObject* self) noexcept {
+  delete reinterpret_cast<CoreObject*>(self)->loop;
+  Py_TYPE(self)->tp_free(self);
+}
+
+PyTypeObject* core_type() {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "uwsgi_tornado._EventLoopCore";
+    t.tp_basicsize = sizeof(CoreObject);
+    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
+    t.tp_methods = core_methods;
+    t.tp_getset = core_fields;
+    t.tp_new = core_new;
+    t.tp_init = core_init;
+    t.tp_traverse = core_traverse;
+    t.tp_clear = core_clear;
+    t.tp_dealloc = core_dealloc;
+    return t;
+  }();
+  py_check_status(PyType_Ready(&type));
+  return &type;
+}
+
+constexpr char kEventLoopDoc[] =
+    "EventLoop()\n--\n\n"
+    "An asyncio event loop on the C++ IOLoop: asyncio's selector loop, with the turning and what is\n"
+    "called often in C++. Any number of them, each run by one thread at a time. Use it through run(),\n"
+    "EventLoopPolicy, or asyncio.Runner(loop_factory=uwsgi_tornado.EventLoop).";
+
+PyObject* on_fork_in_child(PyObject*, PyObject*) noexcept {
+  EventLoop::after_fork_in_child();
+  return none().release();
+}
+
+void watch_for_forks() {
+  static PyMethodDef method = {"after_fork_in_child", on_fork_in_child, METH_NOARGS, nullptr};
+  const PyRef os = py_check(PyImport_ImportModule("os"));
+  const PyRef hook = py_check(PyObject_GetAttrString(os.get(), "register_at_fork"));
+  const PyRef callback = py_check(PyCFunction_New(&method, nullptr));
+  const PyRef options = py_check(Py_BuildValue("{s:O}", "after_in_child", callback.get()));
+  const PyRef none_positional = py_check(PyTuple_New(0));
+  py_check(PyObject_Call(hook.get(), none_positional.get(), options.get()));
+}
+
+PyRef make_event_loop_type() {
+  const AsyncioNames& names = asyncio_names();
+  need_handle_types();
+  const PyRef body = py_check(Py_BuildValue("{s:s,s:s}", "__module__", "uwsgi_tornado", "__doc__", kEventLoopDoc));
+  add_subprocess_methods(body.get());
+  PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(OO)O", "EventLoop",
+                                              core_type(), names.base_loop, body.get()));
+  watch_for_forks();
+  return type;
+}
+
+}  // namespace
+
+EventLoop* EventLoop::of(PyObject* object) noexcept {
+  return PyObject_TypeCheck(object, core_type()) ? reinterpret_cast<CoreObject*>(object)->loop : nullptr;
+}
+
+PyObject* event_loop_type() {
+  static PyObject* type = nullptr;
+  if (type == nullptr) type = make_event_loop_type().release();
+  return type;
+}
+
+PyRef make_attached_event_loop(loop::IoLoop& host, EventLoop::OnExit on_exit) {
+  PyRef self = allocate(reinterpret_cast<PyTypeObject*>(event_loop_type()), &host, on_exit);
+  py_check(PyObject_CallMethod(self.get(), "__init__", nullptr));
+  return self;
+}
+
+}  // namespace python

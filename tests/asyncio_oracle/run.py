@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""CPython's own test.test_asyncio on our event loop: run.py [MODULE or MODULE.CLASS.TEST ...].
+
+Wherever a test takes the loop of the platform, it gets uwsgi_tornado.EventLoop (substitute.py).
+Tests that fail must be listed in known_differences.txt with a reason, and tests that are listed must
+fail. One that fails on asyncio's own loop too, on this machine, tells nothing about ours.
+"""
+import concurrent.futures
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+MODULE_TIMEOUT_S = 240
+
+# What is not asked: proactor and windows modules are another platform's; the others come in.
+NOT_OURS = {'test_proactor_events', 'test_windows_events', 'test_windows_utils'}
+
+
+def modules():
+    import test.test_asyncio
+    folder = pathlib.Path(test.test_asyncio.__file__).parent
+    return sorted(path.stem for path in folder.glob('test_*.py') if path.stem not in NOT_OURS)
+
+
+def run_module(loop, names):
+    """{test: 'ok', 'skipped' or what it failed with} of one process."""
+    command = [sys.executable, str(HERE / 'one_process.py'), loop, *names]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MODULE_TIMEOUT_S)
+        output, errors = done.stdout, done.stderr
+    except subprocess.TimeoutExpired as late:
+        output, errors = (late.stdout or b'').decode(), (late.stderr or b'').decode() + '\ntook too long'
+    results, begun = {}, None
+    for line in output.splitlines():
+        if not line.startswith('@@['):
+            continue
+        test, verdict = json.loads(line[2:])
+        if verdict is None:
+            begun = test
+        else:
+            results[test] = verdict
+    if '@@done' not in output.splitlines():
+        results[begun or ' '.join(names)] = 'the process ended in it:\n' + errors[-4000:]
+    return results
+
+
+def run_all(loop, names, at_once=2):
+    results = {}
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for part in pool.map(lambda name: run_module(loop, [name]), names):
+            results.update(part)
+    return results
+
+
+def failures_of(results):
+    return {test: verdict for test, verdict in results.items() if verdict not in ('ok', 'skipped')}
+
+
+def known_differences():
+    known = {}
+    for line in (HERE / 'known_differences.txt').read_text().splitlines():
+        if line.strip() and not line.startswith('#'):
+            test, reason = line.split(None, 1)
+            known[test] = reason
+    return known
+
+
+def main():
+    started = time.monotonic()
+    asked = sys.argv[1:]
+    results = run_all('ours', asked or modules())
+    failures, known = failures_of(results), known_differences()
+    unlisted = sorted(set(failures) - set(known))
+    if unlisted:
+        here_too = failures_of(run_module('asyncio', unlisted))
+        for test in [test for test in unlisted if test in here_too]:
+            print(f'fails on asyncio as well, here: {test}')
+            unlisted.remove(test)
+    healed = [test for test in known if results.get(test, None if asked else 'not run') in ('ok', 'skipped', 'not run')]
+    for test in unlisted:
+        print(f'\nFAILED {test}\n{failures[test]}')
+    for test in healed:
+        print(f'\nLISTED AS A DIFFERENCE, BUT {results.get(test, "not there").upper()}: {test}')
+    counted = list(results.values())
+    print(f'{len(counted)} tests of CPython on our loop: {counted.count("ok")} pass, {counted.count("skipped")} skipped, '
+          f'{len(failures) - len(unlisted)} known, {len(unlisted)} failed ({time.monotonic() - started:.0f} s)')
+    return 1 if unlisted or healed or not counted.count('ok') else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

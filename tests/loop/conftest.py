@@ -1,0 +1,95 @@
+"""The same tests run on asyncio's loop, as the reference, and on ours."""
+import asyncio
+import gc
+import ssl
+import subprocess
+import sys
+
+import pytest
+import uwsgi_tornado
+
+LOOPS = {'asyncio': asyncio.SelectorEventLoop, 'ours': uwsgi_tornado.EventLoop}
+
+
+def pytest_configure(config):
+    assert hasattr(uwsgi_tornado, '_live'), 'these tests want the debug build: make loop-test'
+
+
+@pytest.fixture(params=LOOPS)
+def loop_type(request):
+    return LOOPS[request.param]
+
+
+@pytest.fixture
+def new_loop(loop_type):
+    """Makes loops and closes them in the end."""
+    made = []
+
+    def make():
+        made.append(loop_type())
+        return made[-1]
+    yield make
+    for loop in made:
+        if not loop.is_closed():
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+@pytest.fixture
+def loop(new_loop):
+    return new_loop()
+
+
+@pytest.fixture
+def errors(loop):
+    """What the loop's exception handler was told."""
+    told = []
+    loop.set_exception_handler(lambda loop, context: told.append(context))
+    return told
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request):
+    """Neither loops nor handles nor watchers outlive a test."""
+    gc.collect()
+    before = uwsgi_tornado._live()
+    yield
+    request.node.funcargs.clear()  # pytest would keep them a little longer.
+    gc.collect()
+    after = uwsgi_tornado._live()
+    assert {name: after[name] for name in ('loops', 'handles', 'watchers')} == \
+        {name: before[name] for name in ('loops', 'handles', 'watchers')}
+
+
+@pytest.fixture
+def run_python(loop_type):
+    """Runs a program in a process of its own; `make_loop()` in it makes the loop under test."""
+    maker = 'import asyncio, uwsgi_tornado\nmake_loop = ' + (
+        'asyncio.SelectorEventLoop' if loop_type is asyncio.SelectorEventLoop else 'uwsgi_tornado.EventLoop')
+
+    def run(program, **more):
+        return subprocess.run([sys.executable, '-c', maker + '\n' + program], text=True, timeout=30,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+    return run
+
+
+@pytest.fixture(scope='session')
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('tls')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+                    '-addext', 'subjectAltName=DNS:localhost', '-keyout', folder / 'key.pem', '-out', folder / 'cert.pem'],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return folder
+
+
+@pytest.fixture
+def server_tls(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / 'cert.pem', certificate / 'key.pem')
+    return context
+
+
+@pytest.fixture
+def client_tls(certificate):
+    return ssl.create_default_context(cafile=certificate / 'cert.pem')
