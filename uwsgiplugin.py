@@ -92,6 +92,7 @@ GCC_LIST = [
     'plugin/blocking/closing.cc',
     'plugin/blocking/patience.cc',
     'plugin/blocking/offload.cc',
+    'plugin/blocking/openssl_errors.cc',
     'plugin/blocking/poll_calls.cc',
     'plugin/blocking/transfer_calls.cc',
     'plugin/blocking/connection_calls.cc',

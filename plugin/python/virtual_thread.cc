@@ -37,6 +37,8 @@ VirtualThread::VirtualThread(const Hub& hub, loop::IoLoop& loop, std::size_t sta
 void VirtualThread::entering() noexcept {
   assert(current_ == nullptr);
   current_ = this;
+  openssl_errors_of_loop_.take();
+  openssl_errors_.give_back();
   note_switch();
   if (gave_way_) hub_.detach_for(state_.get());
   else state_.attach();
@@ -44,6 +46,8 @@ void VirtualThread::entering() noexcept {
 
 bool VirtualThread::left() noexcept {
   note_switch();
+  openssl_errors_.take();
+  openssl_errors_of_loop_.give_back();
   current_ = nullptr;
   if (!gave_way_) {
     hub_.attach(hub_.state());
