@@ -78,6 +78,7 @@ class VirtualThread : public suspend::SwitchObserver {
   suspend::Fiber fiber_;
   ThreadState state_;
   blocking::OpensslErrors openssl_errors_;
+  ForeignGreenlets::OfStack greenlets_;
   loop::IoLoop& loop_;
   int forbidden_ = 0;
   int turns_kept_ = 0;
