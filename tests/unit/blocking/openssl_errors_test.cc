@@ -3,24 +3,73 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <limits.h>
+#include <link.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "tests/unit/descriptors.h"
 
 namespace unit {
 namespace {
 
-const char kLibrary[] = "libcrypto.so.3";
+// Where libcrypto is; asked in a child, for it can never be unloaded.
+std::string path_of_libcrypto() {
+  const Pair ends = make_pipe();
+  const pid_t child = fork();
+  if (child == 0) {
+    const link_map* where = nullptr;
+    void* const handle = dlopen("libcrypto.so.3", RTLD_LAZY);
+    if (handle != nullptr && dlinfo(handle, RTLD_DI_LINKMAP, &where) == 0) {
+      (void)!write(ends.b.get(), where->l_name, strlen(where->l_name));
+    }
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+  char path[PATH_MAX] = "";
+  const ssize_t size = read(fcntl(ends.a.get(), F_SETFL, O_NONBLOCK) == 0 ? ends.a.get() : -1, path, sizeof path);
+  return std::string(path, size > 0 ? static_cast<std::size_t>(size) : 0);
+}
+
+// libcrypto under another name: the tests of what is redirected expect no such library.
+const std::string& library() {
+  static const std::string path = [] {
+    const std::string real_path = path_of_libcrypto();
+    char folder[] = "/tmp/openssl_errors_testXXXXXX";
+    if (real_path.empty() || mkdtemp(folder) == nullptr) return std::string();
+    const std::string link = std::string(folder) + "/other.so";
+    EXPECT_EQ(0, symlink(real_path.c_str(), link.c_str()));
+    return link;
+  }();
+  return path;
+}
+
+void* handle_of_library() {
+  static void* const handle = library().empty() ? nullptr : dlopen(library().c_str(), RTLD_NOW);
+  return handle;
+}
 
 template <typename Function>
 Function* find(const char* name) {
-  static void* const handle = dlopen(kLibrary, RTLD_NOW);
-  return handle == nullptr ? nullptr : reinterpret_cast<Function*>(dlsym(handle, name));
+  return reinterpret_cast<Function*>(dlsym(handle_of_library(), name));
 }
 
 class OpensslErrorsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (find<void()>("ERR_clear_error") == nullptr) GTEST_SKIP() << "no OpenSSL 3 here";
+    if (handle_of_library() == nullptr) GTEST_SKIP() << "no OpenSSL 3 here";
     find<void()>("ERR_clear_error")();
-    blocking::OpensslErrors::learn_library(kLibrary);
+    blocking::OpensslErrors::learn_library(library());
+  }
+
+  static void TearDownTestSuite() {
+    if (library().empty()) return;
+    unlink(library().c_str());
+    rmdir(library().substr(0, library().rfind('/')).c_str());
   }
 
   static void fail(int library, int reason, const char* text, int line) {
