@@ -92,6 +92,8 @@ GCC_LIST = [
     'plugin/blocking/closing.cc',
     'plugin/blocking/patience.cc',
     'plugin/blocking/offload.cc',
+    'plugin/blocking/openssl_errors.cc',
+    'plugin/blocking/thread_local_block.cc',
     'plugin/blocking/poll_calls.cc',
     'plugin/blocking/transfer_calls.cc',
     'plugin/blocking/connection_calls.cc',

@@ -13,6 +13,7 @@
 #include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/mutex_calls.h"
 #include "plugin/blocking/name_calls.h"
+#include "plugin/blocking/openssl_errors.h"
 #include "plugin/blocking/process_calls.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/sleep_calls.h"
@@ -122,7 +123,9 @@ Redirection::~Redirection() {
 
 void Redirection::look() {
   const std::lock_guard<std::mutex> lock(mutex_);
+  libcryptos_.clear();
   dl_iterate_phdr(&on_object, this);
+  for (const std::string& path : libcryptos_) OpensslErrors::learn_library(path);
 }
 
 void Redirection::look_again() noexcept {
@@ -143,6 +146,7 @@ void Redirection::consider(const dl_phdr_info& info) {
   const ObjectTables object = read_tables(info);
   const bool python = python_code() != nullptr && holds(info, python_code());
   const Kind kind = classify(object.name, python, choice_);
+  if (names_library(file_name(object.name), "libcrypto")) libcryptos_.push_back(object.name);
   if (kind == Kind::kOther) return;
   const int count =
       redirect(object, kind == Kind::kLibpython ? in_libpython_ : everywhere_, slots_);

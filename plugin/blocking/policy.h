@@ -66,6 +66,7 @@ class Redirection {
   mutable std::mutex mutex_;  // Libraries are loaded by any thread.
   std::vector<Slot> slots_;
   std::vector<Object> objects_;
+  std::vector<std::string> libcryptos_;  // The paths of those seen in the last look.
 
   static inline Redirection* active_ = nullptr;
 };

@@ -11,9 +11,55 @@ struct Application {
   PyRef (*returned)(PyRef result) noexcept;
 };
 
+// What a raw application answered, if uWSGI is to iterate it.
+struct Chunks {
+  PyObject_HEAD
+  PyObject* iterator;
+};
+
 PyObject* multithread_key() noexcept {
   static PyObject* const key = PyUnicode_InternFromString("wsgi.multithread");
   return key;
+}
+
+PyTypeObject* chunks_type() noexcept;
+
+// What uWSGI sends as it is, bytes and files, stays so. Null with an error set when it cannot
+// be iterated.
+PyRef contain_iteration(PyRef answer) noexcept {
+  PyObject* const bare = answer.get();
+  if (PyBytes_Check(bare) || PyLong_Check(bare) || PyObject_HasAttrString(bare, "fileno")) return answer;
+  PyRef iterator = PyRef::steal(PyObject_GetIter(bare));
+  if (!iterator && PyErr_ExceptionMatches(PyExc_TypeError)) {
+    PyErr_Clear();
+    return answer;  // None, say: uWSGI knows what to do.
+  }
+  PyRef chunks = PyRef::steal(iterator ? PyType_GenericAlloc(chunks_type(), 0) : nullptr);
+  if (chunks) reinterpret_cast<Chunks*>(chunks.get())->iterator = iterator.release();
+  else contain_system_exit();
+  return chunks;
+}
+
+PyObject* chunks_next(PyObject* self) noexcept {
+  PyObject* const chunk = PyIter_Next(reinterpret_cast<Chunks*>(self)->iterator);
+  if (chunk == nullptr) contain_system_exit();
+  return chunk;
+}
+
+int chunks_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
+  Py_VISIT(reinterpret_cast<Chunks*>(self)->iterator);
+  return 0;
+}
+
+int chunks_clear(PyObject* self) noexcept {
+  Py_CLEAR(reinterpret_cast<Chunks*>(self)->iterator);
+  return 0;
+}
+
+void chunks_dealloc(PyObject* self) noexcept {
+  PyObject_GC_UnTrack(self);
+  chunks_clear(self);
+  Py_TYPE(self)->tp_free(self);
 }
 
 PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
@@ -76,6 +122,22 @@ PyTypeObject* application_type() noexcept {
   return PyType_Ready(&type) < 0 ? nullptr : &type;
 }
 
+PyTypeObject* chunks_type() noexcept {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "uwsgi_tornado._Chunks";
+    t.tp_basicsize = sizeof(Chunks);
+    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
+    t.tp_iter = PyObject_SelfIter;
+    t.tp_iternext = chunks_next;
+    t.tp_traverse = chunks_traverse;
+    t.tp_clear = chunks_clear;
+    t.tp_dealloc = chunks_dealloc;
+    return t;
+  }();
+  return PyType_Ready(&type) < 0 ? nullptr : &type;
+}
+
 }  // namespace
 
 PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept) {
@@ -96,6 +158,11 @@ PyRef without_list_of_one(PyRef result) noexcept {
     only = PyTuple_GET_ITEM(result.get(), 0);
   }
   return only != nullptr && PyBytes_CheckExact(only) ? PyRef::borrow(only) : std::move(result);
+}
+
+PyRef wrap_raw_application(PyObject* callable) {
+  if (chunks_type() == nullptr) throw PyError{};
+  return wrap_application(callable, contain_iteration);
 }
 
 bool is_wrapped(PyObject* callable) noexcept {

@@ -15,6 +15,10 @@ PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexc
 // a server that takes bare bytes is spared the iteration, and its client sees the same.
 PyRef without_list_of_one(PyRef result) noexcept;
 
+// Wraps a callable whose answer uWSGI iterates by itself: SystemExit comes neither out of it nor
+// out of the iteration. Throws PyError.
+PyRef wrap_raw_application(PyObject* callable);
+
 // True for what wrap_application() made.
 bool is_wrapped(PyObject* callable) noexcept;
 

@@ -1,5 +1,7 @@
 #include "plugin/python/foreign_greenlets.h"
 
+#include "plugin/blocking/thread_local_block.h"
+
 namespace python {
 namespace {
 
@@ -48,13 +50,16 @@ class ErrorAside {
 
 }  // namespace
 
-ForeignGreenlets::ForeignGreenlets() noexcept : modules_(PyImport_GetModuleDict()) { watch(modules_); }
+ForeignGreenlets::ForeignGreenlets() noexcept : modules_(PyImport_GetModuleDict()) {
+  watch(modules_);
+  look_for_package();
+}
 
 bool ForeignGreenlets::modules_changed() const noexcept { return version_of(modules_) != seen_modules_; }
 
 bool ForeignGreenlets::running() noexcept {
   if (get_current_ == nullptr && modules_changed()) look_for_package();
-  if (get_current_ == nullptr) return false;
+  if (get_current_ == nullptr || block_ != nullptr) return false;
   return PyRef::steal(get_current_()).get() != main_.get();
 }
 
@@ -81,6 +86,12 @@ void ForeignGreenlets::use(PyObject* package) {
     PyRef parent = py_check(PyObject_GetAttrString(greenlet.get(), "parent"));
     if (parent.get() == Py_None) break;
     greenlet = std::move(parent);
+  }
+  // The thread that runs has its data by now: what it asked for was in it.
+  const auto block = blocking::thread_local_block(reinterpret_cast<const void*>(get_current));
+  if (block.starts_as_zeros && block.size <= sizeof(OfStack)) {
+    block_ = block.begin;
+    block_size_ = block.size;
   }
   main_ = std::move(greenlet);
   get_current_ = get_current;

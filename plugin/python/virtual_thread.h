@@ -7,6 +7,7 @@
 #include <string>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/openssl_errors.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/fiber.h"
 
@@ -76,12 +77,15 @@ class VirtualThread : public suspend::SwitchObserver {
   const Hub& hub_;
   suspend::Fiber fiber_;
   ThreadState state_;
+  blocking::OpensslErrors openssl_errors_;
+  ForeignGreenlets::OfStack greenlets_;
   loop::IoLoop& loop_;
   int forbidden_ = 0;
   int turns_kept_ = 0;
   bool gave_way_ = false;
 
   static inline VirtualThread* current_ = nullptr;
+  static inline blocking::OpensslErrors openssl_errors_of_loop_;
 };
 
 // Lets a blocking call suspend where CPython would let another thread run: in a virtual

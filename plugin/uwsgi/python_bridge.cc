@@ -135,6 +135,24 @@ void keep_keys_interned() noexcept {
   PyErr_Clear();
 }
 
+// The callables that uWSGI has one of, and prints what they raise.
+void wrap_single_callables() noexcept {
+  try {
+    if (up.raw_callable != nullptr) {
+      auto* const raw = static_cast<PyObject*>(up.raw_callable);
+      up.raw_callable = python::wrap_raw_application(raw).release();
+      Py_DECREF(raw);
+    }
+    if (up.after_req_hook != nullptr) {
+      PyObject* const hook = up.after_req_hook;
+      up.after_req_hook = python::wrap_application(hook, nullptr).release();
+      Py_DECREF(hook);
+    }
+  } catch (const python::PyError&) {
+    PyErr_Clear();  // Out of memory: they stay as they are.
+  }
+}
+
 // The table of applications is shared memory: a worker that died has left its own wrappers
 // there for the one in its place, whose memory they are not in.
 void forget_wrappers_of_predecessor() noexcept {
@@ -188,6 +206,7 @@ void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
   forget_wrappers_of_predecessor();
   keep_keys_interned();
+  wrap_single_callables();
   original.env_create = up.wsgi_env_create;
   original.env_destroy = up.wsgi_env_destroy;
   up.wsgi_env_create = env_create;

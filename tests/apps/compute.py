@@ -103,12 +103,16 @@ def moved(seconds=0.1):
 
 
 class Finalised:
-    def __init__(self, seen, cycle=False):
+    def __init__(self, seen, cycle=False, depth=0):
         self.seen = seen
+        self.depth = depth
         self.myself = self if cycle else None
 
     def __del__(self):
-        self.seen.append(moved())
+        self.seen.append(self.moved_below(self.depth))
+
+    def moved_below(self, depth):
+        return self.moved_below(depth - 1) if depth else moved()
 
 
 def in_no_suspend():
@@ -119,6 +123,13 @@ def in_no_suspend():
 def in_finaliser():
     seen = []
     held = Finalised(seen)
+    del held
+    return seen[0]
+
+
+def in_far_below_a_finaliser():
+    seen = []
+    held = Finalised(seen, depth=500)
     del held
     return seen[0]
 

@@ -1,8 +1,10 @@
 """Applications that raise or return what they should not: a 500 or a cut-off response, and the worker goes on."""
 import http.client
+import socket
 
 import pytest
 
+from conftest import APPS
 from health import unharmed
 
 CORES = 4
@@ -101,3 +103,36 @@ def test_errors_of_many_requests_at_once_stay_apart(server):
         results, _ = running.get_all(paths)
         assert [(r[0], r[2]) for r in results] == [
             (200, b'hello'), (500, b'Internal Server Error'), (500, b'Internal Server Error'), (200, b'here')] * 10
+
+
+def ask_raw(path, said):
+    """What a raw application answers, up to the end of the connection."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(path)
+        connection.sendall(said)
+        return b''.join(iter(lambda: connection.recv(100), b''))
+
+
+def test_exit_of_a_raw_application_ends_its_request_only(server, tmp_path):
+    address = str(tmp_path / 'raw')
+    running = server('wire.py', '--raw-socket', address, '--python-raw', str(APPS / 'raw.py'), cores=CORES)
+    before = ask_raw(address, b'pid')
+    assert before.endswith(b' it is')
+    for _ in range(3 * CORES):
+        assert ask_raw(address, b'exit') == b''
+        assert ask_raw(address, b'iterate') == b'first '
+    assert ask_raw(address, b'pid') == before
+    assert ask_raw(address, b'hello') == b'olleh'
+    for where in ('at once', 'in a chunk'):
+        assert f'SystemExit: as asked, {where}' in running.log
+
+
+@pytest.mark.parametrize('error', ['SystemExit', 'KeyboardInterrupt', 'ValueError'])
+def test_error_in_the_hook_after_a_request_ends_nothing(server, error):
+    running = server('bad_hook.py', cores=CORES)
+    pid = running.get('/')[2]
+    assert pid.isdigit()
+    for _ in range(3 * CORES):
+        assert running.get(f'/?{error}')[::2] == (200, pid)
+    assert f'{error}: as asked' in running.log

@@ -108,7 +108,8 @@ def test_fraction_of_a_millisecond_is_a_quantum(server):
 # --- Where it must not give way ---
 
 
-PLACES = ['no_suspend', 'finaliser', 'finaliser_of_collection', 'weakref_callback_of_collection', 'gc_callback',
+PLACES = ['no_suspend', 'finaliser', 'far_below_a_finaliser', 'finaliser_of_collection',
+          'weakref_callback_of_collection', 'gc_callback',
           'signal_handler', 'child']
 
 

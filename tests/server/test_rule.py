@@ -57,18 +57,10 @@ def test_call_made_under_a_guard_blocks(rule):
 
 
 @pytest.mark.smoke
-def test_call_made_in_a_foreign_greenlet_blocks(rule):
-    # 0.04 s each, one after another; their short waits outside the greenlet may overlap one.
-    assert ask_all(rule, 'in_greenlet', 20) == [str(number + 2) for number in range(20)]
-    assert peak(rule) > 1
-    assert refusals(rule) == 'a foreign greenlet ran'
-
-
-def test_greenlets_block_only_their_own_request(rule):
-    results, _ = rule.get_all([f'/in_greenlet?{number}' for number in range(10)] +
-                              [f'/sleep?{number}' for number in range(30)])
-    bodies = [result[2].decode() for result in results]
-    assert bodies == [str(number + 2) for number in range(10)] + numbers(30)
+def test_calls_made_in_foreign_greenlets_overlap(rule):
+    assert ask_all(rule, 'in_greenlet', 50) == [str(number + 2) for number in range(50)]
+    assert peak(rule) > 10
+    assert refusals(rule) == ''
 
 
 def test_requests_overlap_although_the_greenlet_package_is_loaded(rule):
