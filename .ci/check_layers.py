@@ -53,6 +53,13 @@ def strip_comments(text):
     return re.sub(r'//[^\n]*|"(?:\\.|[^"\n])*"', '', text)
 
 
+def sources_left_out():
+    listed = set(re.findall(r"'((?:suspend|plugin)/[\w/]+\.cc)'", (ROOT / 'uwsgiplugin.py').read_text()))
+    for path in sorted(p.relative_to(ROOT).as_posix() for top in ('suspend', 'plugin') for p in (ROOT / top).rglob('*.cc')):
+        if path not in listed:
+            yield f'{path}: uwsgiplugin.py does not list it, so the plugin is built without it'
+
+
 def headers_that_need_others(folder):
     with open(folder / 'uwsgi.h', 'w') as header:
         header.write(subprocess.check_output(['uwsgi', '--dot-h'], text=True))
@@ -67,7 +74,7 @@ def headers_that_need_others(folder):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        problems = [*broken_includes(), *headers_that_need_others(pathlib.Path(folder))]
+        problems = [*broken_includes(), *sources_left_out(), *headers_that_need_others(pathlib.Path(folder))]
     print('\n'.join(problems) or 'layers: every include looks down, every header compiles alone')
     return 1 if problems else 0
 

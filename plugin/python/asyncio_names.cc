@@ -20,6 +20,11 @@ AsyncioNames look_up() {
   names.handle = name_of("asyncio.events", "Handle");
   names.timer_handle = name_of("asyncio.events", "TimerHandle");
   names.future = name_of("asyncio.futures", "Future");
+  names.timeout_error = name_of("asyncio", "TimeoutError");
+  names.ensure_future = name_of("asyncio", "ensure_future");
+  names.wrap_future = name_of("asyncio", "wrap_future");
+  names.gather = name_of("asyncio", "gather");
+  names.concurrent_future = name_of("concurrent.futures", "Future");
   names.partial = name_of("functools", "partial");
   names.get_asyncgen_hooks = name_of("sys", "get_asyncgen_hooks");
   names.set_asyncgen_hooks = name_of("sys", "set_asyncgen_hooks");

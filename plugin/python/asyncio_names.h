@@ -15,6 +15,11 @@ struct AsyncioNames {
   PyObject* handle;
   PyObject* timer_handle;
   PyObject* future;
+  PyObject* timeout_error;
+  PyObject* ensure_future;
+  PyObject* wrap_future;
+  PyObject* gather;
+  PyObject* concurrent_future;  // concurrent.futures.Future
   PyObject* partial;
   PyObject* get_asyncgen_hooks;
   PyObject* set_asyncgen_hooks;

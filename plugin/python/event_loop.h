@@ -66,6 +66,7 @@ class EventLoop final : public loop::TurnObserver {
   void stop() noexcept { stopping_ = true; }
   bool is_running() const noexcept { return thread_ident_ != 0; }
   bool is_closed() const noexcept { return closed_; }
+  bool attached() const noexcept { return attached_; }
   bool debug() const noexcept { return debug_; }
   void set_debug(bool debug) noexcept { debug_ = debug; }
   void check_closed() const;
@@ -113,7 +114,6 @@ class EventLoop final : public loop::TurnObserver {
  private:
   struct Io;
 
-  bool attached() const noexcept { return attached_; }
   void end_run(loop::TurnObserver* observer_before) noexcept;
   void take_polled();
   void take_due();

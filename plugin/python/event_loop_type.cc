@@ -2,8 +2,10 @@
 #include <stdexcept>
 
 #include "plugin/python/asyncio_names.h"
+#include "plugin/python/await.h"
 #include "plugin/python/event_loop.h"
 #include "plugin/python/event_loop_process.h"
+#include "plugin/python/virtual_thread.h"
 
 namespace python {
 namespace {
@@ -203,6 +205,15 @@ PyObject* run_forever(PyObject* self, PyObject*) noexcept {
   });
 }
 
+// In a request the worker's loop runs already, beside it: the request waits for the future alone.
+PyObject* run_until_complete(PyObject* self, PyObject* future) noexcept {
+  return py_boundary([=] {
+    const EventLoop& loop = loop_of(self);
+    if (loop.attached() && loop.is_running() && VirtualThread::current() != nullptr) return await_in_request(future, nullptr);
+    return py_check(PyObject_CallMethod(asyncio_names().base_loop, "run_until_complete", "OO", self, future));
+  });
+}
+
 PyObject* run_once(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     loop_of(self).turn();
@@ -346,6 +357,9 @@ PyMethodDef core_methods[] = {
     {"remove_writer", remove_writer, METH_O,
      "remove_writer($self, fd, /)\n--\n\nUndoes add_writer(); False where there was none."},
     {"run_forever", run_forever, METH_NOARGS, "run_forever($self, /)\n--\n\nTurns until stop()."},
+    {"run_until_complete", run_until_complete, METH_O,
+     "run_until_complete($self, future, /)\n--\n\nRuns until the future is done and returns its result. In a request, on\n"
+     "the worker's loop: suspends the request until then, as await_() does."},
     {"stop", stop, METH_NOARGS, "stop($self, /)\n--\n\nEnds run_forever() after the present turn."},
     {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue while the loop is turned."},
     {"is_closed", is_closed, METH_NOARGS, "is_closed($self, /)\n--\n\nTrue after close()."},

@@ -5,6 +5,7 @@
 #include "plugin/python/debug_module.h"
 #include "plugin/python/event_loop.h"
 #include "plugin/python/event_loop_policy.h"
+#include "plugin/python/await.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
 
@@ -199,6 +200,7 @@ PyObject* create_module() noexcept {
     if (type == nullptr) throw PyError{};
     py_check_status(PyObject_SetAttrString(module.get(), "no_suspend", reinterpret_cast<PyObject*>(type)));
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
+    py_check_status(PyModule_AddFunctions(module.get(), await_methods));
     add_debug_names(module.get());
     return module;
   });

@@ -12,7 +12,9 @@
 #include <string>
 #include <string_view>
 
+#include "plugin/python/asgiref.h"
 #include "plugin/uwsgi/engine.h"
+#include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 
 namespace engine {
@@ -346,6 +348,7 @@ void Core::python_begins(PyObject* environ) noexcept {
     context_ = python::PyRef();
   }
   thread_->set_environ(environ);
+  if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
 }
 
 bool Core::python_yielded() noexcept {

@@ -90,6 +90,7 @@ class Core {
   bool resume_queued_ = false;  // A callback will resume it.
   bool event_came_ = false;     // Before park() was called.
   bool failed_ = false;         // The application raised.
+  bool asgiref_told_ = false;   // Its thread's async_to_sync() runs on the worker's loop.
   bool close_after_ = false;    // The connection is not kept alive after this request.
 
   double slice_began_ = 0;         // The first yield since it ran on; 0: none yet.

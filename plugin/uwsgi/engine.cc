@@ -73,8 +73,9 @@ void close_connection(wsgi_request* request) noexcept {
 
 }  // namespace
 
-Engine::Engine()
+Engine::Engine(loop::IoLoop& loop)
     : hub_((take_over_gil(), python::Hub())),
+      loop_(loop),
       gate_(hub_, loop_),
       redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
       async_queue_(loop_.raw(), this),
@@ -82,6 +83,7 @@ Engine::Engine()
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
       preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
+      side_threads_(*this),
       signals_(*this) {
   loop_.observe(this);
   redirection_.look();
@@ -101,6 +103,7 @@ Engine::Engine()
   install_hooks();
   pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
   blocking::open_gate(&gate_, &loop_);
+  python::set_spawner(&side_threads_);
   instance_ = this;
   // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
   const bool may_give_way = options().quantum_ms > 0 && !options().native_blocking;
@@ -111,12 +114,15 @@ Engine::Engine()
 
 Engine::~Engine() {
   blocking::open_gate(nullptr, nullptr);
+  python::set_spawner(nullptr);
+  loop_.observe(nullptr);
   instance_ = nullptr;
 }
 
 // A child of the worker (os.fork() in a request) has this thread only: no loop, no other
 // fiber. Its blocking calls block and its waits poll, as in any process.
 void Engine::forget_in_child() noexcept {
+  python::set_spawner(nullptr);
   if (RequestThread* thread = RequestThread::current()) stop_sharing(thread->request());
   blocking::open_gate(nullptr, nullptr);
   python::Preemption::forget_in_child();
@@ -321,7 +327,7 @@ void Engine::drain_soon() noexcept {
 
 void Engine::stop_if_drained() noexcept {
   const int free_cores = uwsgi.async_queue_unused_ptr + 1;
-  if (free_cores == uwsgi.async && signals_.running() == 0) loop_.stop();
+  if (free_cores == uwsgi.async && side_threads_.running() == 0) loop_.stop();
 }
 
 void Engine::on_mercy_over() noexcept {

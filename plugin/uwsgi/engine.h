@@ -13,6 +13,7 @@
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/core.h"
 #include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/side_threads.h"
 #include "plugin/uwsgi/signals.h"
 
 namespace engine {
@@ -20,9 +21,9 @@ namespace engine {
 // Made in the worker, after the fork, on the thread that runs it; ends with the worker.
 class Engine final : public loop::TurnObserver, public PythonRequests {
  public:
-  // Takes the GIL and redirects the blocking calls. Throws std::exception with the sentence
-  // to show when the worker cannot run here.
-  Engine();
+  // Takes the GIL and redirects the blocking calls. `loop` is what it turns, and outlives it.
+  // Throws std::exception with the sentence to show when the worker cannot run here.
+  explicit Engine(loop::IoLoop& loop);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -57,6 +58,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
 
   loop::IoLoop& loop() noexcept { return loop_; }
   const python::Hub& hub() const noexcept { return hub_; }
+  SideThreads& side_threads() noexcept { return side_threads_; }
   std::size_t stack_size() const noexcept;
   Core& core_of(const wsgi_request* request) noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
 
@@ -114,7 +116,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   static inline bool in_child_ = false;
 
   python::Hub hub_;
-  loop::IoLoop loop_;
+  loop::IoLoop& loop_;
   python::GilGate gate_;
   blocking::Redirection redirection_;
   std::vector<std::unique_ptr<Core>> cores_;
@@ -125,6 +127,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
   python::Preemption preemption_;
+  SideThreads side_threads_;
   Signals signals_;
   time_t turn_second_ = 0;  // On uWSGI's clock.
   bool accepting_ = true;

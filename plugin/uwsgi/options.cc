@@ -59,6 +59,7 @@ void on_quantum(char* option, char* value, void*) {
 }
 
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
+void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
 void on_suspend_lib(char*, char* value, void*) { options().suspend_libs.emplace_back(value); }
 void on_native_lib(char*, char* value, void*) { options().native_libs.emplace_back(value); }
 
@@ -115,6 +116,9 @@ uwsgi_option* option_table() noexcept {
       make("tornado-native-blocking", no_argument,
            "let blocking calls block the worker instead of suspending their request",
            on_native_blocking),
+      make("tornado-native-asgiref", no_argument,
+           "let asgiref's async_to_sync() run a loop of its own in a thread of its own",
+           on_native_asgiref),
       make("tornado-suspend-lib", required_argument,
            "let blocking calls of that library suspend too (\"libfoo\"; may be repeated)",
            on_suspend_lib),

@@ -12,6 +12,7 @@
 
 #include "plugin/python/module.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -45,6 +46,9 @@ std::atomic<bool>* gave_up = nullptr;
   while (getppid() == master) sleep(1);
   _exit(UWSGI_FAILED_APP_CODE);
 }
+
+// What tasks without a request have to end in, once they are cancelled.
+constexpr double kTasksEndS = 5;
 
 constexpr const char* kPatched =
     "the application called gevent.monkey.patch_all(), which replaces the calls that "
@@ -123,13 +127,34 @@ void check_applications() noexcept {
   if (options().requested && is_patched_by_gevent()) refuse_application(kPatched);
 }
 
+// uWSGI may have given the GIL up, or not have threads at all: CPython knows.
+void make_event_loop() noexcept {
+  if (!options().requested) return;
+  const PyGILState_STATE gil = PyGILState_Ensure();
+  try {
+    python::WorkerLoop::make();
+  } catch (const python::PyError&) {
+    PyErr_Print();
+    refuse("asyncio cannot be imported, and without it there is no event loop");
+  } catch (const std::exception& error) {
+    refuse(error.what());
+  }
+  PyGILState_Release(gil);
+}
+
 void run_worker() noexcept {
   if (is_patched_by_gevent()) refuse_worker(kPatched);  // Loaded here: --lazy-apps.
+  python::WorkerLoop& worker_loop = *python::WorkerLoop::instance();
+  worker_loop.io().after_fork();
   std::unique_ptr<Engine> engine;
   try {
-    engine = std::make_unique<Engine>();
+    engine = std::make_unique<Engine>(worker_loop.io());
+    worker_loop.begin();
   } catch (const std::exception& error) {
     refuse_worker(error.what());
+  } catch (const python::PyError&) {
+    PyErr_Print();
+    refuse_worker("its event loop cannot run");
   }
   report_start(*engine);
   engine->run();
@@ -137,6 +162,8 @@ void run_worker() noexcept {
   // A fiber in the middle of a request cannot be unwound; the process ends over it.
   if (engine->unfinished()) _exit(reload ? UWSGI_RELOAD_CODE : 0);
   engine.reset();
+  worker_loop.end(kTasksEndS);
+  python::WorkerLoop::destroy();
 #ifdef UWSGI_TORNADO_DEBUG
   report_leak("fibers", suspend::Fiber::count());
   report_leak("watchers", loop::active_watchers);

@@ -13,6 +13,9 @@ void register_plugin() noexcept;
 // Returns 0, uWSGI's "fine".
 int check_options() noexcept;
 
+// Before the applications are loaded: makes the event loop they may ask for.
+void make_event_loop() noexcept;
+
 // Once the applications are loaded: the same for what they have done to Python.
 void check_applications() noexcept;
 

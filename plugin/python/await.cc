@@ -1,0 +1,341 @@
+#include "plugin/python/await.h"
+
+#include <memory>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/loop/watcher.h"
+#include "plugin/python/asyncio_names.h"
+#include "plugin/python/virtual_thread.h"
+#include "plugin/python/worker_loop.h"
+
+namespace python {
+namespace {
+
+// How long a task that a timeout has cancelled may take to clean up.
+constexpr double kCleanUpS = 5;
+
+Spawner* spawner = nullptr;
+
+[[noreturn]] void raise(PyObject* type, const char* text) {
+  PyErr_SetString(type, text);
+  throw PyError{};
+}
+
+// function(*args, name=value)
+PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
+  const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
+  return py_check(PyObject_Call(function, args.get(), option.get()));
+}
+
+bool is_true(const PyRef& object) {
+  const int truth = PyObject_IsTrue(object.get());
+  py_check_status(truth);
+  return truth == 1;
+}
+
+bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
+
+// --- Where one may wait ----------------------------------------------------------------------
+
+// The virtual thread that may be suspended here, and the worker's loop, which must run. Throws PyError.
+VirtualThread& waiting_thread(const char* function) {
+  VirtualThread* const thread = VirtualThread::current();
+  if (get_running_loop().get() != Py_None) {
+    PyErr_Format(PyExc_RuntimeError, "%s() would stop the event loop that runs here: in async code use await", function);
+    throw PyError{};
+  }
+  if (thread == nullptr) {
+    PyErr_Format(PyExc_RuntimeError, "%s() waits for the event loop of a uWSGI worker: call it in a request or in spawn()",
+                 function);
+    throw PyError{};
+  }
+  if (!thread->may_suspend()) {
+    PyErr_Format(PyExc_RuntimeError, "%s() in a no_suspend() section or in a greenlet of the greenlet package would wait "
+                 "for ever: the event loop cannot run meanwhile", function);
+    throw PyError{};
+  }
+  return *thread;
+}
+
+WorkerLoop& running_loop(const char* function) {
+  WorkerLoop* const worker = WorkerLoop::instance();
+  if (worker != nullptr && worker->running()) return *worker;
+  PyErr_Format(PyExc_RuntimeError, "%s() needs a uWSGI worker that runs with --tornado", function);
+  throw PyError{};
+}
+
+// --- Waiting for a future ----------------------------------------------------------------------
+
+// Suspends its thread until the future is done or the time is over. On the thread's own stack.
+class Waiter {
+ public:
+  Waiter(VirtualThread& thread, loop::IoLoop& io) noexcept : thread_(thread), io_(io), timer_(io.raw(), this) {}
+
+  // `seconds` negative: for ever. Returns once woken or the time is over.
+  void wait(double seconds) {
+    if (seconds >= 0) timer_.start(seconds);
+    waiting_ = true;
+    thread_.suspend();
+    timer_.stop();
+  }
+  // In a turn of its own: this is called in the middle of a callback of asyncio's.
+  void wake() noexcept {
+    if (!waiting_) return;
+    waiting_ = false;
+    io_.add_callback(blocking::resumes(thread_.fiber()));
+  }
+
+ private:
+  VirtualThread& thread_;
+  loop::IoLoop& io_;
+  loop::TimerWatcher<Waiter, &Waiter::wake> timer_;
+  bool waiting_ = false;
+};
+
+// What the future's callback knows; it may be called when nobody waits any more.
+struct Wish {
+  Waiter* waiter;
+};
+
+constexpr char kWishName[] = "uwsgi_tornado.Wish";
+
+// The callback of the future: callback(future), with the wish in a capsule.
+PyObject* future_is_done(PyObject* capsule, PyObject*) noexcept {
+  auto* const wish = static_cast<Wish*>(PyCapsule_GetPointer(capsule, kWishName));
+  if (wish->waiter != nullptr) wish->waiter->wake();
+  return PyRef::borrow(Py_None).release();
+}
+
+PyMethodDef future_is_done_method = {"uwsgi_tornado_resume", future_is_done, METH_O, nullptr};
+
+PyRef capsule_of(Waiter& waiter) {
+  auto wish = std::make_unique<Wish>(Wish{&waiter});
+  PyRef capsule = py_check(PyCapsule_New(wish.get(), kWishName, [](PyObject* dying) noexcept {
+    delete static_cast<Wish*>(PyCapsule_GetPointer(dying, kWishName));
+  }));
+  static_cast<void>(wish.release());
+  return capsule;
+}
+
+// True when `future` was done in time.
+bool wait_until_done(VirtualThread& thread, loop::IoLoop& io, PyObject* future, double seconds) {
+  if (is_done(future)) return true;
+  Waiter waiter(thread, io);
+  const PyRef capsule = capsule_of(waiter);
+  const PyRef callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
+  py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
+  waiter.wait(seconds);
+  static_cast<Wish*>(PyCapsule_GetPointer(capsule.get(), kWishName))->waiter = nullptr;
+  return is_done(future);
+}
+
+PyRef result_of(PyObject* future) { return py_check(PyObject_CallMethod(future, "result", nullptr)); }
+
+[[noreturn]] void raise_timeout() {
+  PyErr_SetNone(asyncio_names().timeout_error);
+  throw PyError{};
+}
+
+// As asyncio.wait_for() ends: cancelled, and given time to clean up. A result that came all the
+// same is the result.
+PyRef end_timed_out(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
+  py_check(PyObject_CallMethod(future, "cancel", nullptr));
+  if (!wait_until_done(thread, io, future, kCleanUpS)) raise_timeout();
+  if (!is_true(py_check(PyObject_CallMethod(future, "cancelled", nullptr)))) return result_of(future);
+  raise_timeout();
+}
+
+double seconds_of(PyObject* timeout) {
+  if (timeout == nullptr || timeout == Py_None) return -1;
+  const double seconds = PyFloat_AsDouble(timeout);
+  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
+  return seconds < 0 ? 0 : seconds;
+}
+
+bool is_concurrent_future(PyObject* object) {
+  const int is = PyObject_IsInstance(object, asyncio_names().concurrent_future);
+  py_check_status(is);
+  return is == 1;
+}
+
+// A task or future of the worker's loop. A coroutine's context is a copy of the request's.
+PyRef as_future(PyObject* awaitable, PyObject* event_loop) {
+  return call_with_option(asyncio_names().ensure_future, py_check(PyTuple_Pack(1, awaitable)), "loop", event_loop);
+}
+
+PyRef await_future(VirtualThread& thread, loop::IoLoop& io, PyObject* future, double seconds) {
+  if (wait_until_done(thread, io, future, seconds)) return result_of(future);
+  return end_timed_out(thread, io, future);
+}
+
+}  // namespace
+
+void set_spawner(Spawner* given) noexcept { spawner = given; }
+
+PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
+  const double seconds = seconds_of(timeout);
+  // Waits for a lock of its own, which suspends: no loop is needed.
+  if (is_concurrent_future(awaitable)) {
+    return py_check(PyObject_CallMethod(awaitable, "result", "O", timeout == nullptr ? Py_None : timeout));
+  }
+  VirtualThread& thread = waiting_thread("await_");
+  WorkerLoop& worker = running_loop("await_");
+  const PyRef future = as_future(awaitable, worker.event_loop());
+  return await_future(thread, worker.io(), future.get(), seconds);
+}
+
+namespace {
+
+// --- The module's functions ---------------------------------------------------------------------
+
+PyObject* await_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    static const char* const names[] = {"", "timeout", nullptr};
+    PyObject *awaitable, *timeout = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:await_", const_cast<char**>(names), &awaitable, &timeout)) throw PyError{};
+    return await_in_request(awaitable, timeout);
+  });
+}
+
+PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    static const char* const names[] = {"return_exceptions", "timeout", nullptr};
+    PyObject *return_exceptions = Py_False, *timeout = Py_None;
+    const PyRef nothing = py_check(PyTuple_New(0));
+    if (!PyArg_ParseTupleAndKeywords(nothing.get(), kwargs, "|$OO:gather_", const_cast<char**>(names), &return_exceptions,
+                                     &timeout)) {
+      throw PyError{};
+    }
+    VirtualThread& thread = waiting_thread("gather_");
+    WorkerLoop& worker = running_loop("gather_");
+    const PyRef futures = py_check(PyList_New(0));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
+      PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
+      if (is_concurrent_future(given.get())) {
+        given = call_with_option(asyncio_names().wrap_future, py_check(PyTuple_Pack(1, given.get())), "loop",
+                                 worker.event_loop());
+      }
+      py_check_status(PyList_Append(futures.get(), as_future(given.get(), worker.event_loop()).get()));
+    }
+    if (PyList_GET_SIZE(futures.get()) == 0) return PyRef(futures);
+    const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())), "return_exceptions",
+                                       return_exceptions);
+    return await_future(thread, worker.io(), all.get(), seconds_of(timeout));
+  });
+}
+
+// What spawn() was asked to run, and where its outcome goes. Ends on its own virtual thread.
+struct Spawned {
+  PyRef function;
+  PyRef args;
+  PyRef kwargs;
+  PyRef context;
+  PyRef future;
+
+  void run() {
+    const PyRef go = py_check(PyObject_CallMethod(future.get(), "set_running_or_notify_cancel", nullptr));
+    if (!is_true(go)) return;
+    py_check_status(PyContext_Enter(context.get()));
+    PyRef result = PyRef::steal(PyObject_Call(function.get(), args.get(), kwargs.get()));
+    PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+    if (!result) {
+      PyErr_Fetch(&type, &value, &traceback);
+      PyErr_NormalizeException(&type, &value, &traceback);
+      if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+    }
+    const PyRef owned[] = {PyRef::steal(type), PyRef::steal(value), PyRef::steal(traceback)};
+    PyContext_Exit(context.get());
+    if (result) py_check(PyObject_CallMethod(future.get(), "set_result", "O", result.get()));
+    else py_check(PyObject_CallMethod(future.get(), "set_exception", "O", owned[1].get()));
+  }
+};
+
+void run_spawned(void* argument) noexcept {
+  const std::unique_ptr<Spawned> spawned(static_cast<Spawned*>(argument));
+  try {
+    spawned->run();
+  } catch (const PyError&) {
+    PyErr_WriteUnraisable(spawned->function.get());
+  }
+}
+
+PyObject* spawn(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "spawn() needs a function to run");
+    if (spawner == nullptr || !blocking::on_loop_thread()) {
+      raise(PyExc_RuntimeError, "spawn() needs a uWSGI worker that runs with --tornado, and its thread");
+    }
+    auto spawned = std::make_unique<Spawned>();
+    spawned->function = PyRef::borrow(PyTuple_GET_ITEM(args, 0));
+    spawned->args = py_check(PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args)));
+    spawned->kwargs = PyRef::borrow(kwargs);
+    spawned->context = py_check(PyContext_CopyCurrent());
+    spawned->future = py_check(PyObject_CallObject(asyncio_names().concurrent_future, nullptr));
+    PyRef future = spawned->future;
+    spawner->spawn(run_spawned, spawned.get());
+    static_cast<void>(spawned.release());
+    return future;
+  });
+}
+
+PyObject* to_thread(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "to_thread() needs a function to run");
+    VirtualThread& thread = waiting_thread("to_thread");
+    WorkerLoop& worker = running_loop("to_thread");
+    // context.run(function, *args, **kwargs), in the loop's executor.
+    const PyRef context = py_check(PyContext_CopyCurrent());
+    const PyRef run = py_check(PyObject_GetAttrString(context.get(), "run"));
+    const PyRef first = py_check(PyTuple_Pack(1, run.get()));
+    const PyRef all = py_check(PySequence_Concat(first.get(), args));
+    const PyRef call = py_check(PyObject_Call(asyncio_names().partial, all.get(), kwargs));
+    const PyRef future =
+        py_check(PyObject_CallMethod(worker.event_loop(), "run_in_executor", "OO", Py_None, call.get()));
+    return await_future(thread, worker.io(), future.get(), -1);
+  });
+}
+
+PyObject* sleep(PyObject*, PyObject* seconds) noexcept {
+  return py_boundary([=] {
+    waiting_thread("sleep");
+    const PyRef time = py_check(PyImport_ImportModule("time"));
+    return py_check(PyObject_CallMethod(time.get(), "sleep", "O", seconds));
+  });
+}
+
+template <typename Function>
+PyCFunction with_keywords(Function* function) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+}  // namespace
+
+PyMethodDef await_methods[] = {
+    {"await_", with_keywords(await_function), METH_VARARGS | METH_KEYWORDS,
+     "await_($module, awaitable, /, timeout=None)\n--\n\n"
+     "Waits, in plain code of a request, for a coroutine, a future or task of the worker's event\n"
+     "loop, a Tornado future or a concurrent.futures one, and returns its result or raises its\n"
+     "exception. Only this request is suspended. A coroutine runs as a task with a copy of the\n"
+     "request's context variables. After `timeout` seconds what is awaited is cancelled, given 5\n"
+     "seconds to clean up, and TimeoutError is raised.\n\n"
+     "Raises RuntimeError where an event loop runs (use await there), outside a worker, and in a\n"
+     "no_suspend() section."},
+    {"gather_", with_keywords(gather), METH_VARARGS | METH_KEYWORDS,
+     "gather_($module, /, *awaitables, return_exceptions=False, timeout=None)\n--\n\n"
+     "await_() for several at once: their results as a list, in order; as asyncio.gather()."},
+    {"spawn", with_keywords(spawn), METH_VARARGS | METH_KEYWORDS,
+     "spawn($module, function, /, *args, **kwargs)\n--\n\n"
+     "Runs the function on a virtual thread of the worker outside any request, with a copy of the\n"
+     "caller's context; it may wait as a request does. Returns a concurrent.futures.Future. The\n"
+     "worker's end waits for it as for a request. From the worker's thread only."},
+    {"to_thread", with_keywords(to_thread), METH_VARARGS | METH_KEYWORDS,
+     "to_thread($module, function, /, *args, **kwargs)\n--\n\n"
+     "Runs the function on a real thread of the event loop's executor while this request is\n"
+     "suspended, and returns its result; for C code that computes with the GIL given up."},
+    {"sleep", sleep, METH_O,
+     "sleep($module, seconds, /)\n--\n\n"
+     "time.sleep() that refuses, with RuntimeError, to stop the event loop or the worker."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace python

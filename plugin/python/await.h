@@ -1,0 +1,30 @@
+// Plain code of a request waits for what runs on the worker's event loop.
+#pragma once
+
+#include <Python.h>
+
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// Runs functions on virtual threads outside any request. What the layer above provides.
+class Spawner {
+ public:
+  // Calls run(argument) on a virtual thread, at once until it first waits. On the loop's thread;
+  // from inside a fiber it starts in the next turn. Throws std::bad_alloc.
+  virtual void spawn(void (*run)(void*) noexcept, void* argument) = 0;
+
+ protected:
+  ~Spawner() = default;
+};
+
+// Null where there is no worker to spawn in. `spawner` outlives the worker's requests.
+void set_spawner(Spawner* spawner) noexcept;
+
+// The functions of the module: await_, gather_, spawn, to_thread, sleep.
+extern PyMethodDef await_methods[];
+
+// What uwsgi_tornado.await_(awaitable, timeout) does. `timeout` may be null or None. Throws PyError.
+PyRef await_in_request(PyObject* awaitable, PyObject* timeout);
+
+}  // namespace python

@@ -1,0 +1,133 @@
+#include "plugin/python/worker_loop.h"
+
+#include <pthread.h>
+
+#include <memory>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/python/application.h"
+
+namespace python {
+namespace {
+
+// --- The policy: who asks for the current event loop is given the worker's ---------------------
+
+constexpr char kPolicyDoc[] =
+    "asyncio's default policy, but that the current event loop of the worker's requests and of the\n"
+    "worker itself is the worker's own. New loops are asyncio's.";
+
+// The loop that this thread was given by set_event_loop(), or None.
+PyRef loop_set_here(PyObject* policy) {
+  const PyRef local = py_check(PyObject_GetAttrString(policy, "_local"));
+  return py_check(PyObject_GetAttrString(local.get(), "_loop"));
+}
+
+PyObject* policy_get_event_loop(PyObject*, PyObject* policy) noexcept {
+  return py_boundary([=] {
+    const WorkerLoop* const worker = WorkerLoop::instance();
+    if (worker != nullptr && worker->running() && blocking::on_loop_thread()) {
+      PyRef own = loop_set_here(policy);
+      return own.get() == Py_None ? PyRef::borrow(worker->event_loop()) : own;
+    }
+    const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
+    const PyRef base = py_check(PyObject_GetAttrString(asyncio.get(), "DefaultEventLoopPolicy"));
+    return py_check(PyObject_CallMethod(base.get(), "get_event_loop", "O", policy));
+  });
+}
+
+PyMethodDef policy_get_event_loop_method = {
+    "get_event_loop", policy_get_event_loop, METH_O,
+    "get_event_loop($self, /)\n--\n\nThe loop set for this thread or request, else the worker's."};
+
+// A class whose get_event_loop is ours: C functions do not bind, so an instance method wraps it.
+PyRef make_policy(const PyRef& asyncio) {
+  const PyRef base = py_check(PyObject_GetAttrString(asyncio.get(), "DefaultEventLoopPolicy"));
+  const PyRef function = py_check(PyCFunction_New(&policy_get_event_loop_method, nullptr));
+  const PyRef method = py_check(PyInstanceMethod_New(function.get()));
+  const PyRef body = py_check(Py_BuildValue("{s:s,s:s,s:O}", "__module__", "uwsgi_tornado", "__doc__", kPolicyDoc,
+                                            "get_event_loop", method.get()));
+  const PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(O)O",
+                                                    "WorkerEventLoopPolicy", base.get(), body.get()));
+  return py_check(PyObject_CallObject(type.get(), nullptr));
+}
+
+// A callback of asyncio's raised SystemExit or KeyboardInterrupt, which elsewhere end the loop's
+// run. Here it would end every request of the worker.
+void log_exit() noexcept {
+  contain_system_exit();
+  PyErr_WriteUnraisable(nullptr);
+}
+
+void renew_after_fork() noexcept {
+  if (WorkerLoop* const worker = WorkerLoop::instance()) worker->io().after_fork();
+}
+
+}  // namespace
+
+WorkerLoop& WorkerLoop::make() {
+  struct Delete {
+    void operator()(WorkerLoop* worker) const noexcept { delete worker; }
+  };
+  std::unique_ptr<WorkerLoop, Delete> made(new WorkerLoop());
+  made->event_loop_ = make_attached_event_loop(made->io_, log_exit);
+  const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
+  py_check(PyObject_CallMethod(asyncio.get(), "set_event_loop_policy", "O", make_policy(asyncio).get()));
+  py_check(PyObject_CallMethod(asyncio.get(), "set_event_loop", "O", made->event_loop()));
+  pthread_atfork(nullptr, nullptr, renew_after_fork);
+  instance_ = made.release();
+  return *instance_;
+}
+
+void WorkerLoop::begin() {
+  EventLoop::of(event_loop())->begin_running();
+  running_ = true;
+}
+
+namespace {
+
+// Cancels all tasks and waits for them; what a task raised meanwhile goes to the exception handler.
+constexpr char kFinish[] = R"(
+async def finish(loop, patience):
+    import asyncio
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=patience)
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            loop.call_exception_handler({'message': 'unhandled exception as the worker ends',
+                                         'exception': task.exception(), 'task': task})
+    await asyncio.wait_for(loop.shutdown_asyncgens(), patience)
+)";
+
+void finish(PyObject* event_loop, double patience_s) {
+  const PyRef names = py_check(PyDict_New());
+  py_check_status(PyDict_SetItemString(names.get(), "__builtins__", PyEval_GetBuiltins()));
+  py_check(PyRun_String(kFinish, Py_file_input, names.get(), names.get()));
+  PyObject* const function = PyDict_GetItemString(names.get(), "finish");  // Borrowed.
+  const PyRef coroutine = py_check(PyObject_CallFunction(function, "Od", event_loop, patience_s));
+  py_check(PyObject_CallMethod(event_loop, "run_until_complete", "O", coroutine.get()));
+}
+
+}  // namespace
+
+void WorkerLoop::end(double patience_s) noexcept {
+  if (!event_loop_) return;
+  if (running_) EventLoop::of(event_loop())->end_running();
+  running_ = false;
+  try {
+    finish(event_loop(), patience_s);
+  } catch (const PyError&) {
+    log_exit();
+  }
+  if (!PyRef::steal(PyObject_CallMethod(event_loop(), "close", nullptr))) log_exit();
+  event_loop_ = PyRef();
+}
+
+void WorkerLoop::destroy() noexcept {
+  delete instance_;
+  instance_ = nullptr;
+}
+
+}  // namespace python
