@@ -93,7 +93,7 @@ unit: ## C++ tests: no interpreter, no uWSGI
 	$(BUILD)/unit_tests --gtest_brief=1
 
 loop-test: $(BUILD)/debug/$(EXTENSION) ## tests of the event loop, on asyncio's as the reference and on ours
-	PYTHONPATH=$(BUILD)/debug $(PYTEST) tests/loop
+	PYTHONPATH=$(BUILD)/debug $(PYTEST) -o faulthandler_timeout=60 tests/loop
 
 test-asyncio: $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
 	PYTHONPATH=$(BUILD)/debug $(PYTHON) tests/asyncio_oracle/run.py
