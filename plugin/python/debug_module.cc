@@ -55,8 +55,12 @@ PyObject* host_new(PyTypeObject* type, PyObject*, PyObject*) noexcept {
   });
 }
 
-// A loop that outlives its host would use it after its end: the tests close theirs.
+// The Python object of the loop may outlive its host.
 void host_dealloc(PyObject* self) noexcept {
+  if (host_of(self).event_loop) {
+    loop_of(self).set_closed(true);
+    loop_of(self).close();
+  }
   delete reinterpret_cast<HostObject*>(self)->host;
   Py_TYPE(self)->tp_free(self);
 }

@@ -11,6 +11,8 @@ namespace {
 
 // libev counts in doubles, and a wait of years overflows the kernel's milliseconds.
 constexpr double kSleepsMostS = 24 * 3600;
+constexpr int kLooksInARow = 16;
+constexpr int kPollsAfterVainLook = 64;
 // asyncio's: the resolution of the clock.
 constexpr double kResolutionS = 1e-9;
 
@@ -205,12 +207,26 @@ void EventLoop::turn() {
   check_closed();
   const bool may_sleep = ready_.empty() && next_ == batch_.size() && !stopping_ &&
                          (timers_.empty() || timers_.earliest() > time() + kResolutionS);
-  if (may_sleep) arm_timer();
-  io().poll(may_sleep);
+  if (may_sleep) sleep_or_look();
+  else io().poll(false);
   py_check_status(PyErr_CheckSignals());
   take_polled();
   take_due();
   run_ready();
+}
+
+// A poll that may sleep hands the GIL over and has the kernel set a timer up. Where events follow
+// each other closely one that only looks finds them for less, so looks go on while they find
+// something. The one in sixteen that may sleep lets other threads have the GIL.
+void EventLoop::sleep_or_look() noexcept {
+  if (--polls_to_look_ > 0 && polls_to_look_ < kLooksInARow) {
+    io().poll(false);
+    if (!polled_.empty() || !ready_.empty()) return;
+    polls_to_look_ = kLooksInARow + kPollsAfterVainLook;
+  }
+  arm_timer();
+  io().poll(true);
+  if (polls_to_look_ <= 0) polls_to_look_ = kLooksInARow;
 }
 
 void EventLoop::falling_asleep() noexcept {

@@ -118,6 +118,7 @@ class EventLoop final : public loop::TurnObserver {
   void take_polled();
   void take_due();
   void arm_timer() noexcept;
+  void sleep_or_look() noexcept;
   void run_ready();
   void run_one(PyObject* handle);
   void run_one_in_debug_mode(PyObject* handle);
@@ -139,6 +140,7 @@ class EventLoop final : public loop::TurnObserver {
   std::vector<PyRef> polled_;
   TimerHeap timers_;
   double timer_armed_for_ = 0;
+  int polls_to_look_ = 0;  // Of those to come, the last kLooksInARow only look.
   std::unique_ptr<Io> io_;
 
   unsigned long thread_ident_ = 0;

@@ -343,9 +343,14 @@ PyRef Handle::args_tuple() const {
 PyObject* Handle::call() noexcept {
   const PyRef callback = state.callback ? state.callback : PyRef::borrow(Py_None);
   const PyRef context = state.context;
-  const PyRef args[HandleState::kInPlace] = {state.args[0], state.args[1], state.args[2]};
-  PyObject* in_place[1 + HandleState::kInPlace] = {nullptr, args[0].get(), args[1].get(), args[2].get()};
   const bool packed = state.packed;
+  const std::size_t count = state.count;
+  PyRef args[HandleState::kInPlace];
+  PyObject* in_place[1 + HandleState::kInPlace] = {};
+  for (std::size_t i = 0; i < (packed ? 1 : count); ++i) {
+    args[i] = state.args[i];
+    in_place[1 + i] = args[i].get();
+  }
 
   if (!PyContext_CheckExact(context.get())) {  // Whatever has a run() will do, as in asyncio.
     return py_boundary([&] {
@@ -357,7 +362,7 @@ PyObject* Handle::call() noexcept {
   if (PyContext_Enter(context.get()) < 0) return nullptr;
   PyObject* result = packed ? PyObject_CallObject(callback.get(), args[0].get())
                             : PyObject_Vectorcall(callback.get(), in_place + 1,
-                                                  state.count | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+                                                  count | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
   if (PyContext_Exit(context.get()) < 0) {
     PyRef::steal(result);
     return nullptr;
@@ -366,7 +371,6 @@ PyObject* Handle::call() noexcept {
 }
 
 void Handle::run() {
-  const PyRef self = PyRef::borrow(object());
   if (!PyRef::steal(call())) report_error();
 }
 

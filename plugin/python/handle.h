@@ -55,6 +55,7 @@ struct Handle {
 
   // As Handle._run(): an error goes to the loop's exception handler. Throws PyError for
   // SystemExit and KeyboardInterrupt, and for what the exception handler raises.
+  // REQUIRES: the caller owns a reference.
   void run();
   // As Handle.cancel(). Throws PyError in debug mode only, when the callback has a faulty repr.
   void cancel();

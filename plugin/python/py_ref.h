@@ -10,8 +10,13 @@
 
 namespace python {
 
+#ifdef UWSGI_TORNADO_DEBUG
 // References held by PyRef now, for leak checks.
 inline long live_references = 0;
+inline void count_references(int more) noexcept { live_references += more; }
+#else
+inline void count_references(int) noexcept {}
+#endif
 
 // An owned reference to a Python object, or nothing.
 // Copying, assigning and destroying one requires the GIL.
@@ -32,19 +37,19 @@ class PyRef {
   ~PyRef() {
     if (object_ == nullptr) return;
     assert(PyGILState_Check());
-    --live_references;
+    count_references(-1);
     Py_DECREF(object_);
   }
   PyObject* get() const noexcept { return object_; }
   [[nodiscard]] PyObject* release() noexcept {
-    if (object_ != nullptr) --live_references;
+    if (object_ != nullptr) count_references(-1);
     return std::exchange(object_, nullptr);
   }
   explicit operator bool() const noexcept { return object_ != nullptr; }
 
  private:
   explicit PyRef(PyObject* object) noexcept : object_(object) {
-    if (object_ != nullptr) ++live_references;
+    if (object_ != nullptr) count_references(1);
   }
   PyObject* object_ = nullptr;
 };

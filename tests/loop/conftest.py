@@ -15,6 +15,10 @@ def pytest_configure(config):
     assert hasattr(uwsgi_tornado, '_live'), 'these tests want the debug build: make loop-test'
 
 
+def pytest_collection_finish(session):
+    gc.freeze()  # What is there by now is no garbage: collections after each test are quick.
+
+
 @pytest.fixture(params=LOOPS)
 def loop_type(request):
     return LOOPS[request.param]

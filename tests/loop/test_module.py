@@ -1,0 +1,109 @@
+"""The module uwsgi_tornado as a plain extension: import, run(), the policy."""
+import asyncio
+import subprocess
+import sys
+
+import pytest
+import uwsgi_tornado
+
+
+def python(program):
+    return subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=30)
+
+
+def test_the_import_does_not_import_asyncio():
+    done = python('import sys, uwsgi_tornado; dir(uwsgi_tornado); print("asyncio" in sys.modules)')
+    assert done.stdout == 'False\n', done.stderr
+
+
+def test_names_are_listed_and_documented():
+    public = {name for name in dir(uwsgi_tornado) if not name.startswith('_')}
+    assert {'EventLoop', 'EventLoopPolicy', 'Handle', 'TimerHandle', 'blocking_report', 'no_suspend', 'run'} <= public
+    for name in public:
+        assert getattr(uwsgi_tornado, name).__doc__
+    for name in ('call_soon', 'call_later', 'call_at', 'add_reader', 'run_forever', 'stop', 'close', 'time'):
+        assert getattr(uwsgi_tornado.EventLoop, name).__doc__ and getattr(uwsgi_tornado.EventLoop, name).__text_signature__
+    with pytest.raises(AttributeError, match='no attribute'):
+        uwsgi_tornado.nonsense
+
+
+def test_run_returns_and_raises_and_uses_the_loop():
+    async def main():
+        await asyncio.sleep(0)
+        return type(asyncio.get_running_loop()), asyncio.get_running_loop().get_debug()
+
+    async def fail():
+        raise ValueError('mine')
+    assert uwsgi_tornado.run(main()) == (uwsgi_tornado.EventLoop, False)
+    assert uwsgi_tornado.run(main(), debug=True) == (uwsgi_tornado.EventLoop, True)
+    with pytest.raises(ValueError, match='mine'):
+        uwsgi_tornado.run(fail())
+
+
+def test_run_inside_a_running_loop_is_an_error():
+    async def main():
+        coroutine = asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match='cannot be called from a running event loop'):
+            uwsgi_tornado.run(coroutine)
+        coroutine.close()
+    asyncio.run(main())
+
+
+def test_run_cancels_tasks_that_are_left():
+    cancelled = []
+
+    async def left():
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def main():
+        asyncio.get_running_loop().task = asyncio.create_task(left())
+        await asyncio.sleep(0)
+    uwsgi_tornado.run(main())
+    assert cancelled == [True]
+
+
+def test_the_policy_makes_our_loops():
+    done = python('''
+import asyncio, uwsgi_tornado
+asyncio.set_event_loop_policy(uwsgi_tornado.EventLoopPolicy())
+async def main():
+    return type(asyncio.get_running_loop()).__name__
+print(asyncio.run(main()), asyncio.new_event_loop())
+''')
+    assert done.stdout == 'EventLoop <EventLoop running=False closed=False debug=False>\n', done.stderr
+
+
+def test_a_program_that_ends_with_its_loop_open_ends_in_order():
+    done = python('''
+import asyncio, uwsgi_tornado
+loop = uwsgi_tornado.EventLoop()
+loop.call_soon(print, 1)
+loop.call_later(10, print, 2)
+loop.run_until_complete(asyncio.sleep(0))
+''')
+    assert (done.stdout, done.returncode) == ('1\n', 0), done.stderr
+
+
+def test_the_loop_can_be_derived_from():
+    class Mine(uwsgi_tornado.EventLoop):
+        def __init__(self):
+            super().__init__()
+            self.tasks = 0
+
+        def create_task(self, coroutine, **more):
+            self.tasks += 1
+            return super().create_task(coroutine, **more)
+    loop = Mine()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert loop.tasks == 1
+
+
+def test_functions_for_workers_do_nothing_without_one():
+    with uwsgi_tornado.no_suspend():
+        pass
+    assert uwsgi_tornado.blocking_report() == {'objects': {}, 'suspended': {}, 'blocked': {}, 'preempted': 0}
