@@ -14,8 +14,10 @@ namespace python {
 // References held by PyRef now, for leak checks.
 inline long live_references = 0;
 inline void count_references(int more) noexcept { live_references += more; }
+inline void check_gil() noexcept { assert(PyGILState_Check()); }
 #else
 inline void count_references(int) noexcept {}
+inline void check_gil() noexcept {}  // CPython's answer costs more than the reference.
 #endif
 
 // An owned reference to a Python object, or nothing.
@@ -36,7 +38,7 @@ class PyRef {
   }
   ~PyRef() {
     if (object_ == nullptr) return;
-    assert(PyGILState_Check());
+    check_gil();
     count_references(-1);
     Py_DECREF(object_);
   }
