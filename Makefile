@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps extension run test unit loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps extension run test test-pythons unit loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-preempt bench bench-loop format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -117,6 +117,17 @@ preempt-test: $(BUILD)/debug/tornado_plugin.so ## tests that must not notice pre
 soak-preempt: $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.so ## a million preemptions, and 200000 under ASan (half an hour)
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PREEMPTION_SOAK)
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 SOAK_PREEMPTIONS=200000 $(PREEMPTION_SOAK)
+
+# uWSGI 2.0.21's own python plugin does not compile with 3.12 and later.
+OTHER_PYTHONS = $(wildcard $(foreach version,8 9 10,$(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.$(version).*/bin/python3))
+
+test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, that pyenv has here
+	@for python in $(OTHER_PYTHONS); do \
+		folder=$(BUILD)/$$($$python -c 'import platform; print("python" + platform.python_version())') && \
+		echo "with $$python" && tools/build-for-python $$python $$folder && \
+		UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
+			$(PYTEST) $(PREEMPTED_TESTS) tests/server/test_preemption.py || exit 1; \
+	done
 
 release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke

@@ -250,7 +250,7 @@ PyObject* close(PyObject* self, PyObject*) noexcept {
 PyObject* create_future(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     static PyObject* const names = py_check(Py_BuildValue("(s)", "loop")).release();
-    return py_check(PyObject_Vectorcall(asyncio_names().future, &self, 0, names));
+    return py_check(vectorcall(asyncio_names().future, &self, 0, names));
   });
 }
 

@@ -361,7 +361,7 @@ PyObject* Handle::call() noexcept {
   }
   if (PyContext_Enter(context.get()) < 0) return nullptr;
   PyObject* result = packed ? PyObject_CallObject(callback.get(), args[0].get())
-                            : PyObject_Vectorcall(callback.get(), in_place + 1,
+                            : vectorcall(callback.get(), in_place + 1,
                                                   count | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
   if (PyContext_Exit(context.get()) < 0) {
     PyRef::steal(result);

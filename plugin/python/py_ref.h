@@ -4,6 +4,7 @@
 #include <Python.h>
 
 #include <cassert>
+#include <cstddef>
 #include <exception>
 #include <new>
 #include <utility>
@@ -68,6 +69,15 @@ inline PyRef py_check(PyObject* result) {
 // Takes the status of a C API call: negative with an error set.
 inline void py_check_status(int status) {
   if (status < 0) throw PyError{};
+}
+
+// PyObject_Vectorcall(), which 3.8 has under another name.
+inline PyObject* vectorcall(PyObject* callable, PyObject* const* args, std::size_t count, PyObject* names) noexcept {
+#if PY_VERSION_HEX >= 0x03090000
+  return PyObject_Vectorcall(callable, args, count, names);
+#else
+  return _PyObject_Vectorcall(callable, args, count, names);
+#endif
 }
 
 // Runs `body` for CPython: exceptions become Python errors, a result becomes a new

@@ -13,7 +13,11 @@ namespace {
 
 PyThreadState* new_state(const Hub& hub, const suspend::Fiber& fiber) {
   const blocking::BorrowedIdentity identity(fiber);
+#if PY_VERSION_HEX >= 0x03090000
   PyThreadState* state = PyThreadState_New(PyThreadState_GetInterpreter(hub.state()));
+#else
+  PyThreadState* state = PyThreadState_New(hub.state()->interp);
+#endif
   if (state == nullptr) throw std::bad_alloc();
 #if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030E0000
   // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.

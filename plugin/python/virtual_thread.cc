@@ -14,14 +14,18 @@ namespace {
 // True when __del__ is among the frames of `state`. With the GIL held. All are looked at, but
 // only of a fiber that gives way: a thousand take 40 us of its quantum.
 bool runs_finaliser(PyThreadState* state) noexcept {
-#if PY_VERSION_HEX >= 0x03090000
   static PyObject* const del = PyUnicode_InternFromString("__del__");
+#if PY_VERSION_HEX >= 0x03090000
   auto frame = PyRef::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(state)));
   while (frame) {
     auto* const bare = reinterpret_cast<PyFrameObject*>(frame.get());
     const auto code = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(bare)));
     if (reinterpret_cast<PyCodeObject*>(code.get())->co_name == del) return true;
     frame = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetBack(bare)));
+  }
+#else
+  for (const PyFrameObject* frame = state->frame; frame != nullptr; frame = frame->f_back) {
+    if (frame->f_code->co_name == del) return true;
   }
 #endif
   return false;

@@ -276,7 +276,7 @@ def fork(own):
     text = os.read(reading, 100).decode()
     os.close(reading)
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 7
+    assert os.WEXITSTATUS(status) == 7
     assert text == f'{own} {threading.get_ident()}'
     return own
 
@@ -287,7 +287,7 @@ def fork_and_return(_):
     if child == 0:
         return 'child'
     _, status = os.waitpid(child, 0)
-    return f'{os.getpid()} {os.waitstatus_to_exitcode(status)}'
+    return f'{os.getpid()} {os.WEXITSTATUS(status)}'
 
 
 def fork_and_raise(_):
@@ -295,7 +295,7 @@ def fork_and_raise(_):
     if child == 0:
         raise RuntimeError('in the child')
     _, status = os.waitpid(child, 0)
-    return f'{os.getpid()} {os.waitstatus_to_exitcode(status)}'
+    return f'{os.getpid()} {os.WEXITSTATUS(status)}'
 
 
 def work_in_process(connection, number):

@@ -27,6 +27,8 @@ START_S = 60
 STOP_S = 60
 
 PLUGIN = os.environ.get('TORNADO_PLUGIN', str(ROOT / 'build' / 'tornado_plugin.so'))
+# What uWSGI's own python plugin is called or where it is.
+PYTHON_PLUGIN = os.environ.get('UWSGI_PYTHON_PLUGIN', 'python3')
 EMBEDDED = os.environ.get('UWSGI_EMBEDDED')
 ASAN = bool(os.environ.get('TORNADO_ASAN'))
 MORE_OPTIONS = os.environ.get('TORNADO_OPTIONS', '').split()
@@ -49,7 +51,7 @@ def command(*options):
     """A uwsgi command line with the engine's plugin; the options are the test's."""
     if EMBEDDED:
         return [EMBEDDED, *options]
-    return ['uwsgi', '--plugin', 'python3', '--plugin', PLUGIN, *options]
+    return ['uwsgi', '--plugin', PYTHON_PLUGIN, '--plugin', PLUGIN, *options]
 
 
 class Server:
@@ -163,7 +165,7 @@ class ThreadedServer(Server):
     sanitized = False
 
     def command(self, cores, *options):
-        plain = [EMBEDDED] if EMBEDDED else ['uwsgi', '--plugin', 'python3']
+        plain = [EMBEDDED] if EMBEDDED else ['uwsgi', '--plugin', PYTHON_PLUGIN]
         return [*plain, '--threads', str(cores), '--single-interpreter', '--die-on-term', *options]
 
 
