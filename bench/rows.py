@@ -236,6 +236,29 @@ def fetch(quick):
         return at_once(row, makers, 3 if quick else 7, '/fetch', clients)
 
 
+def async_fetch(quick):
+    row = Row("one fetch by Tornado's AsyncHTTPClient", 'from an upstream that answers at once, 16 connections; `await_` here, greenlets and '
+              "callbacks in uWSGI's own engines", REQUEST_UNITS, [
+                  Target("CPU, x uWSGI's own Tornado engine (at most 1)", lambda r: r.median(HERE, 'us') / r.median('uWSGI --tornado', 'us'), 1),
+                  Target("CPU, x uWSGI's asyncio engine (at most 1)", lambda r: r.median(HERE, 'us') / r.median('uWSGI --asyncio', 'us'), 1)])
+    with contextlib.closing(Closing(servers.Upstream(0))) as upstream:
+        environ = upstream.server.environ
+        makers = [lambda: servers.here(50, environ=environ), lambda: servers.tornado(50, environ=environ),
+                  lambda: servers.asyncio_engine(50, environ=environ)]
+        requests = 500 if quick else 2000
+        return interleave(row, makers, 3 if quick else 7, lambda server: load(server, '/async_fetch', 16, requests=requests),
+                          lambda server: load(server, '/async_fetch', 16, requests=100))
+
+
+def await_done(quick):
+    row = Row('await_ of what need not wait', 'in one request, best of 5', {'future': 'ns, a future that is done', 'coroutine': 'ns, a coroutine'})
+
+    def measure(server):
+        future, coroutine = get(server, '/await').split()
+        return {'future': float(future), 'coroutine': float(coroutine)}
+    return interleave(row, [lambda: servers.here(10)], 3 if quick else 9, measure)
+
+
 def query(quick):
     row = Row('psycopg2, select pg_sleep(0.2), 100 at once', 'nothing patched but for gevent; one worker, a connection for each core',
               {'seconds': 's for all', 'failed': 'failed'},
@@ -395,4 +418,4 @@ def lock(quick):
 
 
 ROWS = {row.__name__: row for row in
-        (hello, kept, timer, stream, instructions, fetch, query, suspended, two_compute, ten_compute, compute_cost, socketpair, lock)}
+        (hello, kept, timer, stream, instructions, fetch, async_fetch, await_done, query, suspended, two_compute, ten_compute, compute_cost, socketpair, lock)}

@@ -145,6 +145,11 @@ def tornado(cores=2100, **how):
                                      '--greenlet'], app='callbacks.py', **how)
 
 
+def asyncio_engine(cores=2100, **how):
+    return uwsgi('uWSGI --asyncio', ['--plugin', 'python3,asyncio_python3,greenlet_python3', '--asyncio', str(cores),
+                                     '--greenlet'], app='callbacks.py', **how)
+
+
 def uvicorn():
     port = free_port()
     return Server('uvicorn', ['uvicorn', '--host', '127.0.0.1', '--port', str(port), '--http', 'httptools', '--loop', 'uvloop',
@@ -162,11 +167,11 @@ def gunicorn():
 # --- What the applications call ---------------------------------------------------------------
 
 class Upstream(Server):
-    """Answers each request after 200 ms."""
+    """Answers each request after that many seconds."""
 
-    def __init__(self):
+    def __init__(self, delay_s=0.2):
         port = free_port()
-        super().__init__('upstream', [sys.executable, str(HERE / 'upstream.py'), str(port)], port)
+        super().__init__('upstream', [sys.executable, str(HERE / 'upstream.py'), str(port), str(delay_s)], port)
         self.environ = {'BENCH_UPSTREAM': f'http://127.0.0.1:{port}/'}
 
 

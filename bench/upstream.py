@@ -1,4 +1,4 @@
-"""upstream.py PORT: an HTTP server that answers each request after 200 ms."""
+"""upstream.py PORT SECONDS: an HTTP server that answers each request after that time."""
 import asyncio
 import sys
 
@@ -9,7 +9,7 @@ async def serve(reader, writer):
     try:
         while True:
             await reader.readuntil(b'\r\n\r\n')
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(float(sys.argv[2]))
             writer.write(ANSWER)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

@@ -1,7 +1,9 @@
 """The application for uWSGI's own Tornado engine: as wsgi.py, with waits in that engine's terms."""
+import os
 import time
 
 import greenlet
+from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 import wsgi
@@ -20,6 +22,14 @@ def timer(environ, start_response):
     return wsgi.respond(start_response, b'hello')
 
 
+def async_fetch(environ, start_response):
+    me = greenlet.getcurrent()
+    future = AsyncHTTPClient().fetch(os.environ['BENCH_UPSTREAM'])
+    future.add_done_callback(lambda _: me.switch())
+    me.parent.switch()
+    return wsgi.respond(start_response, future.result().body)
+
+
 def hold(environ, start_response):
     wsgi.waiting += 1
     while not wsgi.released:
@@ -30,5 +40,5 @@ def hold(environ, start_response):
 
 def application(environ, start_response):
     path = environ['PATH_INFO']
-    own = {'/timer': timer, '/hold': hold}.get(path)
+    own = {'/timer': timer, '/hold': hold, '/async_fetch': async_fetch}.get(path)
     return own(environ, start_response) if own else wsgi.application(environ, start_response)

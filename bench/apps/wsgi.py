@@ -36,6 +36,32 @@ def fetch(environ, start_response):
     return respond(start_response, requests.get(os.environ['BENCH_UPSTREAM']).content)
 
 
+def async_fetch(environ, start_response):
+    import uwsgi_tornado
+    from tornado.httpclient import AsyncHTTPClient
+    return respond(start_response, uwsgi_tornado.await_(AsyncHTTPClient().fetch(os.environ['BENCH_UPSTREAM'])).body)
+
+
+def await_done(environ, start_response):
+    """ns for an await_() of a future that is done, and of a coroutine that returns at once."""
+    import asyncio
+    import uwsgi_tornado
+    future = asyncio.get_event_loop().create_future()
+    future.set_result(None)
+
+    async def nothing():
+        pass
+
+    def of_future(times):
+        for _ in range(times):
+            uwsgi_tornado.await_(future)
+
+    def of_coroutine(times):
+        for _ in range(times):
+            uwsgi_tornado.await_(nothing())
+    return respond(start_response, ns_each(20000, of_future) + b' ' + ns_each(20000, of_coroutine))
+
+
 def query(environ, start_response):
     import psycopg2
     if not hasattr(held, 'connection'):
@@ -115,7 +141,7 @@ def lock(environ, start_response):
     return respond(start_response, ns_each(300000, work))
 
 
-ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/hold': hold, '/compute': compute,
+ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/async_fetch': async_fetch, '/await': await_done, '/hold': hold, '/compute': compute,
           '/release': release, '/waiting': count_waiting, '/socketpair': socket_pair, '/lock': lock}
 
 
