@@ -13,8 +13,9 @@ local = threading.local()
 
 # One object for all threads: it is a threading.local itself.
 memcache_client = memcache.Client([f'127.0.0.1:{PORT}'], socket_timeout=30)
-# One object for all threads: it gives each call a connection of its own.
-pymemcache_client = pymemcache.PooledClient(('127.0.0.1', PORT), timeout=30)
+# One object for all threads: it gives each call a connection of its own. By default it does not wait
+# for the reply to a set(), which a get() on another connection may then overtake.
+pymemcache_client = pymemcache.PooledClient(('127.0.0.1', PORT), timeout=30, default_noreply=False)
 
 
 def pylibmc_client():
