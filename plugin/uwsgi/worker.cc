@@ -144,6 +144,7 @@ void make_event_loop() noexcept {
 
 void run_worker() noexcept {
   if (is_patched_by_gevent()) refuse_worker(kPatched);  // Loaded here: --lazy-apps.
+  if (python::WorkerLoop::instance() == nullptr) make_event_loop();  // A worker without applications.
   python::WorkerLoop& worker_loop = *python::WorkerLoop::instance();
   worker_loop.io().after_fork();
   std::unique_ptr<Engine> engine;
