@@ -108,7 +108,7 @@ void watch_result(const IoLoopFace& face, PyObject* callback, PyObject* result) 
 
 PyObject* run_callback(PyObject* self, PyObject* callback) noexcept {
   return py_boundary([=] {
-    const PyRef result = PyRef::steal(PyObject_CallNoArgs(callback));
+    const PyRef result = PyRef::steal(PyObject_CallObject(callback, nullptr));
     if (!result) log_exception_of(callback);
     else if (result.get() != Py_None) watch_result(face_of(self), callback, result.get());
     return none();
@@ -173,7 +173,7 @@ bool is_concurrent_future(PyObject* object) {
 }
 
 bool is_asyncio_future(PyObject* object) {
-  return is_true(py_check(PyObject_CallOneArg(imported("asyncio", "isfuture").get(), object)));
+  return is_true(py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "isfuture").get(), object, nullptr)));
 }
 
 PyObject* add_future(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
@@ -380,11 +380,11 @@ void refuse_for_worker(const IoLoopFace& face, const char* text) {
   if (is_worker_loop(face)) raise(PyExc_RuntimeError, text);
 }
 
-void set_event_loop(PyObject* loop) { py_check(PyObject_CallOneArg(imported("asyncio", "set_event_loop").get(), loop)); }
+void set_event_loop(PyObject* loop) { py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), loop, nullptr)); }
 
 // The loop that this thread was given, or None. Nothing is made for the question.
 PyRef loop_set_here() {
-  const PyRef policy = py_check(PyObject_CallNoArgs(imported("asyncio", "get_event_loop_policy").get()));
+  const PyRef policy = py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
   const PyRef local = PyRef::steal(PyObject_GetAttrString(policy.get(), "_local"));
   PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
   if (loop) return loop;
@@ -401,7 +401,7 @@ PyObject* start(PyObject* self, PyObject*) noexcept {
     const PyRef ran = PyRef::steal(PyObject_CallMethod(face.asyncio_loop, "run_forever", nullptr));
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    const PyRef restored = PyRef::steal(PyObject_CallOneArg(imported("asyncio", "set_event_loop").get(), before.get()));
+    const PyRef restored = PyRef::steal(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), before.get(), nullptr));
     if (type != nullptr) PyErr_Restore(type, value, traceback);
     if (PyErr_Occurred()) throw PyError{};
     return none();
@@ -486,12 +486,12 @@ PyRef kept_by(PyObject* asyncio_loop, bool make);
 bool is_closed(PyObject* asyncio_loop) { return is_true(py_check(PyObject_CallMethod(asyncio_loop, "is_closed", nullptr))); }
 
 bool on_main_thread() {
-  const PyRef main = py_check(PyObject_CallNoArgs(asyncio_names().main_thread));
-  return py_check(PyObject_CallNoArgs(imported("threading", "current_thread").get())).get() == main.get();
+  const PyRef main = py_check(PyObject_CallObject(asyncio_names().main_thread, nullptr));
+  return py_check(PyObject_CallObject(imported("threading", "current_thread").get(), nullptr)).get() == main.get();
 }
 
 bool policy_is_the_default() {
-  const PyRef policy = py_check(PyObject_CallNoArgs(imported("asyncio", "get_event_loop_policy").get()));
+  const PyRef policy = py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
   return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) == imported("asyncio", "DefaultEventLoopPolicy").get();
 }
 
@@ -505,12 +505,12 @@ PyRef current_asyncio_loop(bool make) {
   if (WorkerLoop::instance() == nullptr && !usable) {
     if (!make) return {};
     if (policy_is_the_default() && on_main_thread()) {
-      PyRef made = py_check(PyObject_CallNoArgs(event_loop_type()));
+      PyRef made = py_check(PyObject_CallObject(event_loop_type(), nullptr));
       set_event_loop(made.get());
       return made;
     }
   }
-  const PyRef policy = py_check(PyObject_CallNoArgs(imported("asyncio", "get_event_loop_policy").get()));
+  const PyRef policy = py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
   PyRef loop = PyRef::steal(PyObject_CallMethod(policy.get(), "get_event_loop", nullptr));
   if (loop) return loop;
   if (make || !PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
@@ -569,7 +569,7 @@ PyObject* clear_current(PyObject*, PyObject*) noexcept {
 }
 
 void close_descriptor(PyObject* file) {
-  const PyRef closed = PyLong_Check(file) ? PyRef::steal(PyObject_CallOneArg(imported("os", "close").get(), file))
+  const PyRef closed = PyLong_Check(file) ? PyRef::steal(PyObject_CallFunctionObjArgs(imported("os", "close").get(), file, nullptr))
                                           : PyRef::steal(PyObject_CallMethod(file, "close", nullptr));
   if (closed) return;
   if (!PyErr_ExceptionMatches(PyExc_OSError)) throw PyError{};
@@ -627,7 +627,7 @@ PyObject* new_face(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcep
     const bool asked = is_true(PyRef::borrow(to_be_current));
     const bool free = (asked || to_be_current == Py_None) && current(false).get() == Py_None;
     if (asked && !free) raise(PyExc_RuntimeError, "current IOLoop already exists");
-    const PyRef loop = given == Py_None ? py_check(PyObject_CallNoArgs(event_loop_type())) : PyRef::borrow(given);
+    const PyRef loop = given == Py_None ? py_check(PyObject_CallObject(event_loop_type(), nullptr)) : PyRef::borrow(given);
     if (kept_by(loop.get(), false)) {
       PyErr_Format(PyExc_RuntimeError, "%R has an IOLoop already", loop.get());
       throw PyError{};
@@ -825,7 +825,7 @@ PyRef as_future_of(PyObject* asyncio_loop, PyObject* result) {
   if (is_asyncio_future(result)) return PyRef::borrow(result);
   const AsyncioNames& names = asyncio_names();
   const bool concurrent = is_concurrent_future(result);
-  if (!concurrent && !is_true(py_check(PyObject_CallOneArg(imported("inspect", "isawaitable").get(), result)))) return {};
+  if (!concurrent && !is_true(py_check(PyObject_CallFunctionObjArgs(imported("inspect", "isawaitable").get(), result, nullptr)))) return {};
   const PyRef args = py_check(PyTuple_Pack(1, result));
   const PyRef options = py_check(Py_BuildValue("{s:O}", "loop", asyncio_loop));
   return py_check(PyObject_Call(concurrent ? names.wrap_future : names.ensure_future, args.get(), options.get()));

@@ -92,7 +92,7 @@ PyObject* run(PyObject* self, PyObject*) noexcept {
     put(periodic.timeout, nullptr);
     const unsigned long run_before = periodic.run;
     const PyRef callback = PyRef::borrow(periodic.callback);
-    const PyRef result = PyRef::steal(PyObject_CallNoArgs(callback.get()));
+    const PyRef result = PyRef::steal(PyObject_CallObject(callback.get(), nullptr));
     if (!result) log_exception_of(callback.get());
     if (result && await_result(periodic, result)) return none();
     if (run_before == periodic.run) schedule_next(periodic);

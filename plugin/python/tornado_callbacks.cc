@@ -88,7 +88,7 @@ void restore_tornado_callbacks() {
   const PyRef code = py_check(Py_CompileString(kSource, "uwsgi_tornado.tornado_callbacks", Py_file_input));
   py_check(PyEval_EvalCode(code.get(), names.get(), names.get()));
   PyObject* const restore = PyDict_GetItemString(names.get(), "restore");  // Borrowed.
-  py_check(PyObject_CallNoArgs(restore));
+  py_check(PyObject_CallObject(restore, nullptr));
 }
 
 }  // namespace python

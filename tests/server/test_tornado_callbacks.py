@@ -24,7 +24,10 @@ def pages():
 
         def log_message(self, *args):
             pass
-    serving = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 200
+    serving = Server(('127.0.0.1', 0), Handler)
     thread = threading.Thread(target=serving.serve_forever)
     thread.start()
     yield f'http://127.0.0.1:{serving.server_port}'
