@@ -84,10 +84,14 @@ class Arguments {
 
 // --- Callbacks ---------------------------------------------------------------------------------
 
-PyRef run_callback_method(IoLoopFace& face) { return py_check(PyObject_GetAttrString(face.object(), "_run_callback")); }
+PyRef run_callback_method(IoLoopFace& face) {
+  return py_check(PyObject_GetAttrString(face.object(), "_run_callback"));
+}
 
 // A function called with one argument that finds `bound` as its self.
-PyRef bind_to(PyMethodDef& method, const PyRef& bound) { return py_check(PyCFunction_New(&method, bound.get())); }
+PyRef bind_to(PyMethodDef& method, const PyRef& bound) {
+  return py_check(PyCFunction_New(&method, bound.get()));
+}
 
 // The future of a callback's result is done: an exception would be seen by nobody else.
 PyObject* on_result(PyObject* callback, PyObject* future) noexcept {
@@ -155,12 +159,14 @@ PyObject* add_callback_from_signal(PyObject* self, PyObject* args, PyObject* kwa
 PyObject* on_future(PyObject* bound, PyObject* future) noexcept {
   return py_boundary([=] {
     PyObject* const self = PyTuple_GET_ITEM(bound, 0);
-    const PyRef call = py_check(PyObject_CallFunctionObjArgs(asyncio_names().partial, PyTuple_GET_ITEM(bound, 1), future, nullptr));
+    const PyRef call = py_check(
+        PyObject_CallFunctionObjArgs(asyncio_names().partial, PyTuple_GET_ITEM(bound, 1), future, nullptr));
     return py_check(PyObject_CallMethod(self, "_run_callback", "O", call.get()));
   });
 }
 PyObject* on_concurrent_future(PyObject* bound, PyObject* future) noexcept {
-  return PyObject_CallMethod(PyTuple_GET_ITEM(bound, 0), "add_callback", "OO", PyTuple_GET_ITEM(bound, 1), future);
+  return PyObject_CallMethod(PyTuple_GET_ITEM(bound, 0), "add_callback", "OO", PyTuple_GET_ITEM(bound, 1),
+                             future);
 }
 
 PyMethodDef on_future_method = {"on_future", on_future, METH_O, nullptr};
@@ -173,7 +179,8 @@ bool is_concurrent_future(PyObject* object) {
 }
 
 bool is_asyncio_future(PyObject* object) {
-  return is_true(py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "isfuture").get(), object, nullptr)));
+  return is_true(
+      py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "isfuture").get(), object, nullptr)));
 }
 
 PyObject* add_future(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
@@ -282,7 +289,8 @@ void watch(IoLoopFace& face, PyObject* fd, long event, bool on) {
     return;
   }
   const PyRef handle_events = py_check(PyObject_GetAttrString(face.object(), "_handle_events"));
-  py_check(PyObject_CallMethod(face.asyncio_loop, reads ? "add_reader" : "add_writer", "OOOl", fd, handle_events.get(), fd, event));
+  py_check(PyObject_CallMethod(face.asyncio_loop, reads ? "add_reader" : "add_writer", "OOOl", fd,
+                               handle_events.get(), fd, event));
 }
 
 void change(IoLoopFace& face, PyObject* fd, long before, long after) {
@@ -328,7 +336,9 @@ PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept
     static const char* const names[] = {"fd", "handler", "events", nullptr};
     PyObject *file, *handler;
     long events;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOl:add_handler", const_cast<char**>(names), &file, &handler, &events)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOl:add_handler", const_cast<char**>(names), &file,
+                                     &handler, &events))
+      throw PyError{};
     const PyRef fd = descriptor_named_by(file);
     if (entry_of(face_of(self), fd.get())) {
       PyErr_Format(PyExc_ValueError, "fd %S added twice", fd.get());
@@ -344,7 +354,9 @@ PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexc
     static const char* const names[] = {"fd", "events", nullptr};
     PyObject* file;
     long events;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ol:update_handler", const_cast<char**>(names), &file, &events)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ol:update_handler", const_cast<char**>(names), &file,
+                                     &events))
+      throw PyError{};
     const PyRef fd = descriptor_named_by(file);
     const PyRef entry = entry_of(face_of(self), fd.get());
     if (!entry) {
@@ -370,7 +382,8 @@ PyObject* handle_events(PyObject* self, PyObject* args) noexcept {
     if (!PyArg_ParseTuple(args, "OO", &fd, &events)) throw PyError{};
     const PyRef entry = entry_of(face_of(self), fd);
     if (!entry) return none();
-    return py_check(PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(entry.get(), 1), PyTuple_GET_ITEM(entry.get(), 0), events, nullptr));
+    return py_check(PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(entry.get(), 1),
+                                                 PyTuple_GET_ITEM(entry.get(), 0), events, nullptr));
   });
 }
 
@@ -380,11 +393,14 @@ void refuse_for_worker(const IoLoopFace& face, const char* text) {
   if (is_worker_loop(face)) raise(PyExc_RuntimeError, text);
 }
 
-void set_event_loop(PyObject* loop) { py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), loop, nullptr)); }
+void set_event_loop(PyObject* loop) {
+  py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), loop, nullptr));
+}
 
 // The loop that this thread was given, or None. Nothing is made for the question.
 PyRef loop_set_here() {
-  const PyRef policy = py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  const PyRef policy =
+      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
   const PyRef local = PyRef::steal(PyObject_GetAttrString(policy.get(), "_local"));
   PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
   if (loop) return loop;
@@ -401,7 +417,8 @@ PyObject* start(PyObject* self, PyObject*) noexcept {
     const PyRef ran = PyRef::steal(PyObject_CallMethod(face.asyncio_loop, "run_forever", nullptr));
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    const PyRef restored = PyRef::steal(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), before.get(), nullptr));
+    const PyRef restored = PyRef::steal(
+        PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), before.get(), nullptr));
     if (type != nullptr) PyErr_Restore(type, value, traceback);
     if (PyErr_Occurred()) throw PyError{};
     return none();
@@ -410,7 +427,9 @@ PyObject* start(PyObject* self, PyObject*) noexcept {
 
 PyObject* stop(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
-    refuse_for_worker(face_of(self), "uWSGI runs this IOLoop until the worker ends (uwsgi.stop(), uwsgi.reload()): it cannot be stopped");
+    refuse_for_worker(
+        face_of(self),
+        "uWSGI runs this IOLoop until the worker ends (uwsgi.stop(), uwsgi.reload()): it cannot be stopped");
     return py_check(PyObject_CallMethod(face_of(self).asyncio_loop, "stop", nullptr));
   });
 }
@@ -463,10 +482,13 @@ PyObject* run_sync(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     static const char* const names[] = {"func", "timeout", nullptr};
     PyObject *func, *timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:run_sync", const_cast<char**>(names), &func, &timeout)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:run_sync", const_cast<char**>(names), &func,
+                                     &timeout))
+      throw PyError{};
     PyObject* const loop = face_of(self).asyncio_loop;
     const PyRef as_future = bind_to(as_future_method, PyRef::borrow(loop));
-    const PyRef coroutine = py_check(PyObject_CallFunctionObjArgs(run_sync_function(), func, timeout, as_future.get(), nullptr));
+    const PyRef coroutine =
+        py_check(PyObject_CallFunctionObjArgs(run_sync_function(), func, timeout, as_future.get(), nullptr));
     PyRef result = PyRef::steal(PyObject_CallMethod(loop, "run_until_complete", "O", coroutine.get()));
     if (result) return result;
     PyObject *type, *value, *traceback;
@@ -483,16 +505,21 @@ PyObject* run_sync(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
 // `asyncio_loop`'s own. Where there is none: made, or nothing.
 PyRef kept_by(PyObject* asyncio_loop, bool make);
 
-bool is_closed(PyObject* asyncio_loop) { return is_true(py_check(PyObject_CallMethod(asyncio_loop, "is_closed", nullptr))); }
+bool is_closed(PyObject* asyncio_loop) {
+  return is_true(py_check(PyObject_CallMethod(asyncio_loop, "is_closed", nullptr)));
+}
 
 bool on_main_thread() {
   const PyRef main = py_check(PyObject_CallObject(asyncio_names().main_thread, nullptr));
-  return py_check(PyObject_CallObject(imported("threading", "current_thread").get(), nullptr)).get() == main.get();
+  return py_check(PyObject_CallObject(imported("threading", "current_thread").get(), nullptr)).get() ==
+         main.get();
 }
 
 bool policy_is_the_default() {
-  const PyRef policy = py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
-  return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) == imported("asyncio", "DefaultEventLoopPolicy").get();
+  const PyRef policy =
+      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) ==
+         imported("asyncio", "DefaultEventLoopPolicy").get();
 }
 
 // As asyncio.get_event_loop(), but that the loop made for a main thread without one is of our type,
@@ -510,7 +537,8 @@ PyRef current_asyncio_loop(bool make) {
       return made;
     }
   }
-  const PyRef policy = py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  const PyRef policy =
+      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
   PyRef loop = PyRef::steal(PyObject_CallMethod(policy.get(), "get_event_loop", nullptr));
   if (loop) return loop;
   if (make || !PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
@@ -531,7 +559,8 @@ PyObject* current_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept
   return py_boundary([=] {
     static const char* const names[] = {"instance", nullptr};
     int instance = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:current", const_cast<char**>(names), &instance)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:current", const_cast<char**>(names), &instance))
+      throw PyError{};
     return current(instance == 1);
   });
 }
@@ -569,8 +598,10 @@ PyObject* clear_current(PyObject*, PyObject*) noexcept {
 }
 
 void close_descriptor(PyObject* file) {
-  const PyRef closed = PyLong_Check(file) ? PyRef::steal(PyObject_CallFunctionObjArgs(imported("os", "close").get(), file, nullptr))
-                                          : PyRef::steal(PyObject_CallMethod(file, "close", nullptr));
+  const PyRef closed =
+      PyLong_Check(file)
+          ? PyRef::steal(PyObject_CallFunctionObjArgs(imported("os", "close").get(), file, nullptr))
+          : PyRef::steal(PyObject_CallMethod(file, "close", nullptr));
   if (closed) return;
   if (!PyErr_ExceptionMatches(PyExc_OSError)) throw PyError{};
   PyErr_Clear();
@@ -580,7 +611,8 @@ PyObject* close(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     static const char* const names[] = {"all_fds", nullptr};
     int all_fds = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:close", const_cast<char**>(names), &all_fds)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:close", const_cast<char**>(names), &all_fds))
+      throw PyError{};
     IoLoopFace& face = face_of(self);
     refuse_for_worker(face, "uWSGI closes this IOLoop as the worker ends");
     if (is_true(py_check(PyObject_CallMethod(face.asyncio_loop, "is_running", nullptr)))) {
@@ -623,11 +655,14 @@ PyObject* new_face(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcep
   return py_boundary([=] {
     static const char* const names[] = {"make_current", "asyncio_loop", nullptr};
     PyObject *to_be_current = Py_None, *given = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OO:IOLoop", const_cast<char**>(names), &to_be_current, &given)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OO:IOLoop", const_cast<char**>(names), &to_be_current,
+                                     &given))
+      throw PyError{};
     const bool asked = is_true(PyRef::borrow(to_be_current));
     const bool free = (asked || to_be_current == Py_None) && current(false).get() == Py_None;
     if (asked && !free) raise(PyExc_RuntimeError, "current IOLoop already exists");
-    const PyRef loop = given == Py_None ? py_check(PyObject_CallObject(event_loop_type(), nullptr)) : PyRef::borrow(given);
+    const PyRef loop =
+        given == Py_None ? py_check(PyObject_CallObject(event_loop_type(), nullptr)) : PyRef::borrow(given);
     if (kept_by(loop.get(), false)) {
       PyErr_Format(PyExc_RuntimeError, "%R has an IOLoop already", loop.get());
       throw PyError{};
@@ -671,65 +706,87 @@ constexpr int kKeywords = METH_VARARGS | METH_KEYWORDS;
 
 PyMethodDef methods[] = {
     {"instance", instance, METH_NOARGS | METH_STATIC,
-     "instance()\n--\n\nIn a uWSGI worker the IOLoop that the worker runs, whoever asks: a module at its import, a request, a\n"
+     "instance()\n--\n\nIn a uWSGI worker the IOLoop that the worker runs, whoever asks: a module at its "
+     "import, a request, a\n"
      "callback, a thread. Elsewhere current()."},
     {"current", with_keywords(current_function), kKeywords | METH_STATIC,
-     "current(instance=True)\n--\n\nThe IOLoop of the asyncio loop that runs here, else of the thread's current one, which for requests\n"
-     "is the worker's. Where there is none: one is made on the main thread, other threads get RuntimeError. With\n"
+     "current(instance=True)\n--\n\nThe IOLoop of the asyncio loop that runs here, else of the thread's "
+     "current one, which for requests\n"
+     "is the worker's. Where there is none: one is made on the main thread, other threads get RuntimeError. "
+     "With\n"
      "instance=False none is made, and None returned."},
     {"make_current", make_current, METH_NOARGS,
-     "make_current($self, /)\n--\n\nMakes it current for this thread, for asyncio too (asyncio.set_event_loop())."},
+     "make_current($self, /)\n--\n\nMakes it current for this thread, for asyncio too "
+     "(asyncio.set_event_loop())."},
     {"clear_current", clear_current, METH_NOARGS | METH_STATIC,
      "clear_current()\n--\n\nUndoes make_current() of the thread's current IOLoop."},
     {"install", make_current, METH_NOARGS, "install($self, /)\n--\n\nThe old name of make_current()."},
     {"clear_instance", clear_current, METH_NOARGS | METH_STATIC,
      "clear_instance()\n--\n\nThe old name of clear_current()."},
     {"add_handler", with_keywords(add_handler), kKeywords,
-     "add_handler($self, fd, handler, events)\n--\n\nCalls handler(fd, events) whenever one of the events comes: READ, WRITE or both; errors come as\n"
-     "either. `fd` is a descriptor or an object with fileno(), and the handler gets what was given. Both events at\n"
+     "add_handler($self, fd, handler, events)\n--\n\nCalls handler(fd, events) whenever one of the events "
+     "comes: READ, WRITE or both; errors come as\n"
+     "either. `fd` is a descriptor or an object with fileno(), and the handler gets what was given. Both "
+     "events at\n"
      "once are two calls. Raises ValueError when the descriptor has a handler already."},
     {"update_handler", with_keywords(update_handler), kKeywords,
-     "update_handler($self, fd, events)\n--\n\nChanges the events waited for; NONE keeps the handler and waits for nothing. Raises KeyError for\n"
+     "update_handler($self, fd, events)\n--\n\nChanges the events waited for; NONE keeps the handler and "
+     "waits for nothing. Raises KeyError for\n"
      "a descriptor without a handler."},
     {"remove_handler", remove_handler, METH_O,
-     "remove_handler($self, fd, /)\n--\n\nTakes the handler away, before the descriptor is closed. Does nothing where there is none."},
+     "remove_handler($self, fd, /)\n--\n\nTakes the handler away, before the descriptor is closed. Does "
+     "nothing where there is none."},
     {"add_callback", with_keywords(add_callback), kKeywords,
-     "add_callback($self, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) in the next turn of the loop, from any thread or request. An exception\n"
-     "goes to the log; what can be awaited and is returned is awaited, its exception logged as well. Does nothing\n"
+     "add_callback($self, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) in the next "
+     "turn of the loop, from any thread or request. An exception\n"
+     "goes to the log; what can be awaited and is returned is awaited, its exception logged as well. Does "
+     "nothing\n"
      "once the loop is closed."},
     {"add_callback_from_signal", with_keywords(add_callback_from_signal), kKeywords,
-     "add_callback_from_signal($self, callback, /, *args, **kwargs)\n--\n\nadd_callback() for handlers of the signal module."},
+     "add_callback_from_signal($self, callback, /, *args, **kwargs)\n--\n\nadd_callback() for handlers of "
+     "the signal module."},
     {"spawn_callback", with_keywords(add_callback), kKeywords,
      "spawn_callback($self, callback, /, *args, **kwargs)\n--\n\nadd_callback() under another name."},
     {"add_timeout", with_keywords(add_timeout), kKeywords,
-     "add_timeout($self, deadline, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) at the deadline: a number as time.time() counts, or a\n"
-     "datetime.timedelta from now. Returns what remove_timeout() takes. As add_callback() with results and exceptions;\n"
+     "add_timeout($self, deadline, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) at "
+     "the deadline: a number as time.time() counts, or a\n"
+     "datetime.timedelta from now. Returns what remove_timeout() takes. As add_callback() with results and "
+     "exceptions;\n"
      "for the loop's thread and, in a worker, its requests."},
     {"call_later", with_keywords(call_later), kKeywords,
      "call_later($self, delay, callback, /, *args, **kwargs)\n--\n\nadd_timeout() in `delay` seconds."},
     {"call_at", with_keywords(call_at), kKeywords,
      "call_at($self, when, callback, /, *args, **kwargs)\n--\n\nadd_timeout() at the time `when` of time()."},
     {"remove_timeout", remove_timeout, METH_O,
-     "remove_timeout($self, timeout, /)\n--\n\nCancels what add_timeout(), call_later() or call_at() returned; also after it was called."},
+     "remove_timeout($self, timeout, /)\n--\n\nCancels what add_timeout(), call_later() or call_at() "
+     "returned; also after it was called."},
     {"add_future", with_keywords(add_future), kKeywords,
-     "add_future($self, future, callback)\n--\n\nCalls callback(future) on the loop once the asyncio or concurrent.futures future is done. Raises\n"
+     "add_future($self, future, callback)\n--\n\nCalls callback(future) on the loop once the asyncio or "
+     "concurrent.futures future is done. Raises\n"
      "TypeError for other awaitables."},
     {"run_in_executor", run_in_executor, METH_VARARGS,
-     "run_in_executor($self, executor, func, /, *args)\n--\n\nRuns func(*args) in the concurrent.futures executor, or in the loop's own for None; returns a future\n"
+     "run_in_executor($self, executor, func, /, *args)\n--\n\nRuns func(*args) in the concurrent.futures "
+     "executor, or in the loop's own for None; returns a future\n"
      "to await."},
     {"set_default_executor", set_default_executor, METH_O,
-     "set_default_executor($self, executor, /)\n--\n\nThe ThreadPoolExecutor that run_in_executor(None, ...) uses."},
+     "set_default_executor($self, executor, /)\n--\n\nThe ThreadPoolExecutor that run_in_executor(None, ...) "
+     "uses."},
     {"time", time, METH_NOARGS, "time($self, /)\n--\n\nThe clock of deadlines: time.time()."},
     {"start", start, METH_NOARGS,
-     "start($self, /)\n--\n\nRuns the loop until stop(). Raises RuntimeError for a worker's, which uWSGI runs."},
+     "start($self, /)\n--\n\nRuns the loop until stop(). Raises RuntimeError for a worker's, which uWSGI "
+     "runs."},
     {"stop", stop, METH_NOARGS,
-     "stop($self, /)\n--\n\nEnds start() after the present turn, or the next start() at once. Raises RuntimeError for a worker's."},
+     "stop($self, /)\n--\n\nEnds start() after the present turn, or the next start() at once. Raises "
+     "RuntimeError for a worker's."},
     {"run_sync", with_keywords(run_sync), kKeywords,
-     "run_sync($self, func, timeout=None)\n--\n\nRuns the loop until what func() returned is done, an awaitable or None, and returns its result or raises its\n"
-     "exception. After `timeout` seconds it is cancelled and TimeoutError raised. In a request, on the worker's loop:\n"
+     "run_sync($self, func, timeout=None)\n--\n\nRuns the loop until what func() returned is done, an "
+     "awaitable or None, and returns its result or raises its\n"
+     "exception. After `timeout` seconds it is cancelled and TimeoutError raised. In a request, on the "
+     "worker's loop:\n"
      "suspends the request until then. Raises RuntimeError on a loop that runs."},
     {"close", with_keywords(close), kKeywords,
-     "close($self, all_fds=False)\n--\n\nCloses the asyncio loop too; with `all_fds` also the descriptors that have handlers. Raises RuntimeError\n"
+     "close($self, all_fds=False)\n--\n\nCloses the asyncio loop too; with `all_fds` also the descriptors "
+     "that have handlers. Raises RuntimeError\n"
      "while it runs, and for a worker's."},
     {"_run_callback", run_callback, METH_O, nullptr},
     {"_handle_events", handle_events, METH_VARARGS, nullptr},
@@ -737,7 +794,8 @@ PyMethodDef methods[] = {
 };
 
 PyMemberDef members[] = {
-    {"asyncio_loop", T_OBJECT, offsetof(IoLoopFace, asyncio_loop), READONLY, "The asyncio loop that this is the face of."},
+    {"asyncio_loop", T_OBJECT, offsetof(IoLoopFace, asyncio_loop), READONLY,
+     "The asyncio loop that this is the face of."},
     {nullptr, 0, 0, 0, nullptr},
 };
 
@@ -754,7 +812,8 @@ void add_events(PyTypeObject& type) {
     long value;
   } events[] = {{"NONE", kNone}, {"READ", kRead}, {"WRITE", kWrite}, {"ERROR", kError}};
   for (const auto& event : events) {
-    py_check_status(PyDict_SetItemString(type.tp_dict, event.name, py_check(PyLong_FromLong(event.value)).get()));
+    py_check_status(
+        PyDict_SetItemString(type.tp_dict, event.name, py_check(PyLong_FromLong(event.value)).get()));
   }
   PyType_Modified(&type);
 }
@@ -788,7 +847,8 @@ PyTypeObject* type_object() {
 // On the asyncio loop's own clock: the two may drift.
 PyRef IoLoopFace::call_at(double when, PyObject* callback) {
   const PyRef run = run_callback_method(*this);
-  return py_check(PyObject_CallMethod(asyncio_loop, "call_later", "dOO", std::max(0.0, when - wall_clock()), run.get(), callback));
+  return py_check(PyObject_CallMethod(asyncio_loop, "call_later", "dOO", std::max(0.0, when - wall_clock()),
+                                      run.get(), callback));
 }
 
 PyObject* io_loop_type() { return reinterpret_cast<PyObject*>(type_object()); }
@@ -814,7 +874,8 @@ void log_exception_of(PyObject* callback) {
     PyErr_SetObject(type, value);
     throw PyError{};
   }
-  const PyRef logger = py_check(PyObject_CallFunction(imported("logging", "getLogger").get(), "s", "tornado.application"));
+  const PyRef logger =
+      py_check(PyObject_CallFunction(imported("logging", "getLogger").get(), "s", "tornado.application"));
   const PyRef method = py_check(PyObject_GetAttrString(logger.get(), "error"));
   const PyRef args = py_check(Py_BuildValue("(sO)", "Exception in callback %r", callback));
   const PyRef options = py_check(Py_BuildValue("{s:O}", "exc_info", value));
@@ -825,10 +886,13 @@ PyRef as_future_of(PyObject* asyncio_loop, PyObject* result) {
   if (is_asyncio_future(result)) return PyRef::borrow(result);
   const AsyncioNames& names = asyncio_names();
   const bool concurrent = is_concurrent_future(result);
-  if (!concurrent && !is_true(py_check(PyObject_CallFunctionObjArgs(imported("inspect", "isawaitable").get(), result, nullptr)))) return {};
+  if (!concurrent && !is_true(py_check(PyObject_CallFunctionObjArgs(imported("inspect", "isawaitable").get(),
+                                                                    result, nullptr))))
+    return {};
   const PyRef args = py_check(PyTuple_Pack(1, result));
   const PyRef options = py_check(Py_BuildValue("{s:O}", "loop", asyncio_loop));
-  return py_check(PyObject_Call(concurrent ? names.wrap_future : names.ensure_future, args.get(), options.get()));
+  return py_check(
+      PyObject_Call(concurrent ? names.wrap_future : names.ensure_future, args.get(), options.get()));
 }
 
 }  // namespace python

@@ -12,8 +12,7 @@ namespace python {
 // of its callbacks run on the loop: for the worker's, on the hub. Raw pointers and not PyRefs:
 // programs keep these objects to their end, which is no leak.
 struct IoLoopFace {
-  PyObject_HEAD
-  PyObject* asyncio_loop;
+  PyObject_HEAD PyObject* asyncio_loop;
   PyObject* handlers;     // {descriptor: (what it was named by, handler, events)}
   PyObject* loop_before;  // The thread's current loop before make_current(); null when it is not current.
   PyObject* weak_references;

@@ -12,10 +12,9 @@ namespace {
 
 // The Python object. Raw pointers and not PyRefs: programs keep it to their end.
 struct PeriodicCallback {
-  PyObject_HEAD
-  PyObject* callback;
-  PyObject* io_loop;  // Of the last start().
-  PyObject* timeout;  // Of the call to come.
+  PyObject_HEAD PyObject* callback;
+  PyObject* io_loop;     // Of the last start().
+  PyObject* timeout;     // Of the call to come.
   double callback_time;  // Milliseconds.
   double jitter;
   double next_timeout;
@@ -36,7 +35,8 @@ void put(PyObject*& place, PyObject* value) noexcept {
 double period_s(const PeriodicCallback& periodic) {
   const double seconds = periodic.callback_time / 1000;
   if (periodic.jitter == 0) return seconds;
-  const PyRef random = py_check(PyObject_CallMethod(py_check(PyImport_ImportModule("random")).get(), "random", nullptr));
+  const PyRef random =
+      py_check(PyObject_CallMethod(py_check(PyImport_ImportModule("random")).get(), "random", nullptr));
   return seconds * (1 + periodic.jitter * (PyFloat_AsDouble(random.get()) - 0.5));
 }
 
@@ -53,7 +53,8 @@ void schedule_next(PeriodicCallback& periodic) {
   if (!periodic.running) return;
   update_next(periodic, wall_clock());
   const PyRef run = py_check(PyObject_GetAttrString(periodic.object(), "_run"));
-  const PyRef timeout = reinterpret_cast<IoLoopFace*>(periodic.io_loop)->call_at(periodic.next_timeout, run.get());
+  const PyRef timeout =
+      reinterpret_cast<IoLoopFace*>(periodic.io_loop)->call_at(periodic.next_timeout, run.get());
   put(periodic.timeout, timeout.get());
 }
 
@@ -76,7 +77,8 @@ PyMethodDef on_awaited_method = {"on_awaited", on_awaited, METH_O, nullptr};
 // True when the next call has to wait for what this one returned.
 bool await_result(PeriodicCallback& periodic, const PyRef& result) {
   if (result.get() == Py_None) return false;
-  const PyRef future = as_future_of(reinterpret_cast<IoLoopFace*>(periodic.io_loop)->asyncio_loop, result.get());
+  const PyRef future =
+      as_future_of(reinterpret_cast<IoLoopFace*>(periodic.io_loop)->asyncio_loop, result.get());
   if (!future) return false;
   const PyRef bound = py_check(Py_BuildValue("(Ok)", periodic.object(), periodic.run));
   const PyRef callback = py_check(PyCFunction_New(&on_awaited_method, bound.get()));
@@ -128,7 +130,9 @@ PyObject* stop(PyObject* self, PyObject*) noexcept {
   });
 }
 
-PyObject* is_running(PyObject* self, PyObject*) noexcept { return PyBool_FromLong(periodic_of(self).running); }
+PyObject* is_running(PyObject* self, PyObject*) noexcept {
+  return PyBool_FromLong(periodic_of(self).running);
+}
 
 PyObject* update_next_method(PyObject* self, PyObject* now) noexcept {
   return py_boundary([=] {
@@ -147,7 +151,8 @@ double milliseconds_of(PyObject* time) {
   const PyRef timedelta = py_check(PyObject_GetAttrString(datetime.get(), "timedelta"));
   const int is_timedelta = PyObject_IsInstance(time, timedelta.get());
   py_check_status(is_timedelta);
-  const PyRef seconds = is_timedelta == 1 ? py_check(PyObject_CallMethod(time, "total_seconds", nullptr)) : PyRef();
+  const PyRef seconds =
+      is_timedelta == 1 ? py_check(PyObject_CallMethod(time, "total_seconds", nullptr)) : PyRef();
   const double number = seconds ? PyFloat_AsDouble(seconds.get()) * 1000 : PyFloat_AsDouble(time);
   if (PyErr_Occurred()) throw PyError{};
   if (number > 0) return number;
@@ -160,8 +165,8 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     static const char* const names[] = {"callback", "callback_time", "jitter", nullptr};
     PyObject *callback, *time;
     double jitter = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|d:PeriodicCallback", const_cast<char**>(names), &callback, &time,
-                                     &jitter)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|d:PeriodicCallback", const_cast<char**>(names),
+                                     &callback, &time, &jitter)) {
       throw PyError{};
     }
     PeriodicCallback& periodic = periodic_of(self);
@@ -195,8 +200,10 @@ void dealloc(PyObject* self) noexcept {
 
 PyMethodDef methods[] = {
     {"start", start, METH_NOARGS,
-     "start($self, /)\n--\n\nThe first call comes in one period, on IOLoop.current(). On one that runs: begins anew."},
-    {"stop", stop, METH_NOARGS, "stop($self, /)\n--\n\nNo more calls; one that is being awaited goes on to its end."},
+     "start($self, /)\n--\n\nThe first call comes in one period, on IOLoop.current(). On one that runs: "
+     "begins anew."},
+    {"stop", stop, METH_NOARGS,
+     "stop($self, /)\n--\n\nNo more calls; one that is being awaited goes on to its end."},
     {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue from start() to stop()."},
     {"_run", run, METH_NOARGS, nullptr},
     {"_update_next", update_next_method, METH_O, nullptr},
