@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "plugin/blocking/gate.h"
 #include "plugin/python/asyncio_names.h"
 #include "plugin/python/virtual_thread.h"
 
@@ -91,7 +92,9 @@ void EventLoop::check_closed() const {
 }
 
 void EventLoop::check_call(const Call& call, const char* method, bool any_thread) const {
-  if (!any_thread && thread_ident_ != 0 && thread_ident_ != PyThread_get_thread_ident()) {
+  // A request is a thread of its own to Python, but runs where the worker's loop runs.
+  const bool safe = any_thread || (attached() && blocking::on_loop_thread());
+  if (!safe && thread_ident_ != 0 && thread_ident_ != PyThread_get_thread_ident()) {
     throw_runtime_error("Non-thread-safe operation invoked on an event loop other than the current one");
   }
   py_check(PyObject_CallMethod(self_, "_check_callback", "Os", call.callback, method));

@@ -6,6 +6,8 @@
 #include "plugin/python/event_loop.h"
 #include "plugin/python/event_loop_policy.h"
 #include "plugin/python/await.h"
+#include "plugin/python/io_loop_face.h"
+#include "plugin/python/periodic_callback.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
 
@@ -138,6 +140,8 @@ constexpr LazyName kLazyNames[] = {
     {"EventLoop", event_loop_type},
     {"EventLoopPolicy", event_loop_policy_type},
     {"Handle", handle_class},
+    {"IOLoop", io_loop_type},
+    {"PeriodicCallback", periodic_callback_type},
     {"TimerHandle", timer_handle_class},
 };
 

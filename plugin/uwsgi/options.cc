@@ -60,6 +60,7 @@ void on_quantum(char* option, char* value, void*) {
 
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
+void on_callbacks(char*, char*, void*) { options().callbacks = true; }
 void on_suspend_lib(char*, char* value, void*) { options().suspend_libs.emplace_back(value); }
 void on_native_lib(char*, char* value, void*) { options().native_libs.emplace_back(value); }
 
@@ -119,6 +120,9 @@ uwsgi_option* option_table() noexcept {
       make("tornado-native-asgiref", no_argument,
            "let asgiref's async_to_sync() run a loop of its own in a thread of its own",
            on_native_asgiref),
+      make("tornado-callbacks", no_argument,
+           "let fetch() of Tornado's AsyncHTTPClient take a callback, as before Tornado 6",
+           on_callbacks),
       make("tornado-suspend-lib", required_argument,
            "let blocking calls of that library suspend too (\"libfoo\"; may be repeated)",
            on_suspend_lib),

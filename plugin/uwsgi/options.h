@@ -15,6 +15,7 @@ struct Options {
   double quantum_ms = 10;             // How long a request computes before it gives way; 0: for ever.
   bool native_blocking = false;       // Blocking calls block.
   bool native_asgiref = false;        // async_to_sync() runs a loop of its own in a thread of its own.
+  bool callbacks = false;             // Tornado's fetch() takes a callback.
   std::vector<std::string> suspend_libs;
   std::vector<std::string> native_libs;
 };

@@ -10,8 +10,10 @@
 #include <memory>
 #include <string>
 
+#include "plugin/python/handle.h"
 #include "plugin/python/module.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/tornado_callbacks.h"
 #include "plugin/python/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
@@ -85,6 +87,16 @@ void report_start(const Engine& engine) {
 }
 
 #ifdef UWSGI_TORNADO_DEBUG
+// Timers that a module keeps to the end.
+long references_of_the_program() {
+  try {
+    return python::references_in_kept_handles();
+  } catch (const python::PyError&) {
+    PyErr_Print();
+    return 0;
+  }
+}
+
 void report_leak(const char* what, long count) {
   if (count != 0) uwsgi_log("tornado: LEAK: %ld %s left at the end\n", count, what);
 }
@@ -133,6 +145,7 @@ void make_event_loop() noexcept {
   const PyGILState_STATE gil = PyGILState_Ensure();
   try {
     python::WorkerLoop::make();
+    if (options().callbacks) python::restore_tornado_callbacks();
   } catch (const python::PyError&) {
     PyErr_Print();
     refuse("asyncio cannot be imported, and without it there is no event loop");
@@ -168,7 +181,8 @@ void run_worker() noexcept {
 #ifdef UWSGI_TORNADO_DEBUG
   report_leak("fibers", suspend::Fiber::count());
   report_leak("watchers", loop::active_watchers);
-  report_leak("references", python::live_references);
+  const long kept = references_of_the_program();
+  report_leak("references", python::live_references - kept);
 #endif
   finalise_python();
   exit(reload ? UWSGI_RELOAD_CODE : 0);

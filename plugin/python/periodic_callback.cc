@@ -1,0 +1,252 @@
+#include "plugin/python/periodic_callback.h"
+
+#include <structmember.h>
+
+#include <cmath>
+
+#include "plugin/python/io_loop_face.h"
+#include "plugin/python/py_ref.h"
+
+namespace python {
+namespace {
+
+// The Python object. Raw pointers and not PyRefs: programs keep it to their end.
+struct PeriodicCallback {
+  PyObject_HEAD PyObject* callback;
+  PyObject* io_loop;     // Of the last start().
+  PyObject* timeout;     // Of the call to come.
+  double callback_time;  // Milliseconds.
+  double jitter;
+  double next_timeout;
+  char running;
+  unsigned long run;  // Counts start() and stop(): a call awaited since before schedules no other.
+
+  PyObject* object() noexcept { return reinterpret_cast<PyObject*>(this); }
+};
+
+PeriodicCallback& periodic_of(PyObject* self) noexcept { return *reinterpret_cast<PeriodicCallback*>(self); }
+
+PyRef none() noexcept { return PyRef::borrow(Py_None); }
+
+void put(PyObject*& place, PyObject* value) noexcept {
+  const PyRef before = PyRef::steal(std::exchange(place, PyRef::borrow(value).release()));
+}
+
+double period_s(const PeriodicCallback& periodic) {
+  const double seconds = periodic.callback_time / 1000;
+  if (periodic.jitter == 0) return seconds;
+  const PyRef random =
+      py_check(PyObject_CallMethod(py_check(PyImport_ImportModule("random")).get(), "random", nullptr));
+  return seconds * (1 + periodic.jitter * (PyFloat_AsDouble(random.get()) - 0.5));
+}
+
+// Tornado's rule. The period counts from the start of a call to the start of the next; the calls
+// that one missed by running too long are left out, and the next is a multiple of the period away.
+// Where the clock went back the next call still lies after the last.
+void update_next(PeriodicCallback& periodic, double now) {
+  const double period = period_s(periodic);
+  const double late = now - periodic.next_timeout;
+  periodic.next_timeout += late >= 0 ? (std::floor(late / period) + 1) * period : period;
+}
+
+void schedule_next(PeriodicCallback& periodic) {
+  if (!periodic.running) return;
+  update_next(periodic, wall_clock());
+  const PyRef run = py_check(PyObject_GetAttrString(periodic.object(), "_run"));
+  const PyRef timeout =
+      reinterpret_cast<IoLoopFace*>(periodic.io_loop)->call_at(periodic.next_timeout, run.get());
+  put(periodic.timeout, timeout.get());
+}
+
+// --- One call ----------------------------------------------------------------------------------
+
+// What the callback returned is done. `bound` is (PeriodicCallback, its run then).
+PyObject* on_awaited(PyObject* bound, PyObject* future) noexcept {
+  return py_boundary([=] {
+    PeriodicCallback& periodic = periodic_of(PyTuple_GET_ITEM(bound, 0));
+    const bool same_run = PyLong_AsUnsignedLong(PyTuple_GET_ITEM(bound, 1)) == periodic.run;
+    const PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", nullptr));
+    if (!result) log_exception_of(periodic.callback);
+    if (same_run) schedule_next(periodic);
+    return none();
+  });
+}
+
+PyMethodDef on_awaited_method = {"on_awaited", on_awaited, METH_O, nullptr};
+
+// True when the next call has to wait for what this one returned.
+bool await_result(PeriodicCallback& periodic, const PyRef& result) {
+  if (result.get() == Py_None) return false;
+  const PyRef future =
+      as_future_of(reinterpret_cast<IoLoopFace*>(periodic.io_loop)->asyncio_loop, result.get());
+  if (!future) return false;
+  const PyRef bound = py_check(Py_BuildValue("(Ok)", periodic.object(), periodic.run));
+  const PyRef callback = py_check(PyCFunction_New(&on_awaited_method, bound.get()));
+  py_check(PyObject_CallMethod(future.get(), "add_done_callback", "O", callback.get()));
+  return true;
+}
+
+// The timeout's callback. A callback may stop this, or start it anew.
+PyObject* run(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    PeriodicCallback& periodic = periodic_of(self);
+    if (!periodic.running) return none();
+    put(periodic.timeout, nullptr);
+    const unsigned long run_before = periodic.run;
+    const PyRef callback = PyRef::borrow(periodic.callback);
+    const PyRef result = PyRef::steal(PyObject_CallObject(callback.get(), nullptr));
+    if (!result) log_exception_of(callback.get());
+    if (result && await_result(periodic, result)) return none();
+    if (run_before == periodic.run) schedule_next(periodic);
+    return none();
+  });
+}
+
+// --- Methods -----------------------------------------------------------------------------------
+
+void end_run(PeriodicCallback& periodic) {
+  periodic.running = false;
+  ++periodic.run;
+  const PyRef timeout = PyRef::steal(std::exchange(periodic.timeout, nullptr));
+  if (timeout) cancel_timeout(timeout.get());
+}
+
+PyObject* start(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    PeriodicCallback& periodic = periodic_of(self);
+    end_run(periodic);
+    put(periodic.io_loop, current_io_loop().get());
+    periodic.running = true;
+    periodic.next_timeout = wall_clock();
+    schedule_next(periodic);
+    return none();
+  });
+}
+
+PyObject* stop(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    end_run(periodic_of(self));
+    return none();
+  });
+}
+
+PyObject* is_running(PyObject* self, PyObject*) noexcept {
+  return PyBool_FromLong(periodic_of(self).running);
+}
+
+PyObject* update_next_method(PyObject* self, PyObject* now) noexcept {
+  return py_boundary([=] {
+    const double seconds = PyFloat_AsDouble(now);
+    if (seconds == -1 && PyErr_Occurred()) throw PyError{};
+    update_next(periodic_of(self), seconds);
+    return none();
+  });
+}
+
+// --- The type ----------------------------------------------------------------------------------
+
+// Milliseconds, of a number of them or a datetime.timedelta.
+double milliseconds_of(PyObject* time) {
+  const PyRef datetime = py_check(PyImport_ImportModule("datetime"));
+  const PyRef timedelta = py_check(PyObject_GetAttrString(datetime.get(), "timedelta"));
+  const int is_timedelta = PyObject_IsInstance(time, timedelta.get());
+  py_check_status(is_timedelta);
+  const PyRef seconds =
+      is_timedelta == 1 ? py_check(PyObject_CallMethod(time, "total_seconds", nullptr)) : PyRef();
+  const double number = seconds ? PyFloat_AsDouble(seconds.get()) * 1000 : PyFloat_AsDouble(time);
+  if (PyErr_Occurred()) throw PyError{};
+  if (number > 0) return number;
+  PyErr_SetString(PyExc_ValueError, "Periodic callback must have a positive callback_time");
+  throw PyError{};
+}
+
+int init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  const PyRef done = PyRef::steal(py_boundary([=] {
+    static const char* const names[] = {"callback", "callback_time", "jitter", nullptr};
+    PyObject *callback, *time;
+    double jitter = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|d:PeriodicCallback", const_cast<char**>(names),
+                                     &callback, &time, &jitter)) {
+      throw PyError{};
+    }
+    PeriodicCallback& periodic = periodic_of(self);
+    periodic.callback_time = milliseconds_of(time);
+    periodic.jitter = jitter;
+    put(periodic.callback, callback);
+    return none();
+  }));
+  return done ? 0 : -1;
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
+  Py_VISIT(periodic_of(self).callback);
+  Py_VISIT(periodic_of(self).io_loop);
+  Py_VISIT(periodic_of(self).timeout);
+  return 0;
+}
+
+int clear(PyObject* self) noexcept {
+  Py_CLEAR(periodic_of(self).callback);
+  Py_CLEAR(periodic_of(self).io_loop);
+  Py_CLEAR(periodic_of(self).timeout);
+  return 0;
+}
+
+void dealloc(PyObject* self) noexcept {
+  PyObject_GC_UnTrack(self);
+  clear(self);
+  Py_TYPE(self)->tp_free(self);
+}
+
+PyMethodDef methods[] = {
+    {"start", start, METH_NOARGS,
+     "start($self, /)\n--\n\nThe first call comes in one period, on IOLoop.current(). On one that runs: "
+     "begins anew."},
+    {"stop", stop, METH_NOARGS,
+     "stop($self, /)\n--\n\nNo more calls; one that is being awaited goes on to its end."},
+    {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue from start() to stop()."},
+    {"_run", run, METH_NOARGS, nullptr},
+    {"_update_next", update_next_method, METH_O, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyMemberDef members[] = {
+    {"callback", T_OBJECT, offsetof(PeriodicCallback, callback), 0, "What is called."},
+    {"callback_time", T_DOUBLE, offsetof(PeriodicCallback, callback_time), 0, "The period in milliseconds."},
+    {"jitter", T_DOUBLE, offsetof(PeriodicCallback, jitter), 0, "By what part of itself a period varies."},
+    {"io_loop", T_OBJECT, offsetof(PeriodicCallback, io_loop), READONLY, "The IOLoop of the last start()."},
+    {"_next_timeout", T_DOUBLE, offsetof(PeriodicCallback, next_timeout), 0, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+
+constexpr char kDoc[] =
+    "PeriodicCallback(callback, callback_time, jitter=0)\n--\n\n"
+    "Calls callback() every `callback_time`, milliseconds or a datetime.timedelta, from start() to\n"
+    "stop(). A result that can be awaited is awaited before the next call. A call that takes longer\n"
+    "than its period has those it missed left out: the next is a multiple of the period after the\n"
+    "first. Exceptions go to the log. With jitter 0.1 each period varies by a tenth, half of it up and\n"
+    "half down. Raises ValueError when the time is not positive.";
+
+}  // namespace
+
+PyObject* periodic_callback_type() {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "uwsgi_tornado.PeriodicCallback";
+    t.tp_basicsize = sizeof(PeriodicCallback);
+    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
+    t.tp_doc = kDoc;
+    t.tp_methods = methods;
+    t.tp_members = members;
+    t.tp_new = PyType_GenericNew;
+    t.tp_init = init;
+    t.tp_traverse = traverse;
+    t.tp_clear = clear;
+    t.tp_dealloc = dealloc;
+    return t;
+  }();
+  py_check_status(PyType_Ready(&type));
+  return reinterpret_cast<PyObject*>(&type);
+}
+
+}  // namespace python

@@ -1,0 +1,122 @@
+"""The programs of examples/ run as their READMEs say."""
+import contextlib
+import functools
+import http.server
+import socket
+import subprocess
+import threading
+import urllib.request
+
+import pytest
+
+from conftest import ROOT, command
+
+EXAMPLES = ROOT / 'examples'
+
+
+@functools.cache
+def has_greenlets():
+    """Whether the engine brings --greenlet."""
+    return '--greenlet ' in subprocess.run(command('--help'), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
+needs_greenlets = pytest.mark.skipif(not has_greenlets(), reason='the engine has no --greenlet')
+
+
+@pytest.fixture
+def start(server):
+    return lambda name, *options, **more: server(None, '--ini', str(EXAMPLES / name / 'uwsgi.ini'), *options, **more)
+
+
+@pytest.fixture
+def services():
+    """The page that the programs fetch: "services", for a path of that name."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = self.path.strip('/').encode()
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 200
+    serving = Server(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    yield f'http://127.0.0.1:{serving.server_port}/services'
+    serving.shutdown()
+    thread.join()
+    serving.server_close()
+
+
+def first_of_free_ports(count):
+    """A port below so many that are free."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            probe = stack.enter_context(socket.create_server(('127.0.0.1', 0)))
+            port = probe.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                for number in range(1, count):
+                    stack.enter_context(socket.create_server(('127.0.0.1', port + number)))
+                return port - 1
+
+
+def page(port):
+    with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=30) as response:
+        return response.read()
+
+
+def test_every_example_says_how_it_is_started():
+    for folder in EXAMPLES.iterdir():
+        if folder.name == 'hello':
+            continue  # make run starts it.
+        assert {'README.md', 'app.py', 'uwsgi.ini'} <= {file.name for file in folder.iterdir()}
+        assert f'--ini examples/{folder.name}/uwsgi.ini' in (folder / 'README.md').read_text()
+
+
+@pytest.mark.smoke
+def test_generator(start):
+    results, _ = start('generator').get_all(['/'] * 50)
+    assert [body for _, _, body in results] == [b'onetwothree'] * 50
+
+
+def test_tornado_application(start):
+    first = first_of_free_ports(2)
+    running = start('tornado_application', '--master', environ={'FIRST_PORT': str(first)})
+    assert [wait_for_page(running, first + worker) for worker in (1, 2)] == [b'Hello, world'] * 2
+    results, _ = running.get_all(['/'] * 20)
+    assert all(body.endswith(b'also serves Tornado on port %d\n' % (first + int(body.split()[1]))) for _, _, body in results)
+
+
+def wait_for_page(running, port):
+    """Each worker binds as it starts; the log tells of the first alone."""
+    while running.process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError):
+            with socket.create_connection(('127.0.0.1', port)):
+                return page(port)
+    pytest.fail(running.log)
+
+
+@needs_greenlets
+def test_greenlet_fetch(start, services):
+    results, _ = start('greenlet_fetch', environ={'SERVICES': services}).get_all(['/'] * 50)
+    assert [body for _, _, body in results] == [b'services'] * 50
+
+
+@needs_greenlets
+def test_greenlet_fetch_that_fails(start, services):
+    running = start('greenlet_fetch', environ={'SERVICES': f'http://127.0.0.1:{first_of_free_ports(1) + 1}/'})
+    assert running.get('/')[2] == b'no answer\n'
+    assert 'Error: [Errno 111] Connection refused' in running.log
+
+
+@needs_greenlets
+def test_greenlet_timer(start, services):
+    running = start('greenlet_timer', environ={'SERVICES': services, 'SECONDS': '0.2'})
+    results, seconds = running.get_all(['/'] * 50)
+    assert [body for _, _, body in results] == [b'services'] * 50
+    assert 0.2 <= seconds < 50 * 0.2 / 3
