@@ -91,7 +91,9 @@ void EventLoop::check_closed() const {
 }
 
 void EventLoop::check_call(const Call& call, const char* method, bool any_thread) const {
-  if (!any_thread && thread_ident_ != 0 && thread_ident_ != PyThread_get_thread_ident()) {
+  // A virtual thread has an identity of its own, on the OS thread of its host's loop.
+  const bool here = (attached_ && VirtualThread::current() != nullptr) || thread_ident_ == PyThread_get_thread_ident();
+  if (!any_thread && thread_ident_ != 0 && !here) {
     throw_runtime_error("Non-thread-safe operation invoked on an event loop other than the current one");
   }
   py_check(PyObject_CallMethod(self_, "_check_callback", "Os", call.callback, method));

@@ -167,9 +167,12 @@ void run_worker() noexcept {
 #ifdef UWSGI_TORNADO_DEBUG
   report_leak("fibers", suspend::Fiber::count());
   report_leak("watchers", loop::active_watchers);
-  report_leak("references", python::live_references);
 #endif
   finalise_python();
+#ifdef UWSGI_TORNADO_DEBUG
+  // Only now: a module may keep a handle of the loop, which has references of its own.
+  report_leak("references", python::live_references);
+#endif
   exit(reload ? UWSGI_RELOAD_CODE : 0);
 }
 
