@@ -168,17 +168,26 @@ PyRef await_future(VirtualThread& thread, loop::IoLoop& io, PyObject* future, do
   return end_timed_out(thread, io, future);
 }
 
+// It waits for a lock of its own, which suspends: no loop is needed.
+PyRef await_concurrent(PyObject* future, PyObject* timeout) {
+  PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", "(O)", timeout));
+  if (result) return result;
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  // Its own error, or the time is over: then it need not begin any more.
+  if (!is_done(future)) py_check(PyObject_CallMethod(future, "cancel", nullptr));
+  PyErr_Restore(type, value, traceback);
+  throw PyError{};
+}
+
 }  // namespace
 
 void set_spawner(Spawner* given) noexcept { spawner = given; }
 
 PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   const double seconds = seconds_of(timeout);
-  // Waits for a lock of its own, which suspends: no loop is needed.
-  if (is_concurrent_future(awaitable)) {
-    return py_check(PyObject_CallMethod(awaitable, "result", "O", timeout == nullptr ? Py_None : timeout));
-  }
   VirtualThread& thread = waiting_thread("await_");
+  if (is_concurrent_future(awaitable)) return await_concurrent(awaitable, timeout == nullptr ? Py_None : timeout);
   WorkerLoop& worker = running_loop("await_");
   const PyRef future = as_future(awaitable, worker.event_loop());
   return await_future(thread, worker.io(), future.get(), seconds);
@@ -245,7 +254,7 @@ struct Spawned {
     }
     const PyRef owned[] = {PyRef::steal(type), PyRef::steal(value), PyRef::steal(traceback)};
     PyContext_Exit(context.get());
-    if (result) py_check(PyObject_CallMethod(future.get(), "set_result", "O", result.get()));
+    if (result) py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", result.get()));
     else py_check(PyObject_CallMethod(future.get(), "set_exception", "O", owned[1].get()));
   }
 };
@@ -299,7 +308,7 @@ PyObject* sleep(PyObject*, PyObject* seconds) noexcept {
   return py_boundary([=] {
     waiting_thread("sleep");
     const PyRef time = py_check(PyImport_ImportModule("time"));
-    return py_check(PyObject_CallMethod(time.get(), "sleep", "O", seconds));
+    return py_check(PyObject_CallMethod(time.get(), "sleep", "(O)", seconds));
   });
 }
 

@@ -390,24 +390,4 @@ void Handle::report_error() {
   py_check(PyObject_CallMethod(state.loop.get(), "call_exception_handler", "O", context.get()));
 }
 
-#ifdef UWSGI_TORNADO_DEBUG
-long references_in_kept_handles() {
-  if (handle_type_ == nullptr) return 0;
-  const PyRef gc = py_check(PyImport_ImportModule("gc"));
-  py_check(PyObject_CallMethod(gc.get(), "collect", nullptr));
-  const PyRef objects = py_check(PyObject_CallMethod(gc.get(), "get_objects", nullptr));
-  long count = 0;
-  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(objects.get()); ++i) {
-    const Handle* const handle = as_handle(PyList_GET_ITEM(objects.get(), i));
-    if (handle == nullptr) continue;
-    const HandleState& state = handle->state;
-    for (const PyRef* ref : {&state.loop, &state.context, &state.callback, &state.args[0], &state.args[1], &state.args[2],
-                             &state.source_traceback, &state.repr, &state.when_object}) {
-      if (*ref) ++count;
-    }
-  }
-  return count;
-}
-#endif
-
 }  // namespace python

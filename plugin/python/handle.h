@@ -14,11 +14,6 @@ class EventLoop;
 // Handles alive now, for leak checks.
 inline long live_handles = 0;
 
-#ifdef UWSGI_TORNADO_DEBUG
-// The references in handles that the program keeps: no leaks of ours. Throws PyError.
-long references_in_kept_handles();
-#endif
-
 // A call to make: what call_soon() and its kin are given.
 struct Call {
   PyObject* callback;

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/python/application.h"
 
 namespace python {
 namespace {
@@ -53,16 +52,16 @@ PyRef make_policy(const PyRef& asyncio) {
 
 // A callback of asyncio's raised SystemExit or KeyboardInterrupt, which elsewhere end the loop's
 // run. Here it would end every request of the worker.
-void log_exit() noexcept {
-  contain_system_exit();
-  PyErr_WriteUnraisable(nullptr);
-}
-
-void renew_after_fork() noexcept {
-  if (WorkerLoop* const worker = WorkerLoop::instance()) worker->io().after_fork();
-}
+void log_exit() noexcept { PyErr_WriteUnraisable(nullptr); }
 
 }  // namespace
+
+// In every process that uWSGI or the application forks. A child of the running worker has no hub.
+void WorkerLoop::after_fork() noexcept {
+  if (instance_ == nullptr) return;
+  instance_->io_.after_fork();
+  instance_->running_ = false;
+}
 
 WorkerLoop& WorkerLoop::make() {
   struct Delete {
@@ -73,7 +72,7 @@ WorkerLoop& WorkerLoop::make() {
   const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
   py_check(PyObject_CallMethod(asyncio.get(), "set_event_loop_policy", "O", make_policy(asyncio).get()));
   py_check(PyObject_CallMethod(asyncio.get(), "set_event_loop", "O", made->event_loop()));
-  pthread_atfork(nullptr, nullptr, renew_after_fork);
+  pthread_atfork(nullptr, nullptr, &WorkerLoop::after_fork);
   instance_ = made.release();
   return *instance_;
 }

@@ -23,6 +23,7 @@ class WorkerLoop {
 
   loop::IoLoop& io() noexcept { return io_; }
   PyObject* event_loop() const noexcept { return event_loop_.get(); }
+  // False in a child that the worker forked, too.
   bool running() const noexcept { return running_; }
 
   // It is asyncio's running loop of this thread, until end(). Throws PyError.
@@ -39,6 +40,8 @@ class WorkerLoop {
  private:
   WorkerLoop() = default;
   ~WorkerLoop() = default;
+
+  static void after_fork() noexcept;
 
   loop::IoLoop io_;
   PyRef event_loop_;

@@ -87,16 +87,6 @@ void report_start(const Engine& engine) {
 }
 
 #ifdef UWSGI_TORNADO_DEBUG
-// Timers that a module keeps to the end.
-long references_of_the_program() {
-  try {
-    return python::references_in_kept_handles();
-  } catch (const python::PyError&) {
-    PyErr_Print();
-    return 0;
-  }
-}
-
 void report_leak(const char* what, long count) {
   if (count != 0) uwsgi_log("tornado: LEAK: %ld %s left at the end\n", count, what);
 }
@@ -181,10 +171,12 @@ void run_worker() noexcept {
 #ifdef UWSGI_TORNADO_DEBUG
   report_leak("fibers", suspend::Fiber::count());
   report_leak("watchers", loop::active_watchers);
-  const long kept = references_of_the_program();
-  report_leak("references", python::live_references - kept);
 #endif
   finalise_python();
+#ifdef UWSGI_TORNADO_DEBUG
+  // Only now: a module may keep a handle of the loop, which has references of its own.
+  report_leak("references", python::live_references);
+#endif
   exit(reload ? UWSGI_RELOAD_CODE : 0);
 }
 
