@@ -143,9 +143,9 @@ GreenletThread& GreenletThread::current() {
   PyThreadState* const state = PyThreadState_Get();
   if (last_seen.state == state && last_seen.id == id_of(state) &&
       last_seen.generation == GreenletStack::generation()) {
-    return *last_seen.thread;
+    return last_seen.thread->without_deferred();
   }
-  return look_up(state);
+  return look_up(state).without_deferred();
 }
 
 GreenletThread& GreenletThread::look_up(PyThreadState* state) {
@@ -228,7 +228,6 @@ void GreenletThread::check_may_go(const Greenlet* target) const {
 }
 
 PyRef GreenletThread::go(Greenlet* target) {
-  if (!to_kill_.empty()) kill_deferred();
   GreenletThread* const owner = owner_of(target);
   if (owner == this && alive_) return go_inside(target);
   try {
@@ -472,10 +471,8 @@ suspend::Coroutine& GreenletThread::finish(Greenlet* self, PyRef result) noexcep
     if (given == nullptr) given = PyRef::borrow(Py_None).release();
   }
   result = PyRef();
-  if (PyObject* const context = exchange_context(PyThreadState_Get(), nullptr)) {
-    const ErrorAside error;
-    Py_DECREF(context);
-  }
+  assert(self->context == nullptr);
+  self->context = exchange_context(PyThreadState_Get(), nullptr);
   leave_out(self);
   self->phase = Greenlet::Phase::kDead;
   for (Greenlet* parent = self->parent; parent != nullptr; parent = parent->parent) {

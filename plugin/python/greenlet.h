@@ -50,7 +50,8 @@ inline PyObject* as_object(Greenlet* greenlet) noexcept { return reinterpret_cas
 // somebody switches to one of its greenlets. With the GIL held, all of it.
 class GreenletThread {
  public:
-  // That of the thread which runs; made when first asked for. Throws PyError.
+  // That of the thread which runs; made when first asked for. What is to be killed is killed first.
+  // Throws PyError.
   static GreenletThread& current();
   // The same, or null where it has none.
   static GreenletThread* current_or_null() noexcept;
@@ -67,7 +68,7 @@ class GreenletThread {
   // Throws GreenletExit into `greenlet`, which is active and not the one that runs.
   // REQUIRES: this is current(); no exception is pending.
   void kill(Greenlet* greenlet) noexcept;
-  // Has `greenlet` killed when this thread next switches. Takes a reference to it.
+  // Has `greenlet` killed when this thread next asks for its greenlets. Takes a reference to it.
   void kill_later(Greenlet* greenlet);
 
   // Kills what is active: the thread ends.
@@ -97,6 +98,10 @@ class GreenletThread {
   static GreenletThread& make(PyObject* dict, PyThreadState* state, VirtualThread* fiber);
   static GreenletThread& of_loop();
 
+  GreenletThread& without_deferred() noexcept {
+    if (!to_kill_.empty()) kill_deferred();
+    return *this;
+  }
   PyRef go_inside(Greenlet* target);
   PyRef go_to_loop(Greenlet* target);
   PyRef wake(GreenletThread& request, Greenlet* target);

@@ -112,8 +112,9 @@ PyObject* greenlet_throw(PyObject* self, PyObject* args) noexcept {
 
 PyObject* greenlet_new(PyTypeObject* type, PyObject*, PyObject*) noexcept {
   return py_boundary([=] {
+    static PyObject* const nothing = PyTuple_New(0);
     GreenletThread& thread = GreenletThread::current();
-    PyRef self = py_check(type->tp_alloc(type, 0));
+    PyRef self = py_check(PyBaseObject_Type.tp_new(type, nothing, nullptr));  // Refuses abstract classes.
     greenlet_of(self.get())->parent = greenlet_of(PyRef::borrow(as_object(thread.running())).release());
     return self;
   });
