@@ -154,13 +154,16 @@ GreenletThread& GreenletThread::look_up(PyThreadState* state) {
   if (dict == nullptr) throw std::bad_alloc();
   GreenletThread* thread = thread_in(dict);
   if (thread == nullptr) thread = &make(dict, state, VirtualThread::current());
-  if (thread->generation_ != GreenletStack::generation()) {
-    // A fork since: of its greenlets the one that runs is here, the others are not.
-    thread->generation_ = GreenletStack::generation();
-    thread->running_->generation = thread->generation_;
-  }
+  thread->note_fork();
   last_seen = {state, id_of(state), GreenletStack::generation(), thread};
   return *thread;
+}
+
+// After a fork: of its greenlets the one that runs is here, the others are not.
+// REQUIRES: the thread itself is here.
+void GreenletThread::note_fork() noexcept {
+  generation_ = GreenletStack::generation();
+  running_->generation = generation_;
 }
 
 GreenletThread& GreenletThread::make(PyObject* dict, PyThreadState* state, VirtualThread* fiber) {
@@ -195,7 +198,9 @@ GreenletThread& GreenletThread::of_loop() {
   PyObject* const dict = _PyThreadState_GetDict(state);
   if (dict == nullptr) throw std::bad_alloc();
   GreenletThread* const known = thread_in(dict);
-  return known != nullptr ? *known : make(dict, state, nullptr);
+  if (known == nullptr) return make(dict, state, nullptr);
+  if (blocking::on_loop_thread()) known->note_fork();
+  return *known;
 }
 
 GreenletThread* GreenletThread::owner_of(const Greenlet* greenlet) noexcept {

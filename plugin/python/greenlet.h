@@ -102,6 +102,7 @@ class GreenletThread {
     if (!to_kill_.empty()) kill_deferred();
     return *this;
   }
+  void note_fork() noexcept;
   PyRef go_inside(Greenlet* target);
   PyRef go_to_loop(Greenlet* target);
   PyRef wake(GreenletThread& request, Greenlet* target);

@@ -2,6 +2,7 @@
 import asyncio
 import contextvars
 import gc
+import os
 import sys
 import threading
 import time
@@ -160,15 +161,21 @@ def others(n):
         except greenlet.error as error:
             refused.append(str(error))
 
-    made = []
-    thread = threading.Thread(target=lambda: made.append(greenlet.greenlet(getcurrent().parent.switch)))
     thread = threading.Thread(target=attempt, args=(getcurrent(),))
     thread.start()
     thread.join()
-    child = greenlet.greenlet(getcurrent().switch)
-    child.switch()
-    kept['child'] = child
-    return refused[0]
+    here, done = threading.Event(), threading.Event()
+
+    def other():
+        kept['other'] = greenlet.greenlet(lambda: None)
+        here.set()
+        done.wait()
+
+    uwsgi_tornado.spawn(other)
+    here.wait()
+    attempt(kept.pop('other'))
+    done.set()
+    return refused
 
 
 def contexts(n):
@@ -197,10 +204,11 @@ def leave(n):
 
 
 def left(n):
-    gc.collect()
+    while len(seen) < n + 1:  # Their request may not have ended yet, though it was answered.
+        time.sleep(0.001)
     owner = next(ident for name, ident in seen if name == 'request')
     ended = [entry for entry in seen if entry[0] != 'request']
-    result = len(ended), all(ident == owner for ident, _ in ended), kept['left'].dead
+    result = len(ended), all(ident == owner for ident, _ in ended)
     seen.clear()
     kept.clear()
     return result
@@ -221,7 +229,7 @@ def stays(n):
     while 'stays' in kept:
         time.sleep(0.001)
     before = len(ended)
-    getcurrent()
+    getcurrent()  # As with threads: its own are ended when it next asks.
     return before, ended == [threading.get_ident()]
 
 
@@ -241,6 +249,56 @@ def on_loop(n):
         return [counter.switch(2), counter.switch(3), getcurrent() is loops_greenlet]
 
     return uwsgi_tornado.await_(task())
+
+
+def forks(n):
+    """A child of the worker has the greenlet that forked; the others stayed behind."""
+    def body():
+        getcurrent().parent.switch()
+
+    behind = greenlet.greenlet(body)
+    behind.switch()
+    reader, writer = os.pipe()
+
+    def forks_here():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                said = [behind.dead, bool(behind), getcurrent().dead, greenlet.greenlet(lambda: 'new').switch()]
+                behind.switch()
+            except greenlet.error as error:
+                said.append(str(error))
+            os.write(writer, repr(said).encode())
+            os._exit(0)
+        return pid
+
+    os.waitpid(greenlet.greenlet(forks_here).switch(), 0)
+    os.close(writer)
+    with open(reader) as pipe:
+        return pipe.read(), behind.dead
+
+
+def stubborn(n):
+    """Catches GreenletExit again and again; its request ends all the same."""
+    def body():
+        while True:
+            try:
+                getcurrent().parent.switch()
+            except GreenletExit:
+                seen.append('exit')
+                if len(seen) > 2:
+                    return
+
+    kept['stubborn'] = greenlet.greenlet(body)
+    kept['stubborn'].switch()
+
+
+def was_stubborn(n):
+    while not kept['stubborn'].dead:
+        time.sleep(0.001)
+    result = list(seen), kept.pop('stubborn').dead
+    seen.clear()
+    return result
 
 
 def deep(n):
@@ -341,8 +399,8 @@ def speed(n):
 
 ROUTES = {function.__name__: function for function in (
     names, parents, waits_for_loop, answers, thrown, child_waits, sleeps, meet, wake, not_waiting, late, was_late,
-    forbidden, others, contexts, leave, left, stays, collect, on_loop, deep, frames, traced, many, computes, errors,
-    speed)}
+    forbidden, others, contexts, leave, left, stays, collect, on_loop, forks, stubborn, was_stubborn, deep, frames, traced,
+    many, computes, errors, speed)}
 
 
 def application(environ, start_response):
