@@ -44,11 +44,26 @@ void refuse_deletion(PyObject* value, const char* sentence) {
 
 // --- switch() and throw() ---------------------------------------------------------------------
 
-PyObject* greenlet_switch(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+PyRef tuple_of(PyObject* const* items, Py_ssize_t count) {
+  PyRef tuple = py_check(PyTuple_New(count));
+  for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(tuple.get(), i, PyRef::borrow(items[i]).release());
+  return tuple;
+}
+
+PyRef dict_of(PyObject* names, PyObject* const* values) {
+  if (names == nullptr) return PyRef();
+  PyRef dict = py_check(PyDict_New());
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); ++i) {
+    py_check_status(PyDict_SetItem(dict.get(), PyTuple_GET_ITEM(names, i), values[i]));
+  }
+  return dict;
+}
+
+PyObject* greenlet_switch(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
   return py_boundary([=] {
     GreenletThread& thread = GreenletThread::current();
-    assign(&greenlet_of(self)->args, PyRef::borrow(args));
-    assign(&greenlet_of(self)->kwargs, PyRef::borrow(kwargs));
+    assign(&greenlet_of(self)->args, tuple_of(args, count));
+    assign(&greenlet_of(self)->kwargs, dict_of(names, args + count));
     const PyRef kept = PyRef::borrow(self);
     return thread.go(greenlet_of(self));
   });
@@ -384,12 +399,12 @@ constexpr char kThrowDoc[] =
     "throw(type=GreenletExit, value=None, traceback=None)\n\n"
     "Switches to this greenlet and raises the exception there.";
 
-PyCFunction as_function(PyObject* (*function)(PyObject*, PyObject*, PyObject*) noexcept) noexcept {
+PyCFunction as_function(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept) noexcept {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
 PyMethodDef methods[] = {
-    {"switch", as_function(greenlet_switch), METH_VARARGS | METH_KEYWORDS, kSwitchDoc},
+    {"switch", as_function(greenlet_switch), METH_FASTCALL | METH_KEYWORDS, kSwitchDoc},
     {"throw", greenlet_throw, METH_VARARGS, kThrowDoc},
     {"__getstate__", refuse_state, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -45,7 +45,7 @@ def parents(n):
 def waits_for_loop(n):
     """The seed program's shape: suspended until a callback of the loop switches back."""
     me = getcurrent()
-    loop.call_soon_threadsafe(lambda: loop.call_later(0.05, me.switch, n))
+    loop.call_later(0.05, me.switch, n)
     return me.parent.switch()
 
 

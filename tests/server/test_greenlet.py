@@ -1,10 +1,8 @@
 """--greenlet: the module greenlet on the engine's fibers."""
 import ast
-import subprocess
 
 import pytest
 
-from conftest import command
 from overlap import ask_at_once
 
 
@@ -26,13 +24,6 @@ def test_import_gives_our_module(running):
 
 def test_package_stays_importable_without_the_option(server):
     assert ask(server('our_greenlets.py'), '/names').endswith('True)')
-
-
-def test_option_is_refused_beside_uwsgis_own_greenlet_plugin(tmp_path):
-    options = ['--plugin', 'greenlet_python3', '--tornado', '5', '--greenlet', '--http-socket', '127.0.0.1:0']
-    result = subprocess.run(command(*options), capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert result.returncode == 1
-    assert "leave uWSGI's plugin greenlet out" in result.stdout + result.stderr
 
 
 def test_parent_of_a_request_is_the_loops_greenlet(running):
