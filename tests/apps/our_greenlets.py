@@ -251,6 +251,42 @@ def on_loop(n):
     return uwsgi_tornado.await_(task())
 
 
+def with_sqlalchemy(n):
+    """SQLAlchemy runs its plain code in a greenlet of the loop's, which awaits in its parent."""
+    from sqlalchemy.util.concurrency import await_only, greenlet_spawn
+
+    def plain():
+        await_only(asyncio.sleep(0.05))
+        return variable.get(), await_only(asyncio.sleep(0.001, n))
+
+    async def task():
+        return await greenlet_spawn(plain)
+
+    variable.set('request')
+    return uwsgi_tornado.await_(task())
+
+
+def in_a_thread(n):
+    """A thread of Python's has greenlets of its own, which end with it."""
+    said = []
+
+    def body():
+        try:
+            said.append(getcurrent().parent.switch())
+        finally:
+            said.append(threading.get_ident() == said[0])
+
+    def thread():
+        said.append(threading.get_ident())
+        kept['thread'] = greenlet.greenlet(body)
+        kept['thread'].switch()
+
+    other = threading.Thread(target=thread)
+    other.start()
+    other.join()
+    return said[1:], kept.pop('thread').dead
+
+
 def forks(n):
     """A child of the worker has the greenlet that forked; the others stayed behind."""
     def body():
@@ -399,8 +435,8 @@ def speed(n):
 
 ROUTES = {function.__name__: function for function in (
     names, parents, waits_for_loop, answers, thrown, child_waits, sleeps, meet, wake, not_waiting, late, was_late,
-    forbidden, others, contexts, leave, left, stays, collect, on_loop, forks, stubborn, was_stubborn, deep, frames, traced,
-    many, computes, errors, speed)}
+    forbidden, others, contexts, leave, left, stays, collect, on_loop, with_sqlalchemy, in_a_thread, forks,
+    stubborn, was_stubborn, deep, frames, traced, many, computes, errors, speed)}
 
 
 def application(environ, start_response):

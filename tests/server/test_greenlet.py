@@ -102,6 +102,16 @@ def test_loop_has_greenlets_of_its_own(running):
     assert ask(running, '/on_loop') == '[2, 5, True]'
 
 
+def test_sqlalchemys_greenlets_work_on_ours(running):
+    results, seconds = running.get_all([f'/with_sqlalchemy?{n}' for n in range(40)])
+    assert [body.decode() for _, _, body in results] == [f"('request', {n})" for n in range(40)]
+    assert seconds < 40 * 0.05
+
+
+def test_greenlets_of_a_python_thread_end_with_it(running):
+    assert ask(running, '/in_a_thread') == '([True], True)'
+
+
 def test_fork_leaves_the_other_greenlets_behind(running):
     said, dead = ast.literal_eval(ask(running, '/forks'))
     assert ast.literal_eval(said) == [True, False, False, 'new',
