@@ -122,9 +122,18 @@ PyRef switch_result(PyRef args, PyRef kwargs) {
   return args;
 }
 
+void GreenletThread::Error::fetch() noexcept {
+  PyObject* t;
+  PyObject* v;
+  PyObject* tb;
+  PyErr_Fetch(&t, &v, &tb);
+  type = PyRef::steal(t);
+  value = PyRef::steal(v);
+  traceback = PyRef::steal(tb);
+}
+
 void GreenletThread::Error::restore() noexcept {
-  if (type == nullptr) return;
-  PyErr_Restore(std::exchange(type, nullptr), std::exchange(value, nullptr), std::exchange(traceback, nullptr));
+  if (type) PyErr_Restore(type.release(), value.release(), traceback.release());
 }
 
 // --- Which thread -----------------------------------------------------------------------------
@@ -297,21 +306,10 @@ bool GreenletThread::start(Greenlet* greenlet) {
   static PyObject* const run_name = PyUnicode_InternFromString("run");
   PyRef args = take(&greenlet->args);
   PyRef kwargs = take(&greenlet->kwargs);
-  PyRef run;
-  {
-    PyObject* type;
-    PyObject* value;
-    PyObject* traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    run = PyRef::steal(PyObject_GetAttr(as_object(greenlet), run_name));
-    if (!run) {
-      Py_XDECREF(type);
-      Py_XDECREF(value);
-      Py_XDECREF(traceback);
-      throw PyError{};
-    }
-    PyErr_Restore(type, value, traceback);
-  }
+  Error thrown;
+  thrown.fetch();
+  PyRef run = py_check(PyObject_GetAttr(as_object(greenlet), run_name));
+  thrown.restore();
   check_may_go(greenlet);
   if (greenlet->phase == Greenlet::Phase::kNew) {
     greenlet->stack = GreenletStack::take();
@@ -353,18 +351,15 @@ void GreenletThread::leave_out(Greenlet* greenlet) noexcept {
 void GreenletThread::enter(Greenlet* greenlet) noexcept {
   PyThreadState* const from = PyThreadState_Get();
   PyThreadState* const to = greenlet->state;
-  PyObject* type = nullptr;
-  PyObject* value = nullptr;
-  PyObject* traceback = nullptr;
-  const bool throws = PyErr_Occurred() != nullptr;
-  if (throws) PyErr_Fetch(&type, &value, &traceback);
+  Error thrown;
+  if (PyErr_Occurred() != nullptr) thrown.fetch();
   running_->state = from;
   move_thread_data(from, to);
   gil_state_key().attach(to);
   if (fiber_ != nullptr) fiber_->thread_state().stand_in(to);
   else if (blocking::on_loop_thread()) Hub::instance()->stand_in(to);
   last_seen = {to, id_of(to), generation_, this};
-  if (throws) PyErr_Restore(type, value, traceback);
+  thrown.restore();
   origin_ = running_;
   Py_INCREF(greenlet);
   running_ = greenlet;
@@ -391,29 +386,20 @@ PyRef GreenletThread::arrived(Greenlet* me) {
 }
 
 void GreenletThread::trace(const char* event, Greenlet* origin, Greenlet* target) {
-  PyObject* type;
-  PyObject* value;
-  PyObject* traceback;
-  PyErr_Fetch(&type, &value, &traceback);
+  Error thrown;
+  thrown.fetch();
   const PyRef function = PyRef::borrow(trace_function_);
   PyThreadState* const state = PyThreadState_Get();
   PyThreadState_EnterTracing(state);
   const auto result = PyRef::steal(PyObject_CallFunction(function.get(), "s(OO)", event, origin, target));
   PyThreadState_LeaveTracing(state);
   if (result) {
-    PyErr_Restore(type, value, traceback);
+    thrown.restore();
     return;
   }
   // It is removed, and its exception is thrown in place of what was.
-  Py_XDECREF(type);
-  Py_XDECREF(value);
-  Py_XDECREF(traceback);
-  PyObject* own_type;
-  PyObject* own_value;
-  PyObject* own_traceback;
-  PyErr_Fetch(&own_type, &own_value, &own_traceback);
-  Py_CLEAR(trace_function_);
-  PyErr_Restore(own_type, own_value, own_traceback);
+  const ErrorAside own;
+  set_trace_function(PyRef::borrow(Py_None));
   throw PyError{};
 }
 
@@ -423,7 +409,7 @@ suspend::Coroutine& GreenletThread::run(void* greenlet) noexcept {
   auto* const self = static_cast<Greenlet*>(greenlet);
   GreenletThread& thread = *self->thread;
   thread.begin(self);
-  // What it returned or raised was left in its args, or is pending.
+  // What it returned was left in its entry, what it raised is pending.
   return thread.finish(self, take(&self->entry));
 }
 
@@ -468,12 +454,9 @@ suspend::Coroutine& GreenletThread::finish(Greenlet* self, PyRef result) noexcep
   if (result) {
     given = PyTuple_Pack(1, result.get());
   } else if (PyErr_ExceptionMatches(greenlet_exit())) {
-    PyObject* type;
-    PyObject* traceback;
-    PyErr_Fetch(&type, &given, &traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    if (given == nullptr) given = PyRef::borrow(Py_None).release();
+    Error exit;
+    exit.fetch();
+    given = exit.value ? exit.value.release() : PyRef::borrow(Py_None).release();
   }
   result = PyRef();
   assert(self->context == nullptr);

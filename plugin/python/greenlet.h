@@ -135,14 +135,17 @@ class GreenletThread {
   suspend::Coroutine main_coroutine_;
   const PyThreadState* main_state_ = nullptr;
 
-  // A request that waits on the loop.
+  // An exception on its way, or none.
   struct Error {
-    PyObject* type = nullptr;
-    PyObject* value = nullptr;
-    PyObject* traceback = nullptr;
-    void fetch() noexcept { PyErr_Fetch(&type, &value, &traceback); }
+    PyRef type;
+    PyRef value;
+    PyRef traceback;
+    void fetch() noexcept;
+    // Leaves what is pending alone when there is none.
     void restore() noexcept;
   };
+
+  // A request that waits on the loop.
   bool waits_ = false;
   PyRef wake_target_;
   Error wake_error_;
