@@ -82,6 +82,7 @@ if not _embedding and _config['Py_ENABLE_SHARED']:
 GCC_LIST = [
     'suspend/stack.cc',
     'suspend/fiber.cc',
+    'suspend/coroutine.cc',
     'plugin/loop/ready_queue.cc',
     'plugin/loop/io_loop.cc',
     'plugin/blocking/real.cc',
@@ -110,6 +111,10 @@ GCC_LIST = [
     'plugin/python/foreign_greenlets.cc',
     'plugin/python/thread_state.cc',
     'plugin/python/virtual_thread.cc',
+    'plugin/python/greenlet_stack.cc',
+    'plugin/python/greenlet.cc',
+    'plugin/python/greenlet_type.cc',
+    'plugin/python/greenlet_module.cc',
     'plugin/python/preemption.cc',
     'plugin/python/application.cc',
     'plugin/python/asyncio_names.cc',

@@ -25,6 +25,7 @@ Fiber::Fiber(std::size_t stack_size, SwitchObserver& observer)
   context::stack_context whole;
   whole.sp = stack_.top();
   whole.size = stack_.size();
+  suspended_ = {stack_.bottom(), stack_.size()};
   other_side_ = context::fiber(
       std::allocator_arg, context::preallocated(stack_.top(), stack_.size(), whole), BorrowedStack{},
       [this](context::fiber&& resumer) {
@@ -39,7 +40,7 @@ Fiber::~Fiber() {
   assert(idle());
   // Let the entry function return: only so does Boost end a fiber without unwinding it.
   stopping_ = true;
-  switch_stacks(stack_.bottom(), stack_.size());
+  switch_stacks(suspended_, &suspended_);
   --count_;
 }
 
@@ -63,7 +64,7 @@ void Fiber::switch_in() noexcept {
     observer_.entering();
     running_ = true;
     current_ = this;
-    switch_stacks(stack_.bottom(), stack_.size());
+    switch_stacks(suspended_, &suspended_);
     current_ = nullptr;
     running_ = false;
   } while (observer_.left());
@@ -71,38 +72,32 @@ void Fiber::switch_in() noexcept {
 
 void Fiber::suspend() noexcept {
   assert(current_ == this);
-  switch_stacks(resumer_bottom_, resumer_size_);
+  switch_stacks(resumer_, &resumer_);
   observer_.entered();
 }
 
-// The one place stacks change. Each side sets its exceptions aside and finds
+// Where a fiber and its resumer change places. Each side sets its exceptions aside and finds
 // them when control comes back: the C++ runtime keeps them per thread.
-[[gnu::noinline]] void Fiber::switch_stacks(const void* bottom, std::size_t size) noexcept {
+[[gnu::noinline]] void Fiber::switch_stacks(const StackBounds& to, StackBounds* came_from) noexcept {
   ExceptionScope our_exceptions;
   sanitizer::SwitchSide side;
-  side.leave(bottom, size);
-  context::fiber came_from = std::move(other_side_).resume();
-  const void* left_bottom = nullptr;
-  std::size_t left_size = 0;
-  side.arrive(&left_bottom, &left_size);
-  if (left_bottom != stack_.bottom()) {
-    resumer_bottom_ = left_bottom;
-    resumer_size_ = left_size;
-  }
-  other_side_ = std::move(came_from);
+  side.leave(to);
+  context::fiber other_side = std::move(other_side_).resume();
+  side.arrive(came_from);
+  other_side_ = std::move(other_side);
 }
 
 // The bottom frame of every fiber: one task after another, until the destructor.
 void Fiber::run_tasks() noexcept {
   sanitizer::SwitchSide first;
-  first.arrive(&resumer_bottom_, &resumer_size_);
+  first.arrive(&resumer_);
   ExceptionScope::start_clean();
   while (!stopping_) {
     task_(argument_);
     task_ = nullptr;
-    switch_stacks(resumer_bottom_, resumer_size_);
+    switch_stacks(resumer_, &resumer_);
   }
-  sanitizer::SwitchSide::leave_for_good(resumer_bottom_, resumer_size_);
+  sanitizer::SwitchSide::leave_for_good(resumer_);
 }
 
 }  // namespace suspend

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "suspend/sanitizer.h"
 #include "suspend/stack.h"
 #include "suspend/switch_observer.h"
 
@@ -13,6 +14,8 @@ namespace suspend {
 // A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle.
 // It belongs to the OS thread that made it. A task always finishes: CPython's C frames
 // cannot be unwound, so destroying a suspended fiber is a bug.
+// A task may go on in coroutines (coroutine.h) and be suspended in any of them, which is where
+// it is resumed; it ends on the fiber's own stack.
 class Fiber {
  public:
   // noexcept: an exception that escaped would have no frame to go to.
@@ -49,7 +52,7 @@ class Fiber {
  private:
   void run_tasks() noexcept;
   void switch_in() noexcept;
-  void switch_stacks(const void* bottom, std::size_t size) noexcept;
+  void switch_stacks(const StackBounds& to, StackBounds* came_from) noexcept;
 
   Stack stack_;
   SwitchObserver& observer_;
@@ -58,9 +61,10 @@ class Fiber {
   void* argument_ = nullptr;
   bool running_ = false;
   bool stopping_ = false;
-  // The resumer's stack, as the sanitizer reported it.
-  const void* resumer_bottom_ = nullptr;
-  std::size_t resumer_size_ = 0;
+  // As the sanitizer reported them: the resumer's stack, and the one that suspended, which is
+  // another than the fiber's own where a coroutine ran on it.
+  StackBounds resumer_;
+  StackBounds suspended_;
 
   static inline thread_local Fiber* current_ = nullptr;
   static inline int count_ = 0;

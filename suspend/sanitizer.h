@@ -16,30 +16,38 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-namespace suspend::sanitizer {
+namespace suspend {
+
+// Where a stack lies, for the sanitizer; not kept in other builds.
+struct StackBounds {
+  const void* bottom = nullptr;
+  std::size_t size = 0;
+};
+
+namespace sanitizer {
 
 // One side of a switch: leave() just before the jump, arrive() just after it.
 class SwitchSide {
  public:
 #ifdef SUSPEND_WITH_ASAN
-  void leave(const void* bottom, std::size_t size) noexcept {
-    __sanitizer_start_switch_fiber(&fake_stack_, bottom, size);
+  void leave(const StackBounds& to) noexcept {
+    __sanitizer_start_switch_fiber(&fake_stack_, to.bottom, to.size);
   }
   // Says where the stack just left lies, so that it can be named when switching back.
-  void arrive(const void** bottom, std::size_t* size) noexcept {
-    __sanitizer_finish_switch_fiber(fake_stack_, bottom, size);
+  void arrive(StackBounds* left) noexcept {
+    __sanitizer_finish_switch_fiber(fake_stack_, &left->bottom, &left->size);
   }
   // Leaves a stack that will never be returned to.
-  static void leave_for_good(const void* bottom, std::size_t size) noexcept {
-    __sanitizer_start_switch_fiber(nullptr, bottom, size);
+  static void leave_for_good(const StackBounds& to) noexcept {
+    __sanitizer_start_switch_fiber(nullptr, to.bottom, to.size);
   }
 
  private:
   void* fake_stack_ = nullptr;
 #else
-  void leave(const void*, std::size_t) noexcept {}
-  void arrive(const void**, std::size_t*) noexcept {}
-  static void leave_for_good(const void*, std::size_t) noexcept {}
+  void leave(const StackBounds&) noexcept {}
+  void arrive(StackBounds*) noexcept {}
+  static void leave_for_good(const StackBounds&) noexcept {}
 #endif
 };
 
@@ -53,4 +61,5 @@ inline void forget_stack(const void* bottom, std::size_t size) noexcept {
 #endif
 }
 
-}  // namespace suspend::sanitizer
+}  // namespace sanitizer
+}  // namespace suspend

@@ -1,6 +1,7 @@
 #include "plugin/python/foreign_greenlets.h"
 
 #include "plugin/blocking/thread_local_block.h"
+#include "plugin/python/greenlet_module.h"
 
 namespace python {
 namespace {
@@ -68,7 +69,7 @@ void ForeignGreenlets::look_for_package() noexcept {
   const std::uint64_t version = version_of(modules_);
   try {
     PyObject* package = PyDict_GetItemString(modules_, "greenlet._greenlet");
-    if (package != nullptr) use(package);
+    if (package != nullptr && !is_our_greenlet_module(package)) use(package);
     seen_modules_ = version;
   } catch (const PyError&) {
     PyErr_Clear();  // It is being imported: no greenlet yet, but the next look may find one.

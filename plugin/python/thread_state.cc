@@ -5,11 +5,22 @@
 #include <cassert>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "plugin/blocking/identity.h"
 
 namespace python {
 namespace {
+
+void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept {
+#if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030E0000
+  // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.
+  state->c_recursion_remaining = static_cast<int>(stack_size / 2600);
+#else
+  (void)state;
+  (void)stack_size;
+#endif
+}
 
 PyThreadState* new_state(const Hub& hub, const suspend::Fiber& fiber) {
   const blocking::BorrowedIdentity identity(fiber);
@@ -19,10 +30,7 @@ PyThreadState* new_state(const Hub& hub, const suspend::Fiber& fiber) {
   PyThreadState* state = PyThreadState_New(hub.state()->interp);
 #endif
   if (state == nullptr) throw std::bad_alloc();
-#if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030E0000
-  // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.
-  state->c_recursion_remaining = static_cast<int>(fiber.stack().size() / 2600);
-#endif
+  bound_recursion(state, fiber.stack().size());
   return state;
 }
 
@@ -66,13 +74,10 @@ Hub::Hub() : state_(PyThreadState_Get()) {
   if (!gil_state_key_.find()) {
     throw std::runtime_error("this Python keeps its thread states where the engine cannot follow");
   }
+  instance_ = this;
 }
 
-void Hub::attach(PyThreadState* state) const noexcept {
-  // The key first: debug builds of CPython compare the two inside the swap.
-  gil_state_key_.set(state);
-  PyThreadState_Swap(state);
-}
+void Hub::attach(PyThreadState* state) const noexcept { gil_state_key_.attach(state); }
 
 void Hub::detach_for(PyThreadState* state) const noexcept {
   PyEval_SaveThread();
@@ -85,7 +90,7 @@ void Hub::take_gil_back() const noexcept {
 }
 
 ThreadState::ThreadState(const Hub& hub, const suspend::Fiber& fiber)
-    : hub_(hub), identity_(fiber), state_(new_state(hub, fiber)) {}
+    : hub_(hub), identity_(fiber), state_(new_state(hub, fiber)), running_(state_) {}
 
 ThreadState::~ThreadState() {
   assert(current_state() == hub_.state());
@@ -93,6 +98,51 @@ ThreadState::~ThreadState() {
   PyThreadState_Delete(state_);
 }
 
-bool ThreadState::attached() const noexcept { return current_state() == state_; }
+bool ThreadState::attached() const noexcept { return current_state() == running_; }
+
+// --- Further states of one Python thread ------------------------------------------------------
+
+PyThreadState* new_state_of_this_thread(std::size_t stack_size) {
+  PyThreadState* state = PyThreadState_New(PyInterpreterState_Get());
+  if (state == nullptr) throw std::bad_alloc();
+  bound_recursion(state, stack_size);
+  return state;
+}
+
+void adopt_state(PyThreadState* state) noexcept {
+  const PyThreadState* const mine = PyThreadState_Get();
+  state->thread_id = mine->thread_id;
+#if PY_VERSION_HEX >= 0x030B0000
+  state->native_thread_id = mine->native_thread_id;
+#endif
+}
+
+void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept {
+  std::swap(from->dict, to->dict);
+#if PY_VERSION_HEX < 0x030C0000
+  const bool traced = from->c_tracefunc != nullptr || from->c_profilefunc != nullptr;
+  if (!traced && to->c_tracefunc == nullptr && to->c_profilefunc == nullptr) return;
+  std::swap(from->c_tracefunc, to->c_tracefunc);
+  std::swap(from->c_traceobj, to->c_traceobj);
+  std::swap(from->c_profilefunc, to->c_profilefunc);
+  std::swap(from->c_profileobj, to->c_profileobj);
+#if PY_VERSION_HEX >= 0x030A0000
+  const int tracing = traced ? 255 : 0;
+  from->cframe->use_tracing = 0;
+  to->cframe->use_tracing = to->tracing == 0 ? static_cast<decltype(to->cframe->use_tracing)>(tracing) : 0;
+#endif
+#endif
+}
+
+PyObject* context_of(PyThreadState* state) noexcept { return state->context; }
+
+PyObject* exchange_context(PyThreadState* state, PyObject* context) noexcept {
+  ++state->context_ver;
+  return std::exchange(state->context, context);
+}
+
+PyObject* thread_dict_of(PyThreadState* state) noexcept { return state->dict; }
+
+std::uint64_t id_of(PyThreadState* state) noexcept { return state->id; }
 
 }  // namespace python

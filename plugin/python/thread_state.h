@@ -4,6 +4,9 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include <cstddef>
+#include <cstdint>
+
 #include "plugin/python/foreign_greenlets.h"
 #include "plugin/blocking/identity.h"
 #include "suspend/fiber.h"
@@ -19,6 +22,13 @@ class GilStateKey {
   bool find() noexcept;
   void set(PyThreadState* state) const noexcept;
 
+  // Makes `state` the one that runs, on any OS thread. The GIL is held before and after.
+  void attach(PyThreadState* state) const noexcept {
+    // The key first: debug builds of CPython compare the two inside the swap.
+    set(state);
+    PyThreadState_Swap(state);
+  }
+
  private:
   pthread_key_t key_ = 0;
   bool found_ = false;
@@ -30,8 +40,16 @@ class Hub {
  public:
   // Throws std::runtime_error with the sentence to show when this Python cannot be served.
   Hub();
+  ~Hub() { instance_ = nullptr; }
+  Hub(const Hub&) = delete;
+  Hub& operator=(const Hub&) = delete;
 
+  // The loop's own state, or that of the greenlet that runs in its stead.
   PyThreadState* state() const noexcept { return state_; }
+  void stand_in(PyThreadState* state) noexcept { state_ = state; }
+
+  // The hub of this worker, or null.
+  static Hub* instance() noexcept { return instance_; }
 
   // Makes `state` the one that runs. The GIL is held before and after.
   void attach(PyThreadState* state) const noexcept;
@@ -45,9 +63,11 @@ class Hub {
   ForeignGreenlets& foreign_greenlets() const noexcept { return foreign_greenlets_; }
 
  private:
-  PyThreadState* const state_;
+  PyThreadState* state_;
   mutable ForeignGreenlets foreign_greenlets_;
   GilStateKey gil_state_key_;
+
+  static inline Hub* instance_ = nullptr;
 };
 
 // A fiber's own thread state. To Python the fiber is a thread: own thread-locals, own
@@ -62,8 +82,10 @@ class ThreadState {
   ThreadState(const ThreadState&) = delete;
   ThreadState& operator=(const ThreadState&) = delete;
 
-  void attach() const noexcept { hub_.attach(state_); }
-  PyThreadState* get() const noexcept { return state_; }
+  void attach() const noexcept { hub_.attach(get()); }
+  // The fiber's own state, or that of the greenlet that runs in its stead.
+  PyThreadState* get() const noexcept { return running_; }
+  void stand_in(PyThreadState* state) noexcept { running_ = state; }
 
   // True while this state is the one that runs: the fiber holds the GIL.
   bool attached() const noexcept;
@@ -72,7 +94,28 @@ class ThreadState {
   const Hub& hub_;
   const blocking::Identity identity_;
   PyThreadState* const state_;
+  PyThreadState* running_;
 };
+
+// A further state for the Python thread that runs: the same ident, frames and exceptions of its
+// own, for a stack of `stack_size` bytes. Throws std::bad_alloc.
+PyThreadState* new_state_of_this_thread(std::size_t stack_size);
+// Gives a state to the thread that runs, to be its further one.
+void adopt_state(PyThreadState* state) noexcept;
+// What belongs to the Python thread and not to one of its states: thread-locals, trace and
+// profile functions.
+// It is with the state that runs.
+void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept;
+
+// The contextvars.Context a state has entered, or null. Borrowed.
+PyObject* context_of(PyThreadState* state) noexcept;
+// Steals `context`, which may be null. Returns the one before, which is the caller's.
+PyObject* exchange_context(PyThreadState* state, PyObject* context) noexcept;
+
+// The dict with the thread-locals of `state`, or null. Borrowed.
+PyObject* thread_dict_of(PyThreadState* state) noexcept;
+// A number no other state of this process has.
+std::uint64_t id_of(PyThreadState* state) noexcept;
 
 // The state attached to this OS thread, or null. On CPython <= 3.11 it may be that of
 // another thread, which then holds the GIL: compare, do not test for null.

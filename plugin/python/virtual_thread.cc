@@ -41,7 +41,7 @@ void VirtualThread::entering() noexcept {
   current_ = this;
   openssl_errors_of_loop_.take();
   openssl_errors_.give_back();
-  hub_.foreign_greenlets().enter(greenlets_);
+  hub_.foreign_greenlets().enter(foreign_greenlets_);
   note_switch();
   if (gave_way_) hub_.detach_for(state_.get());
   else state_.attach();
@@ -53,7 +53,7 @@ bool VirtualThread::left() noexcept {
   openssl_errors_of_loop_.give_back();
   current_ = nullptr;
   if (!gave_way_) {
-    hub_.foreign_greenlets().leave(greenlets_);
+    hub_.foreign_greenlets().leave(foreign_greenlets_);
     hub_.attach(hub_.state());
     return false;
   }
@@ -61,7 +61,7 @@ bool VirtualThread::left() noexcept {
   // Asked here, with the GIL: where it gave way it had none. A finaliser runs where its object
   // died, in the middle of anything; a foreign greenlet's stack might not survive.
   const bool straight_back = runs_finaliser(state_.get()) || hub_.foreign_greenlets().running();
-  hub_.foreign_greenlets().leave(greenlets_);
+  hub_.foreign_greenlets().leave(foreign_greenlets_);
   if (straight_back) return true;
   loop_.add_idle_callback(blocking::resumes(fiber_));
   return false;

@@ -13,6 +13,8 @@
 
 namespace python {
 
+class GreenletThread;
+
 // A fiber and its thread state, switched together. While it runs, current() is it.
 // Layers above derive to carry more across a switch.
 class VirtualThread : public suspend::SwitchObserver {
@@ -24,6 +26,8 @@ class VirtualThread : public suspend::SwitchObserver {
 
   suspend::Fiber& fiber() noexcept { return fiber_; }
   const ThreadState& thread_state() const noexcept { return state_; }
+  ThreadState& thread_state() noexcept { return state_; }
+  loop::IoLoop& loop() const noexcept { return loop_; }
 
   // The virtual thread that runs on this OS thread, or null.
   static VirtualThread* current() noexcept {
@@ -41,6 +45,10 @@ class VirtualThread : public suspend::SwitchObserver {
   // Gives the CPU up until nobody else wants it. REQUIRES: this is current(), and CPython is
   // about to take the GIL back for it: the state is detached, the GIL not held.
   void give_way() noexcept;
+
+  // Its greenlets, or null while nobody has asked for any.
+  GreenletThread* greenlets() const noexcept { return greenlets_; }
+  void set_greenlets(GreenletThread* greenlets) noexcept { greenlets_ = greenlets; }
 
   // Sections in which this thread must not be suspended nest.
   void forbid_suspension() noexcept { ++forbidden_; }
@@ -78,7 +86,8 @@ class VirtualThread : public suspend::SwitchObserver {
   suspend::Fiber fiber_;
   ThreadState state_;
   blocking::OpensslErrors openssl_errors_;
-  ForeignGreenlets::OfStack greenlets_;
+  ForeignGreenlets::OfStack foreign_greenlets_;
+  GreenletThread* greenlets_ = nullptr;
   loop::IoLoop& loop_;
   int forbidden_ = 0;
   int turns_kept_ = 0;

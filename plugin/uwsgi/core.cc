@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "plugin/python/asgiref.h"
+#include "plugin/python/greenlet.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -268,6 +269,7 @@ void Core::serve() noexcept {
     close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
   }
   uwsgi_close_request(request_);
+  python::end_greenlets_of(*thread_);  // Of code that ran after the application.
   uwsgi.wsgi_req = request_;
   request_->async_status = UWSGI_OK;
 }
@@ -359,6 +361,7 @@ bool Core::python_yielded() noexcept {
 }
 
 void Core::python_ends() noexcept {
+  python::end_greenlets_of(*thread_);
   thread_->set_environ(nullptr);
   if (!context_) return;
   if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string>
 
+#include "plugin/python/greenlet.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/options.h"
 
@@ -113,6 +114,8 @@ Engine::Engine(loop::IoLoop& loop)
 }
 
 Engine::~Engine() {
+  // After the mercy is over requests stand where they are, and so do their greenlets.
+  if (!unfinished_) python::end_greenlets_of_loop();
   blocking::open_gate(nullptr, nullptr);
   python::set_spawner(nullptr);
   loop_.observe(nullptr);

@@ -58,6 +58,7 @@ void on_quantum(char* option, char* value, void*) {
   options().quantum_ms = parse_quantum(option, value);
 }
 
+void on_greenlet(char*, char*, void*) { options().greenlet = true; }
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
 void on_callbacks(char*, char*, void*) { options().callbacks = true; }
@@ -114,6 +115,8 @@ uwsgi_option* option_table() noexcept {
       make("tornado-quantum", required_argument,
            "milliseconds a request computes before it gives way to others (default 10, 0 for ever)",
            on_quantum),
+      make("greenlet", no_argument,
+           "give the application a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,
            "let blocking calls block the worker instead of suspending their request",
            on_native_blocking),
@@ -135,6 +138,10 @@ uwsgi_option* option_table() noexcept {
 }
 
 std::string why_options_clash() {
+  // uWSGI has taken the option for one of the two, whichever was loaded first.
+  if (given("greenlet") != nullptr && plugin_already_loaded("greenlet") != 0) {
+    return "--greenlet is served by this plugin, on its own fibers: leave uWSGI's plugin greenlet out";
+  }
   for (const Clash& clash : kClashes) {
     const char* value = given(clash.option);
     if (value == nullptr) continue;

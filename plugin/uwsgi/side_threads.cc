@@ -1,5 +1,6 @@
 #include "plugin/uwsgi/side_threads.h"
 
+#include "plugin/python/greenlet.h"
 #include "plugin/uwsgi/engine.h"
 
 namespace engine {
@@ -10,7 +11,15 @@ struct SideThreads::Thread {
         virtual_thread(owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
                        loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {}
 
-  void start() noexcept { virtual_thread.fiber().start(run, argument); }
+  void start() noexcept {
+    virtual_thread.fiber().start(
+        [](void* self) noexcept {
+          auto* const thread = static_cast<Thread*>(self);
+          thread->run(thread->argument);
+          python::end_greenlets_of(thread->virtual_thread);
+        },
+        this);
+  }
 
   void finished() noexcept {
     --threads.running_;

@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-#include "plugin/python/handle.h"
+#include "plugin/python/greenlet_module.h"
 #include "plugin/python/module.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/tornado_callbacks.h"
@@ -19,6 +19,7 @@
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "suspend/coroutine.h"
 
 namespace engine {
 namespace {
@@ -115,6 +116,7 @@ int check_options() noexcept {
   if (!unusable.empty()) refuse(unusable);
   void* const shared = mmap(nullptr, sizeof *gave_up, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) refuse("no memory");
+  if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
   return 0;
 }
@@ -170,6 +172,7 @@ void run_worker() noexcept {
   python::WorkerLoop::destroy();
 #ifdef UWSGI_TORNADO_DEBUG
   report_leak("fibers", suspend::Fiber::count());
+  report_leak("coroutines", suspend::Coroutine::count());
   report_leak("watchers", loop::active_watchers);
 #endif
   finalise_python();

@@ -93,6 +93,14 @@ def test_other_engine_is_refused(option, plugin, value, tmp_path):
     assert_refused(command(*arguments, '--tornado', '10', '--wsgi-file', HELLO), f'--{option}', tmp_path)
 
 
+@pytest.mark.skipif(bool(EMBEDDED), reason='that plugin is not inside the embedded binary')
+@pytest.mark.parametrize('first', [[], ['--plugin', 'greenlet_python3']])
+def test_greenlet_plugin_beside_the_option_is_refused(first, tmp_path):
+    uwsgi, python, name, *engine = command('--plugin', 'greenlet_python3', '--tornado', '10', '--greenlet')
+    arguments = [uwsgi, python, name, *first, *engine, '--wsgi-file', HELLO]
+    assert_refused(arguments, "leave uWSGI's plugin greenlet out", tmp_path)
+
+
 @pytest.mark.parametrize('line, why', [
     ('fiber = true', '--fiber'),  # Its plugin is Ruby's; an ini names it without.
     ('threads = 4', '--threads'),

@@ -1,0 +1,615 @@
+#include "plugin/python/greenlet.h"
+
+#include <cassert>
+#include <cstdint>
+#include <cstdio>
+#include <utility>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/python/thread_state.h"
+
+namespace python {
+namespace {
+
+// How often one that catches GreenletExit and goes on is told again as its thread ends.
+constexpr int kKillsMax = 5;
+
+// Finds CPython's key anew in each process: a fork makes another.
+const GilStateKey& gil_state_key() noexcept {
+  static GilStateKey key;
+  static unsigned found_in = ~0u;
+  if (found_in != GreenletStack::generation()) {
+    key = GilStateKey();
+    if (!key.find()) Py_FatalError("greenlet: this Python keeps its thread states where greenlets cannot follow");
+    found_in = GreenletStack::generation();
+  }
+  return key;
+}
+
+// Who ran last: asking the thread's dict costs more than a switch.
+struct {
+  const PyThreadState* state = nullptr;
+  std::uint64_t id = 0;
+  unsigned generation = 0;
+  GreenletThread* thread = nullptr;
+} last_seen;
+
+// Sets the pending Python error aside.
+class ErrorAside {
+ public:
+  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
+  ~ErrorAside() { PyErr_Restore(type_, value_, traceback_); }
+  ErrorAside(const ErrorAside&) = delete;
+  ErrorAside& operator=(const ErrorAside&) = delete;
+
+ private:
+  PyObject* type_ = nullptr;
+  PyObject* value_ = nullptr;
+  PyObject* traceback_ = nullptr;
+};
+
+PyRef take(PyObject** field) noexcept { return PyRef::steal(std::exchange(*field, nullptr)); }
+
+void drop_arguments(Greenlet* greenlet) noexcept {
+  Py_CLEAR(greenlet->args);
+  Py_CLEAR(greenlet->kwargs);
+}
+
+void pass_arguments(Greenlet* from, Greenlet* to) noexcept {
+  PyRef args = take(&from->args);
+  PyRef kwargs = take(&from->kwargs);
+  drop_arguments(to);
+  to->args = args.release();
+  to->kwargs = kwargs.release();
+}
+
+[[noreturn]] void raise(const char* sentence) {
+  PyErr_SetString(greenlet_error(), sentence);
+  throw PyError{};
+}
+
+bool on_loop() noexcept { return blocking::on_loop_thread() && VirtualThread::current() == nullptr; }
+
+// --- What the dict of a Python thread has, to see its end ------------------------------------
+
+struct EndOfThread {
+  PyObject_HEAD
+  GreenletThread* thread;
+};
+
+void end_of_thread_dealloc(PyObject* self) noexcept {
+  GreenletThread* const thread = reinterpret_cast<EndOfThread*>(self)->thread;
+  if (thread != nullptr) {
+    thread->end();
+    thread->let_go();
+  }
+  PyObject_Free(self);
+}
+
+PyTypeObject* end_of_thread_type() {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "greenlet._EndOfThread";
+    t.tp_basicsize = sizeof(EndOfThread);
+    t.tp_flags = Py_TPFLAGS_DEFAULT;
+    t.tp_dealloc = end_of_thread_dealloc;
+    return t;
+  }();
+  py_check_status(PyType_Ready(&type));
+  return &type;
+}
+
+PyObject* dict_key() noexcept {
+  static PyObject* const key = PyUnicode_InternFromString("uwsgi_tornado.greenlets");
+  return key;
+}
+
+GreenletThread* thread_in(PyObject* dict) noexcept {
+  PyObject* const item = dict == nullptr ? nullptr : PyDict_GetItemWithError(dict, dict_key());
+  return item == nullptr ? nullptr : reinterpret_cast<EndOfThread*>(item)->thread;
+}
+
+}  // namespace
+
+PyRef switch_result(PyRef args, PyRef kwargs) {
+  const bool has_keywords = kwargs && PyDict_Size(kwargs.get()) > 0;
+  if (has_keywords && PyTuple_GET_SIZE(args.get()) > 0) return py_check(PyTuple_Pack(2, args.get(), kwargs.get()));
+  if (has_keywords) return kwargs;
+  if (!args) return PyRef::borrow(Py_None);
+  if (PyTuple_Check(args.get()) && PyTuple_GET_SIZE(args.get()) == 1) {
+    return PyRef::borrow(PyTuple_GET_ITEM(args.get(), 0));
+  }
+  return args;
+}
+
+void GreenletThread::Error::fetch() noexcept {
+  PyObject* t;
+  PyObject* v;
+  PyObject* tb;
+  PyErr_Fetch(&t, &v, &tb);
+  type = PyRef::steal(t);
+  value = PyRef::steal(v);
+  traceback = PyRef::steal(tb);
+}
+
+void GreenletThread::Error::restore() noexcept {
+  if (type) PyErr_Restore(type.release(), value.release(), traceback.release());
+}
+
+// --- Which thread -----------------------------------------------------------------------------
+
+GreenletThread* GreenletThread::current_or_null() noexcept {
+  PyThreadState* const state = PyThreadState_Get();
+  if (last_seen.state == state && last_seen.id == id_of(state) &&
+      last_seen.generation == GreenletStack::generation()) {
+    return last_seen.thread;
+  }
+  const ErrorAside error;
+  return thread_in(thread_dict_of(state));
+}
+
+GreenletThread& GreenletThread::current() {
+  PyThreadState* const state = PyThreadState_Get();
+  if (last_seen.state == state && last_seen.id == id_of(state) &&
+      last_seen.generation == GreenletStack::generation()) {
+    return last_seen.thread->without_deferred();
+  }
+  return look_up(state).without_deferred();
+}
+
+GreenletThread& GreenletThread::look_up(PyThreadState* state) {
+  const ErrorAside error;
+  PyObject* const dict = PyThreadState_GetDict();
+  if (dict == nullptr) throw std::bad_alloc();
+  GreenletThread* thread = thread_in(dict);
+  if (thread == nullptr) thread = &make(dict, state, VirtualThread::current());
+  thread->note_fork();
+  last_seen = {state, id_of(state), GreenletStack::generation(), thread};
+  return *thread;
+}
+
+// After a fork: of its greenlets the one that runs is here, the others are not.
+// REQUIRES: the thread itself is here.
+void GreenletThread::note_fork() noexcept {
+  generation_ = GreenletStack::generation();
+  running_->generation = generation_;
+}
+
+GreenletThread& GreenletThread::make(PyObject* dict, PyThreadState* state, VirtualThread* fiber) {
+  PyRef parent;
+  if (fiber != nullptr) parent = PyRef::borrow(as_object(of_loop().main_));
+  PyRef main = py_check(PyType_GenericAlloc(greenlet_type(), 0));
+  PyRef end = py_check(reinterpret_cast<PyObject*>(PyObject_New(EndOfThread, end_of_thread_type())));
+  reinterpret_cast<EndOfThread*>(end.get())->thread = nullptr;
+  auto* const thread = new GreenletThread(fiber);
+  reinterpret_cast<EndOfThread*>(end.get())->thread = thread;
+  thread->keep();
+  auto* const greenlet = reinterpret_cast<Greenlet*>(main.get());
+  greenlet->parent = reinterpret_cast<Greenlet*>(parent.release());
+  greenlet->thread = thread;
+  thread->keep();
+  greenlet->phase = Greenlet::Phase::kActive;
+  greenlet->is_main = true;
+  greenlet->generation = thread->generation_ = GreenletStack::generation();
+  greenlet->coroutine = &thread->main_coroutine_;
+  greenlet->state = state;
+  thread->main_state_ = state;
+  thread->running_ = reinterpret_cast<Greenlet*>(PyRef(main).release());
+  thread->main_ = reinterpret_cast<Greenlet*>(main.release());
+  py_check_status(PyDict_SetItem(dict, dict_key(), end.get()));
+  if (fiber != nullptr) fiber->set_greenlets(thread);
+  return *thread;
+}
+
+// Asked in a request. The loop's own state has a dict once its main greenlet was asked for.
+GreenletThread& GreenletThread::of_loop() {
+  PyThreadState* const state = Hub::instance()->state();
+  PyObject* const dict = _PyThreadState_GetDict(state);
+  if (dict == nullptr) throw std::bad_alloc();
+  GreenletThread* const known = thread_in(dict);
+  if (known == nullptr) return make(dict, state, nullptr);
+  if (blocking::on_loop_thread()) known->note_fork();
+  return *known;
+}
+
+GreenletThread* GreenletThread::owner_of(const Greenlet* greenlet) noexcept {
+  while (greenlet != nullptr && greenlet->thread == nullptr) greenlet = greenlet->parent;
+  return greenlet == nullptr ? nullptr : greenlet->thread;
+}
+
+void GreenletThread::let_go() noexcept {
+  if (--users_ > 0) return;
+  if (!lost_) delete this;
+}
+
+GreenletThread::~GreenletThread() {
+  if (last_seen.thread == this) last_seen = {};
+  --count_;
+}
+
+void GreenletThread::set_trace_function(PyRef function) noexcept {
+  const auto before = take(&trace_function_);
+  if (function.get() != Py_None) trace_function_ = function.release();
+}
+
+// --- Switching --------------------------------------------------------------------------------
+
+void GreenletThread::check_may_go(const Greenlet* target) const {
+  const GreenletThread* const owner = owner_of(target);
+  if (owner == nullptr) raise("cannot switch to a garbage collected greenlet");
+  if (!owner->alive_) raise("cannot switch to a different thread (which happens to have exited)");
+  if (owner != this) raise("cannot switch to a different thread");
+}
+
+PyRef GreenletThread::go(Greenlet* target) {
+  GreenletThread* const owner = owner_of(target);
+  if (owner == this && alive_) return go_inside(target);
+  try {
+    if (owner != nullptr && owner->alive_ && blocking::on_loop_thread() && !target->lost()) {
+      const bool is_loops = fiber_ != nullptr && (target == owner->main_ || target == owner->running_);
+      if (is_loops && owner->fiber_ == nullptr && owner == owner_of(main_->parent)) return go_to_loop(target);
+      if (owner->fiber_ != nullptr && (fiber_ != nullptr || on_loop())) return wake(*owner, target);
+    }
+    // A request that is over gives what it is sent to its parent, as all that is dead does.
+    if (owner != nullptr && !owner->alive_ && target->is_main && target->parent != nullptr &&
+        owner_of(target->parent) == this) {
+      if (PyErr_Occurred()) throw PyError{};
+      return switch_result(take(&target->args), take(&target->kwargs));
+    }
+    PyErr_Clear();
+    check_may_go(target);
+  } catch (const PyError&) {
+    drop_arguments(target);
+    throw;
+  }
+  return PyRef();  // Not reached: the check refuses all that is left.
+}
+
+// `target` is of this thread.
+PyRef GreenletThread::go_inside(Greenlet* target) {
+  Greenlet* const me = running_;
+  Greenlet* next;
+  try {
+    next = resolve(target);
+  } catch (const PyError&) {
+    drop_arguments(target);
+    throw;
+  }
+  if (next == me) {
+    origin_ = reinterpret_cast<Greenlet*>(PyRef::borrow(as_object(me)).release());
+    return arrived(me);
+  }
+  enter(next);
+  me->coroutine->switch_to(*next->coroutine);
+  return arrived(me);
+}
+
+// The first that can run, from `first` towards the main greenlet, with its arguments; one that
+// has not begun is started. Borrowed. Throws PyError.
+Greenlet* GreenletThread::resolve(Greenlet* first) {
+  Greenlet* target = first;
+  while (target != nullptr) {
+    if (target->lost()) raise("cannot switch to a greenlet that a fork left in the parent process");
+    if (target->phase == Greenlet::Phase::kActive) return target;
+    if (target->phase == Greenlet::Phase::kNew) {
+      if (start(target)) return target;
+      continue;
+    }
+    if (target->parent != nullptr) pass_arguments(target, target->parent);
+    target = target->parent;
+  }
+  raise("cannot switch to a garbage collected greenlet");
+}
+
+// False when somebody else has started it meanwhile: asking for `run` may run anything.
+bool GreenletThread::start(Greenlet* greenlet) {
+  static PyObject* const run_name = PyUnicode_InternFromString("run");
+  PyRef args = take(&greenlet->args);
+  PyRef kwargs = take(&greenlet->kwargs);
+  Error thrown;
+  thrown.fetch();
+  PyRef run = py_check(PyObject_GetAttr(as_object(greenlet), run_name));
+  thrown.restore();
+  check_may_go(greenlet);
+  if (greenlet->phase == Greenlet::Phase::kNew) {
+    greenlet->stack = GreenletStack::take();
+    greenlet->coroutine = &greenlet->stack->coroutine();
+    greenlet->state = greenlet->stack->state();
+    greenlet->entry = run.release();
+    static_cast<void>(exchange_context(greenlet->state, std::exchange(greenlet->context, nullptr)));
+    greenlet->coroutine->prepare(&GreenletThread::run, greenlet);
+    take_in(greenlet);
+    greenlet->args = args.release();
+    greenlet->kwargs = kwargs.release();
+    return true;
+  }
+  drop_arguments(greenlet);
+  greenlet->args = args.release();
+  greenlet->kwargs = kwargs.release();
+  return false;
+}
+
+void GreenletThread::take_in(Greenlet* greenlet) noexcept {
+  greenlet->phase = Greenlet::Phase::kActive;
+  greenlet->generation = generation_;
+  greenlet->thread = this;
+  keep();
+  greenlet->previous = nullptr;
+  greenlet->next = first_active_;
+  if (first_active_ != nullptr) first_active_->previous = greenlet;
+  first_active_ = greenlet;
+}
+
+void GreenletThread::leave_out(Greenlet* greenlet) noexcept {
+  if (greenlet->next != nullptr) greenlet->next->previous = greenlet->previous;
+  if (greenlet->previous != nullptr) greenlet->previous->next = greenlet->next;
+  else if (first_active_ == greenlet) first_active_ = greenlet->next;
+  greenlet->next = greenlet->previous = nullptr;
+}
+
+// Makes `greenlet` the one that runs, in all but the stack; a pending exception goes along.
+void GreenletThread::enter(Greenlet* greenlet) noexcept {
+  PyThreadState* const from = PyThreadState_Get();
+  PyThreadState* const to = greenlet->state;
+  Error thrown;
+  if (PyErr_Occurred() != nullptr) thrown.fetch();
+  running_->state = from;
+  move_thread_data(from, to);
+  gil_state_key().attach(to);
+  if (fiber_ != nullptr) fiber_->thread_state().stand_in(to);
+  else if (blocking::on_loop_thread()) Hub::instance()->stand_in(to);
+  last_seen = {to, id_of(to), generation_, this};
+  thrown.restore();
+  origin_ = running_;
+  Py_INCREF(greenlet);
+  running_ = greenlet;
+}
+
+// On the stack of `me`, which runs again: what it was given, or the exception thrown into it.
+PyRef GreenletThread::arrived(Greenlet* me) {
+  if (finished_ != nullptr) GreenletStack::give_back(std::exchange(finished_, nullptr));
+  auto* const origin = std::exchange(origin_, nullptr);
+  const auto kept = PyRef::steal(as_object(origin));
+  if (trace_function_ != nullptr) {
+    try {
+      trace(me->args != nullptr ? "switch" : "throw", origin, me);
+    } catch (const PyError&) {
+      drop_arguments(me);
+      throw;
+    }
+  }
+  if (PyErr_Occurred()) {
+    drop_arguments(me);
+    throw PyError{};
+  }
+  return switch_result(take(&me->args), take(&me->kwargs));
+}
+
+void GreenletThread::trace(const char* event, Greenlet* origin, Greenlet* target) {
+  Error thrown;
+  thrown.fetch();
+  const PyRef function = PyRef::borrow(trace_function_);
+  PyThreadState* const state = PyThreadState_Get();
+  PyThreadState_EnterTracing(state);
+  const auto result = PyRef::steal(PyObject_CallFunction(function.get(), "s(OO)", event, origin, target));
+  PyThreadState_LeaveTracing(state);
+  if (result) {
+    thrown.restore();
+    return;
+  }
+  // It is removed, and its exception is thrown in place of what was.
+  const ErrorAside own;
+  set_trace_function(PyRef::borrow(Py_None));
+  throw PyError{};
+}
+
+// --- The life of a greenlet, on its own stack ---------------------------------------------------
+
+suspend::Coroutine& GreenletThread::run(void* greenlet) noexcept {
+  auto* const self = static_cast<Greenlet*>(greenlet);
+  GreenletThread& thread = *self->thread;
+  thread.begin(self);
+  // What it returned was left in its entry, what it raised is pending.
+  return thread.finish(self, take(&self->entry));
+}
+
+// Leaves the result in `entry`, null with an exception pending.
+void GreenletThread::begin(Greenlet* self) noexcept {
+  if (finished_ != nullptr) GreenletStack::give_back(std::exchange(finished_, nullptr));
+  const PyRef entry = take(&self->entry);
+  Py_CLEAR(self->run);
+  PyRef args = take(&self->args);
+  PyRef kwargs = take(&self->kwargs);
+  {
+    auto* const origin = std::exchange(origin_, nullptr);
+    const auto kept = PyRef::steal(as_object(origin));
+    if (trace_function_ != nullptr) {
+      try {
+        trace(args ? "switch" : "throw", origin, self);
+      } catch (const PyError&) {
+        args = PyRef();
+        kwargs = PyRef();
+      }
+    }
+  }
+  if (!args) return;
+  // A dead greenlet's result may have come this way: one object alone, as a call has it.
+  if (!PyTuple_Check(args.get())) args = PyRef::steal(PyTuple_Pack(1, args.get()));
+  if (args) self->entry = PyObject_Call(entry.get(), args.get(), kwargs.get());
+}
+
+// Gives `result`, or what is pending, to the parent. Nothing may be left on this stack but what
+// needs no end: it is not come back to.
+suspend::Coroutine& GreenletThread::finish(Greenlet* self, PyRef result) noexcept {
+  // Killed as it stood in a switch to its parent: what that was given is passed on.
+  if (!result && PyErr_ExceptionMatches(greenlet_exit()) && self->args != nullptr) {
+    PyErr_Clear();
+    try {
+      result = switch_result(take(&self->args), take(&self->kwargs));
+    } catch (const PyError&) {
+    }
+  }
+  drop_arguments(self);
+  PyObject* given = nullptr;
+  if (result) {
+    given = PyTuple_Pack(1, result.get());
+  } else if (PyErr_ExceptionMatches(greenlet_exit())) {
+    Error exit;
+    exit.fetch();
+    given = exit.value ? exit.value.release() : PyRef::borrow(Py_None).release();
+  }
+  result = PyRef();
+  assert(self->context == nullptr);
+  self->context = exchange_context(PyThreadState_Get(), nullptr);
+  leave_out(self);
+  self->phase = Greenlet::Phase::kDead;
+  for (Greenlet* parent = self->parent; parent != nullptr; parent = parent->parent) {
+    drop_arguments(parent);
+    parent->args = std::exchange(given, nullptr);
+    try {
+      check_may_go(parent);
+      Greenlet* const next = resolve(parent);
+      finished_ = std::exchange(self->stack, nullptr);
+      enter(next);
+      return *next->coroutine;
+    } catch (const PyError&) {
+      drop_arguments(parent);  // The error goes to the next in the chain.
+    } catch (const std::bad_alloc&) {
+      drop_arguments(parent);
+      PyErr_NoMemory();
+    }
+  }
+  PyErr_WriteUnraisable(as_object(self));
+  Py_FatalError("greenlet: ran out of parent greenlets while propagating an exception");
+}
+
+// --- Between a request and the loop --------------------------------------------------------------
+
+// In a request: waits on the loop until somebody switches to one of the request's greenlets.
+PyRef GreenletThread::go_to_loop(Greenlet* target) {
+  if (!fiber_->may_suspend()) {
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this request may not be suspended here, so it cannot switch to the loop's greenlet");
+    throw PyError{};
+  }
+  PyRef args = take(&target->args);
+  PyRef kwargs = take(&target->kwargs);
+  if (PyErr_Occurred()) {
+    if (is_asked_) answer_error_.fetch();
+    else PyErr_WriteUnraisable(as_object(running_));
+  } else if (is_asked_) {
+    answer_ = switch_result(std::move(args), std::move(kwargs));
+  }
+  waits_ = true;
+  fiber_->suspend();
+  assert(wake_target_);
+  const PyRef wanted = std::move(wake_target_);
+  wake_error_.restore();
+  return go_inside(reinterpret_cast<Greenlet*>(wanted.get()));
+}
+
+// On the loop or in another request: has `request`, which waits, go on in `target`.
+PyRef GreenletThread::wake(GreenletThread& request, Greenlet* target) {
+  if (!request.waits_) {
+    PyErr_Clear();
+    raise("cannot switch to a request that does not wait in a switch to its parent");
+  }
+  request.waits_ = false;
+  request.wake_target_ = PyRef::borrow(as_object(target));
+  request.wake_error_.fetch();
+  if (fiber_ != nullptr) {
+    request.fiber_->loop().add_callback(blocking::resumes(request.fiber_->fiber()));
+    return py_check(PyTuple_New(0));
+  }
+  request.keep();
+  request.is_asked_ = true;
+  request.fiber_->fiber().resume();
+  request.is_asked_ = false;
+  PyRef answer = std::move(request.answer_);
+  request.answer_error_.restore();
+  request.let_go();
+  if (PyErr_Occurred()) throw PyError{};
+  return answer ? std::move(answer) : py_check(PyTuple_New(0));
+}
+
+// --- The end -------------------------------------------------------------------------------------
+
+void GreenletThread::kill(Greenlet* greenlet) noexcept {
+  PyRef parent = PyRef::borrow(as_object(running_));
+  const PyRef kept = PyRef::borrow(as_object(greenlet));
+  Greenlet* const before = std::exchange(greenlet->parent, reinterpret_cast<Greenlet*>(parent.release()));
+  PyErr_SetString(greenlet_exit(), "Killing the greenlet because all references have vanished.");
+  try {
+    go_inside(greenlet);
+  } catch (const PyError&) {
+    PyErr_WriteUnraisable(as_object(greenlet));
+  } catch (const std::bad_alloc&) {
+  }
+  const auto stood_in = PyRef::steal(as_object(std::exchange(greenlet->parent, before)));
+}
+
+void GreenletThread::kill_later(Greenlet* greenlet) {
+  to_kill_.push_back(PyRef::borrow(as_object(greenlet)).release());
+}
+
+void GreenletThread::kill_deferred() noexcept {
+  const ErrorAside error;
+  while (!to_kill_.empty()) {
+    const auto greenlet = PyRef::steal(to_kill_.back());
+    to_kill_.pop_back();
+    auto* const bare = reinterpret_cast<Greenlet*>(greenlet.get());
+    if (bare->active() && bare != running_) kill(bare);
+  }
+}
+
+void GreenletThread::end() noexcept {
+  if (!alive_) return;
+  const ErrorAside error;
+  // Not so where CPython clears the states of threads that have gone, or after a fork.
+  const bool runs_here = running_ == main_ && !main_->lost() && PyThreadState_Get() == main_state_ && !_Py_IsFinalizing();
+  if (runs_here) {
+    last_seen = {main_state_, id_of(const_cast<PyThreadState*>(main_state_)), generation_, this};
+    for (int round = 0; round < kKillsMax && first_active_ != nullptr; ++round) {
+      kill_deferred();
+      std::vector<PyRef> active;
+      for (Greenlet* g = first_active_; g != nullptr; g = g->next) active.push_back(PyRef::borrow(as_object(g)));
+      for (const PyRef& greenlet : active) {
+        auto* const bare = reinterpret_cast<Greenlet*>(greenlet.get());
+        if (bare->active()) kill(bare);
+      }
+    }
+    if (first_active_ != nullptr) {
+      std::fprintf(stderr, "greenlet: GreenletExit did not end all greenlets of a thread; their stacks are lost\n");
+    }
+  }
+  lost_ = !runs_here;
+  alive_ = false;
+  if (fiber_ != nullptr) fiber_->set_greenlets(nullptr);
+  if (last_seen.thread == this) last_seen = {};
+  for (Greenlet* g = first_active_; g != nullptr; g = g->next) Py_INCREF(g);  // Its frames live on.
+  Py_CLEAR(trace_function_);
+  for (PyObject* greenlet : std::exchange(to_kill_, {})) Py_DECREF(greenlet);
+  main_->phase = Greenlet::Phase::kDead;
+  keep();
+  const auto running = PyRef::steal(as_object(std::exchange(running_, nullptr)));
+  const auto main = PyRef::steal(as_object(std::exchange(main_, nullptr)));
+  --users_;
+}
+
+void end_greenlets_of(VirtualThread& thread) noexcept {
+  GreenletThread* const greenlets = thread.greenlets();
+  if (greenlets == nullptr) return;
+  greenlets->end();
+  if (PyDict_DelItem(PyThreadState_GetDict(), dict_key()) < 0) PyErr_Clear();
+}
+
+void end_greenlets_of_loop() noexcept {
+  GreenletThread* const greenlets = thread_in(thread_dict_of(PyThreadState_Get()));
+  if (greenlets != nullptr) {
+    greenlets->end();
+    if (PyDict_DelItem(PyThreadState_GetDict(), dict_key()) < 0) PyErr_Clear();
+  }
+  GreenletStack::end_idle();
+}
+
+}  // namespace python

@@ -1,0 +1,172 @@
+// Greenlets: pieces of a Python thread that hand the CPU to each other.
+#pragma once
+
+#include <Python.h>
+
+#include <vector>
+
+#include "plugin/python/greenlet_stack.h"
+#include "plugin/python/py_ref.h"
+#include "plugin/python/virtual_thread.h"
+
+namespace python {
+
+class GreenletThread;
+
+// The Python object. Its references are owned.
+struct Greenlet {
+  enum class Phase { kNew, kActive, kDead };
+
+  PyObject_HEAD
+  PyObject* dict;
+  PyObject* weak_references;
+  Greenlet* parent;
+  PyObject* run;      // Until it has begun.
+  PyObject* context;  // Until it has begun; then its state has it.
+  PyObject* args;     // What the switch to it gives; null where an exception is thrown.
+  PyObject* kwargs;
+
+  GreenletThread* thread;  // Once started; counted by GreenletThread::keep().
+  GreenletStack* stack;    // While active, unless it is the main one.
+  suspend::Coroutine* coroutine;  // While active.
+  PyThreadState* state;           // Where it stands; while active.
+  PyObject* entry;                // What it runs, from the start until it has begun.
+  Phase phase;
+  bool is_main;
+  unsigned generation;  // GreenletStack::generation() of the process that it stands in.
+  Greenlet* next;       // Among the active ones of its thread.
+  Greenlet* previous;
+
+  // Stood on its stack as this process was forked from another: it cannot go on here.
+  bool lost() const noexcept { return phase == Phase::kActive && generation != GreenletStack::generation(); }
+  bool active() const noexcept { return phase == Phase::kActive && !lost(); }
+};
+
+inline PyObject* as_object(Greenlet* greenlet) noexcept { return reinterpret_cast<PyObject*>(greenlet); }
+
+// The greenlets of one Python thread: a request, the loop, or a thread of Python's. One of them
+// runs, the others stand where they switched. Greenlets of one thread switch to each other only;
+// but a request goes to the loop by switching to its parent, and waits there, suspended, until
+// somebody switches to one of its greenlets. With the GIL held, all of it.
+class GreenletThread {
+ public:
+  // That of the thread which runs; made when first asked for. What is to be killed is killed first.
+  // Throws PyError.
+  static GreenletThread& current();
+  // The same, or null where it has none.
+  static GreenletThread* current_or_null() noexcept;
+  // What the greenlet belongs to, or would if it were started; null when an ancestor is gone.
+  static GreenletThread* owner_of(const Greenlet* greenlet) noexcept;
+
+  GreenletThread(const GreenletThread&) = delete;
+  GreenletThread& operator=(const GreenletThread&) = delete;
+
+  // switch() and throw(): `target` has its arguments, or an exception is pending. Throws PyError.
+  // REQUIRES: this is current().
+  PyRef go(Greenlet* target);
+
+  // Throws GreenletExit into `greenlet`, which is active and not the one that runs.
+  // REQUIRES: this is current(); no exception is pending.
+  void kill(Greenlet* greenlet) noexcept;
+  // Has `greenlet` killed when this thread next asks for its greenlets. Takes a reference to it.
+  void kill_later(Greenlet* greenlet);
+
+  // Kills what is active: the thread ends.
+  void end() noexcept;
+
+  Greenlet* running() const noexcept { return running_; }
+  Greenlet* main() const noexcept { return main_; }
+  bool alive() const noexcept { return alive_; }
+  // The virtual thread it is, or null: the loop's, or one of Python's.
+  VirtualThread* fiber() const noexcept { return fiber_; }
+
+  PyObject* trace_function() const noexcept { return trace_function_; }  // Borrowed, may be null.
+  void set_trace_function(PyRef function) noexcept;
+
+  // Counts who points to it; it goes with the last.
+  void keep() noexcept { ++users_; }
+  void let_go() noexcept;
+
+  // Of all threads, for leak checks and the package's own tests.
+  static long count() noexcept { return count_; }
+
+ private:
+  explicit GreenletThread(VirtualThread* fiber) noexcept : fiber_(fiber) { ++count_; }
+  ~GreenletThread();
+
+  static GreenletThread& look_up(PyThreadState* state);
+  static GreenletThread& make(PyObject* dict, PyThreadState* state, VirtualThread* fiber);
+  static GreenletThread& of_loop();
+
+  GreenletThread& without_deferred() noexcept {
+    if (!to_kill_.empty()) kill_deferred();
+    return *this;
+  }
+  void note_fork() noexcept;
+  PyRef go_inside(Greenlet* target);
+  PyRef go_to_loop(Greenlet* target);
+  PyRef wake(GreenletThread& request, Greenlet* target);
+  void check_may_go(const Greenlet* target) const;
+  Greenlet* resolve(Greenlet* first);
+  bool start(Greenlet* greenlet);
+  void enter(Greenlet* greenlet) noexcept;
+  PyRef arrived(Greenlet* me);
+  void trace(const char* event, Greenlet* origin, Greenlet* target);
+  void kill_deferred() noexcept;
+  void take_in(Greenlet* greenlet) noexcept;
+  void leave_out(Greenlet* greenlet) noexcept;
+
+  static suspend::Coroutine& run(void* greenlet) noexcept;
+  void begin(Greenlet* self) noexcept;
+  suspend::Coroutine& finish(Greenlet* self, PyRef result) noexcept;
+
+  VirtualThread* const fiber_;
+  long users_ = 0;
+  bool alive_ = true;
+  bool lost_ = false;  // Its end came while it stood somewhere: a stack of it is left as it is.
+  unsigned generation_ = 0;
+  Greenlet* main_ = nullptr;             // Owned.
+  Greenlet* running_ = nullptr;          // Owned.
+  Greenlet* origin_ = nullptr;           // Owned; from enter() until arrived().
+  GreenletStack* finished_ = nullptr;    // Likewise: what was left for good.
+  PyObject* trace_function_ = nullptr;   // Owned.
+  Greenlet* first_active_ = nullptr;     // But for the main one.
+  std::vector<PyObject*> to_kill_;       // Owned.
+  suspend::Coroutine main_coroutine_;
+  const PyThreadState* main_state_ = nullptr;
+
+  // An exception on its way, or none.
+  struct Error {
+    PyRef type;
+    PyRef value;
+    PyRef traceback;
+    void fetch() noexcept;
+    // Leaves what is pending alone when there is none.
+    void restore() noexcept;
+  };
+
+  // A request that waits on the loop.
+  bool waits_ = false;
+  PyRef wake_target_;
+  Error wake_error_;
+  // What it said to whoever switched to it from the loop.
+  bool is_asked_ = false;
+  PyRef answer_;
+  Error answer_error_;
+
+  static inline long count_ = 0;
+};
+
+// Ends the greenlets of `thread`, which runs, as its request ends.
+void end_greenlets_of(VirtualThread& thread) noexcept;
+// Ends those of the loop, and the stacks kept for others, as the worker ends. On the loop.
+void end_greenlets_of_loop() noexcept;
+
+PyTypeObject* greenlet_type() noexcept;
+PyObject* greenlet_error() noexcept;
+PyObject* greenlet_exit() noexcept;
+
+// What switch() returns for what was passed: the one argument alone, or all of them.
+PyRef switch_result(PyRef args, PyRef kwargs);
+
+}  // namespace python
