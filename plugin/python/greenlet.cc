@@ -204,7 +204,7 @@ GreenletThread& GreenletThread::make(PyObject* dict, PyThreadState* state, Virtu
 // Asked in a request. The loop's own state has a dict once its main greenlet was asked for.
 GreenletThread& GreenletThread::of_loop() {
   PyThreadState* const state = Hub::instance()->state();
-  PyObject* const dict = _PyThreadState_GetDict(state);
+  PyObject* const dict = need_thread_dict_of(state);
   if (dict == nullptr) throw std::bad_alloc();
   GreenletThread* const known = thread_in(dict);
   if (known == nullptr) return make(dict, state, nullptr);
@@ -389,10 +389,11 @@ void GreenletThread::trace(const char* event, Greenlet* origin, Greenlet* target
   Error thrown;
   thrown.fetch();
   const PyRef function = PyRef::borrow(trace_function_);
-  PyThreadState* const state = PyThreadState_Get();
-  PyThreadState_EnterTracing(state);
-  const auto result = PyRef::steal(PyObject_CallFunction(function.get(), "s(OO)", event, origin, target));
-  PyThreadState_LeaveTracing(state);
+  PyRef result;
+  {
+    const TracingPaused paused;
+    result = PyRef::steal(PyObject_CallFunction(function.get(), "s(OO)", event, origin, target));
+  }
   if (result) {
     thrown.restore();
     return;
@@ -566,7 +567,7 @@ void GreenletThread::end() noexcept {
   if (!alive_) return;
   const ErrorAside error;
   // Not so where CPython clears the states of threads that have gone, or after a fork.
-  const bool runs_here = running_ == main_ && !main_->lost() && PyThreadState_Get() == main_state_ && !_Py_IsFinalizing();
+  const bool runs_here = running_ == main_ && !main_->lost() && PyThreadState_Get() == main_state_ && !python_is_finalizing();
   if (runs_here) {
     last_seen = {main_state_, id_of(const_cast<PyThreadState*>(main_state_)), generation_, this};
     for (int round = 0; round < kKillsMax && first_active_ != nullptr; ++round) {

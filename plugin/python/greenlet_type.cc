@@ -228,7 +228,7 @@ void end_in_place(Greenlet* greenlet) noexcept {
   PyObject* value;
   PyObject* traceback;
   PyErr_Fetch(&type, &value, &traceback);
-  if (_Py_IsFinalizing()) {
+  if (python_is_finalizing()) {
     Py_INCREF(greenlet);
   } else if (GreenletThread::current_or_null() == thread) {
     const KeptTurn kept;

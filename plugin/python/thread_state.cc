@@ -117,6 +117,17 @@ void adopt_state(PyThreadState* state) noexcept {
 #endif
 }
 
+#if PY_VERSION_HEX < 0x030C0000
+// Has the eval loop look at the trace functions of `state`, or not.
+static void set_traced(PyThreadState* state, bool traced) noexcept {
+#if PY_VERSION_HEX >= 0x030A0000
+  state->cframe->use_tracing = traced ? 255 : 0;
+#else
+  state->use_tracing = traced;
+#endif
+}
+#endif
+
 void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept {
   std::swap(from->dict, to->dict);
 #if PY_VERSION_HEX < 0x030C0000
@@ -126,11 +137,8 @@ void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept {
   std::swap(from->c_traceobj, to->c_traceobj);
   std::swap(from->c_profilefunc, to->c_profilefunc);
   std::swap(from->c_profileobj, to->c_profileobj);
-#if PY_VERSION_HEX >= 0x030A0000
-  const int tracing = traced ? 255 : 0;
-  from->cframe->use_tracing = 0;
-  to->cframe->use_tracing = to->tracing == 0 ? static_cast<decltype(to->cframe->use_tracing)>(tracing) : 0;
-#endif
+  set_traced(from, false);
+  set_traced(to, traced && to->tracing == 0);
 #endif
 }
 
@@ -142,6 +150,35 @@ PyObject* exchange_context(PyThreadState* state, PyObject* context) noexcept {
 }
 
 PyObject* thread_dict_of(PyThreadState* state) noexcept { return state->dict; }
+
+PyObject* need_thread_dict_of(PyThreadState* state) noexcept {
+  if (state->dict == nullptr) state->dict = PyDict_New();
+  return state->dict;
+}
+
+#if PY_VERSION_HEX >= 0x030B0000
+TracingPaused::TracingPaused() noexcept { PyThreadState_EnterTracing(PyThreadState_Get()); }
+TracingPaused::~TracingPaused() { PyThreadState_LeaveTracing(PyThreadState_Get()); }
+#else
+TracingPaused::TracingPaused() noexcept {
+  PyThreadState* const state = PyThreadState_Get();
+  ++state->tracing;
+  set_traced(state, false);
+}
+TracingPaused::~TracingPaused() {
+  PyThreadState* const state = PyThreadState_Get();
+  --state->tracing;
+  set_traced(state, state->c_tracefunc != nullptr || state->c_profilefunc != nullptr);
+}
+#endif
+
+bool python_is_finalizing() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
 
 std::uint64_t id_of(PyThreadState* state) noexcept { return state->id; }
 

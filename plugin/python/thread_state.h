@@ -114,6 +114,19 @@ PyObject* exchange_context(PyThreadState* state, PyObject* context) noexcept;
 
 // The dict with the thread-locals of `state`, or null. Borrowed.
 PyObject* thread_dict_of(PyThreadState* state) noexcept;
+// The same, made where there is none; null with an error set.
+PyObject* need_thread_dict_of(PyThreadState* state) noexcept;
+
+// While one lives, trace and profile functions of the thread that runs are not called.
+class TracingPaused {
+ public:
+  TracingPaused() noexcept;
+  ~TracingPaused();
+  TracingPaused(const TracingPaused&) = delete;
+  TracingPaused& operator=(const TracingPaused&) = delete;
+};
+
+bool python_is_finalizing() noexcept;
 // A number no other state of this process has.
 std::uint64_t id_of(PyThreadState* state) noexcept;
 
