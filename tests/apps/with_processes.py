@@ -11,7 +11,7 @@ LOCK_FILE = os.environ.get('LOCK_FILE')
 
 
 def run(n):
-    done = subprocess.run(['sh', '-c', f'sleep 0.2; echo out {n}; echo err {n} >&2; exit {n % 5}'],
+    done = subprocess.run(['sh', '-c', f'sleep 1; echo out {n}; echo err {n} >&2; exit {n % 5}'],
                           capture_output=True, text=True)
     return f'{n} {done.returncode} {done.stdout.strip()} {done.stderr.strip()}'
 
@@ -27,14 +27,14 @@ def communicate(n):
 def timeout(n):
     process = subprocess.Popen(['sleep', '30'])
     try:
-        process.wait(timeout=0.2)
+        process.wait(timeout=1)
     except subprocess.TimeoutExpired:
         process.kill()
         return f'{n} {process.wait()}'
 
 
 def waitpid(n):
-    pid = os.spawnlp(os.P_NOWAIT, 'sh', 'sh', '-c', f'sleep 0.2; exit {n}')
+    pid = os.spawnlp(os.P_NOWAIT, 'sh', 'sh', '-c', f'sleep 1; exit {n}')
     waited, status = os.waitpid(pid, 0)
     return f'{n} {waited == pid} {os.waitstatus_to_exitcode(status)}'
 
@@ -43,18 +43,18 @@ def fork(n):
     """The child goes on alone: its sleep blocks, as in any process."""
     pid = os.fork()
     if pid == 0:
-        time.sleep(0.2)
+        time.sleep(1)
         os._exit(n)
     _, status = os.waitpid(pid, 0)
     return f'{n} {os.waitstatus_to_exitcode(status)}'
 
 
 def system(n):
-    return f'{n} {os.waitstatus_to_exitcode(os.system(f"sleep 0.2; exit {n}"))}'
+    return f'{n} {os.waitstatus_to_exitcode(os.system(f"sleep 1; exit {n}"))}'
 
 
 def pipe(n):
-    with os.popen(f'sleep 0.2; echo {n}') as out:
+    with os.popen(f'sleep 1; echo {n}') as out:
         return out.read().strip()
 
 

@@ -1,26 +1,15 @@
 """The programs of examples/ run as their READMEs say."""
 import contextlib
-import functools
 import http.server
 import socket
-import subprocess
 import threading
 import urllib.request
 
 import pytest
 
-from conftest import ROOT, command
+from conftest import ROOT
 
 EXAMPLES = ROOT / 'examples'
-
-
-@functools.cache
-def has_greenlets():
-    """Whether the engine brings --greenlet."""
-    return '--greenlet ' in subprocess.run(command('--help'), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
-
-
-needs_greenlets = pytest.mark.skipif(not has_greenlets(), reason='the engine has no --greenlet')
 
 
 @pytest.fixture
@@ -101,20 +90,17 @@ def wait_for_page(running, port):
     pytest.fail(running.log)
 
 
-@needs_greenlets
 def test_greenlet_fetch(start, services):
     results, _ = start('greenlet_fetch', environ={'SERVICES': services}).get_all(['/'] * 50)
     assert [body for _, _, body in results] == [b'services'] * 50
 
 
-@needs_greenlets
 def test_greenlet_fetch_that_fails(start, services):
     running = start('greenlet_fetch', environ={'SERVICES': f'http://127.0.0.1:{first_of_free_ports(1) + 1}/'})
     assert running.get('/')[2] == b'no answer\n'
     assert 'Error: [Errno 111] Connection refused' in running.log
 
 
-@needs_greenlets
 def test_greenlet_timer(start, services):
     running = start('greenlet_timer', environ={'SERVICES': services, 'SECONDS': '0.2'})
     results, seconds = running.get_all(['/'] * 50)

@@ -30,7 +30,8 @@ def children(process):
 def test_requests_that_wait_for_a_process_overlap(server, path):
     running = server('with_processes.py', cores=REQUESTS)
     descriptors = running.descriptors()
-    assert_overlap(running, path, PROCESSES[path])
+    # Each waits a second: forking a large process takes its time too, one after another.
+    assert_overlap(running, path, PROCESSES[path], waits_each=5)
     assert children(running.process) == []
     wait_until(lambda: running.descriptors() == descriptors, 'descriptors to be closed')
 
