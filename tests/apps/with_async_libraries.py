@@ -17,7 +17,8 @@ UPSTREAM = os.environ['UPSTREAM']
 POSTGRES_PORT = int(os.environ['POSTGRES_PORT'])
 REDIS_PORT = int(os.environ['REDIS_PORT'])
 MOST = 100
-LIMITS = httpx.Limits(max_connections=MOST, max_keepalive_connections=MOST)
+# Kept however long the test takes.
+LIMITS = httpx.Limits(max_connections=MOST, max_keepalive_connections=MOST, keepalive_expiry=None)
 
 httpx_client = httpx.AsyncClient(limits=LIMITS, timeout=30, trust_env=False)
 redis_client = redis.asyncio.Redis(port=REDIS_PORT, decode_responses=True)
