@@ -27,7 +27,7 @@ namespace {
 // A fiber that keeps the GIL this much longer than the eval loop would is in C code.
 constexpr std::int64_t kStubbornNs = 100'000'000;
 
-// The watchdog looks four times in a quantum, but no more often than this.
+// The watchdog looks no more often than this.
 constexpr std::int64_t kTickMinNs = 25'000;
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
@@ -52,6 +52,7 @@ std::int64_t now_ns() noexcept {
 // --- What the loop's thread and the watchdog share ------------------------------------------
 
 std::atomic<std::uint64_t> current_run{0};  // Odd while a fiber runs. Written by the loop.
+std::atomic<std::int64_t> run_began_ns{0};   // Written before the run, so never too early for it.
 std::atomic<std::uint64_t> marked_run{0};   // The run that is to give way.
 
 // The watchdog has asked for the GIL and the loop's thread has kept it since; when it first
@@ -240,6 +241,7 @@ void note_switch() noexcept {
   if (run % 2 == 0) {
     current_run.store(run, std::memory_order_release);
   } else {
+    if (phase == Phase::kWatching) run_began_ns.store(now_ns(), std::memory_order_relaxed);
     current_run.store(run);
     bed.wake();
   }
@@ -334,19 +336,17 @@ void Preemption::watch() {
   PyEval_SaveThread();
 
   std::uint64_t seen_run = 0;
-  std::int64_t seen_ns = 0;
   while (!stopping_) {
     const std::uint64_t run = current_run.load(std::memory_order_acquire);
-    if (run != seen_run) {
-      seen_run = run;
-      seen_ns = now_ns();
-    } else if (run % 2 == 0) {
+    const bool between = run % 2 == 0;
+    if (between && run == std::exchange(seen_run, run)) {
       bed.sleep_until_run_after(run);
       continue;
     }
-    const std::int64_t left_ns = seen_ns + quantum_ns_ - now_ns();
-    if (left_ns > 0) {
-      bed.sleep(std::min(left_ns, std::max(quantum_ns_ / 4, kTickMinNs)));
+    // Of this run or of one that has begun meanwhile, which the next look will meet.
+    const std::int64_t left_ns = run_began_ns.load(std::memory_order_relaxed) + quantum_ns_ - now_ns();
+    if (between || left_ns > 0) {
+      bed.sleep(std::max(between ? quantum_ns_ : left_ns, kTickMinNs));
     } else if (marked_run.load(std::memory_order_relaxed) != run) {
       marked_run.store(run, std::memory_order_relaxed);
       // One that gives the GIL up by itself meanwhile gives way as it takes it back.
