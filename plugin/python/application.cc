@@ -5,17 +5,38 @@
 namespace python {
 namespace {
 
-struct Application {
+// An object round another, which it owns.
+struct Wrapper {
   PyObject_HEAD
-  PyObject* callable;
+  PyObject* wrapped;
+};
+
+PyObject*& wrapped_in(PyObject* self) noexcept { return reinterpret_cast<Wrapper*>(self)->wrapped; }
+
+int wrapper_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
+  Py_VISIT(wrapped_in(self));
+  return 0;
+}
+
+int wrapper_clear(PyObject* self) noexcept {
+  Py_CLEAR(wrapped_in(self));
+  return 0;
+}
+
+void wrapper_dealloc(PyObject* self) noexcept {
+  PyObject_GC_UnTrack(self);
+  wrapper_clear(self);
+  Py_TYPE(self)->tp_free(self);
+}
+
+// Round a callable.
+struct Application {
+  Wrapper wrapper;
   PyRef (*returned)(PyRef result) noexcept;
 };
 
-// What a raw application answered, if uWSGI is to iterate it.
-struct Chunks {
-  PyObject_HEAD
-  PyObject* iterator;
-};
+// Round the iterator of what a raw application answered, if uWSGI is to iterate it.
+using Chunks = Wrapper;
 
 PyObject* multithread_key() noexcept {
   static PyObject* const key = PyUnicode_InternFromString("wsgi.multithread");
@@ -35,31 +56,15 @@ PyRef contain_iteration(PyRef answer) noexcept {
     return answer;  // None, say: uWSGI knows what to do.
   }
   PyRef chunks = PyRef::steal(iterator ? PyType_GenericAlloc(chunks_type(), 0) : nullptr);
-  if (chunks) reinterpret_cast<Chunks*>(chunks.get())->iterator = iterator.release();
+  if (chunks) wrapped_in(chunks.get()) = iterator.release();
   else contain_system_exit();
   return chunks;
 }
 
 PyObject* chunks_next(PyObject* self) noexcept {
-  PyObject* const chunk = PyIter_Next(reinterpret_cast<Chunks*>(self)->iterator);
+  PyObject* const chunk = PyIter_Next(wrapped_in(self));
   if (chunk == nullptr) contain_system_exit();
   return chunk;
-}
-
-int chunks_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
-  Py_VISIT(reinterpret_cast<Chunks*>(self)->iterator);
-  return 0;
-}
-
-int chunks_clear(PyObject* self) noexcept {
-  Py_CLEAR(reinterpret_cast<Chunks*>(self)->iterator);
-  return 0;
-}
-
-void chunks_dealloc(PyObject* self) noexcept {
-  PyObject_GC_UnTrack(self);
-  chunks_clear(self);
-  Py_TYPE(self)->tp_free(self);
 }
 
 PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
@@ -68,26 +73,10 @@ PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noe
     return nullptr;
   }
   auto* const application = reinterpret_cast<Application*>(self);
-  auto result = PyRef::steal(PyObject_Call(application->callable, args, kwargs));
+  auto result = PyRef::steal(PyObject_Call(application->wrapper.wrapped, args, kwargs));
   if (!result) contain_system_exit();
   else if (application->returned != nullptr) result = application->returned(std::move(result));
   return result.release();
-}
-
-int application_traverse(PyObject* self, visitproc visit, void* arg) noexcept {
-  Py_VISIT(reinterpret_cast<Application*>(self)->callable);
-  return 0;
-}
-
-int application_clear(PyObject* self) noexcept {
-  Py_CLEAR(reinterpret_cast<Application*>(self)->callable);
-  return 0;
-}
-
-void application_dealloc(PyObject* self) noexcept {
-  PyObject_GC_UnTrack(self);
-  application_clear(self);
-  Py_TYPE(self)->tp_free(self);
 }
 
 struct PendingError {
@@ -114,9 +103,9 @@ PyTypeObject* application_type() noexcept {
     t.tp_basicsize = sizeof(Application);
     t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
     t.tp_call = application_call;
-    t.tp_traverse = application_traverse;
-    t.tp_clear = application_clear;
-    t.tp_dealloc = application_dealloc;
+    t.tp_traverse = wrapper_traverse;
+    t.tp_clear = wrapper_clear;
+    t.tp_dealloc = wrapper_dealloc;
     return t;
   }();
   return PyType_Ready(&type) < 0 ? nullptr : &type;
@@ -130,9 +119,9 @@ PyTypeObject* chunks_type() noexcept {
     t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
     t.tp_iter = PyObject_SelfIter;
     t.tp_iternext = chunks_next;
-    t.tp_traverse = chunks_traverse;
-    t.tp_clear = chunks_clear;
-    t.tp_dealloc = chunks_dealloc;
+    t.tp_traverse = wrapper_traverse;
+    t.tp_clear = wrapper_clear;
+    t.tp_dealloc = wrapper_dealloc;
     return t;
   }();
   return PyType_Ready(&type) < 0 ? nullptr : &type;
@@ -145,7 +134,7 @@ PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexc
   if (type == nullptr) throw PyError{};
   PyRef wrapped = py_check(PyType_GenericAlloc(type, 0));
   auto* const application = reinterpret_cast<Application*>(wrapped.get());
-  application->callable = PyRef::borrow(callable).release();
+  application->wrapper.wrapped = PyRef::borrow(callable).release();
   application->returned = returned;
   return wrapped;
 }

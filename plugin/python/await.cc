@@ -312,15 +312,10 @@ PyObject* sleep(PyObject*, PyObject* seconds) noexcept {
   });
 }
 
-template <typename Function>
-PyCFunction with_keywords(Function* function) noexcept {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 }  // namespace
 
 PyMethodDef await_methods[] = {
-    {"await_", with_keywords(await_function), METH_VARARGS | METH_KEYWORDS,
+    {"await_", as_method(await_function), METH_VARARGS | METH_KEYWORDS,
      "await_($module, awaitable, /, timeout=None)\n--\n\n"
      "Waits, in plain code of a request, for a coroutine, a future or task of the worker's event\n"
      "loop, a Tornado future or a concurrent.futures one, and returns its result or raises its\n"
@@ -329,15 +324,15 @@ PyMethodDef await_methods[] = {
      "seconds to clean up, and TimeoutError is raised.\n\n"
      "Raises RuntimeError where an event loop runs (use await there), outside a worker, and in a\n"
      "no_suspend() section."},
-    {"gather_", with_keywords(gather), METH_VARARGS | METH_KEYWORDS,
+    {"gather_", as_method(gather), METH_VARARGS | METH_KEYWORDS,
      "gather_($module, /, *awaitables, return_exceptions=False, timeout=None)\n--\n\n"
      "await_() for several at once: their results as a list, in order; as asyncio.gather()."},
-    {"spawn", with_keywords(spawn), METH_VARARGS | METH_KEYWORDS,
+    {"spawn", as_method(spawn), METH_VARARGS | METH_KEYWORDS,
      "spawn($module, function, /, *args, **kwargs)\n--\n\n"
      "Runs the function on a virtual thread of the worker outside any request, with a copy of the\n"
      "caller's context; it may wait as a request does. Returns a concurrent.futures.Future. The\n"
      "worker's end waits for it as for a request. From the worker's thread only."},
-    {"to_thread", with_keywords(to_thread), METH_VARARGS | METH_KEYWORDS,
+    {"to_thread", as_method(to_thread), METH_VARARGS | METH_KEYWORDS,
      "to_thread($module, function, /, *args, **kwargs)\n--\n\n"
      "Runs the function on a real thread of the event loop's executor while this request is\n"
      "suspended, and returns its result; for C code that computes with the GIL given up."},

@@ -22,21 +22,6 @@ constexpr double kResolutionS = 1e-9;
   throw PyError{};
 }
 
-// Puts Python's error aside while something else runs.
-class ErrorAside {
- public:
-  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
-  ~ErrorAside() {
-    if (PyErr_Occurred()) PyErr_WriteUnraisable(nullptr);
-    PyErr_Restore(type_, value_, traceback_);
-  }
-  ErrorAside(const ErrorAside&) = delete;
-  ErrorAside& operator=(const ErrorAside&) = delete;
-
- private:
-  PyObject *type_, *value_, *traceback_;
-};
-
 void track_coroutine_origins(PyObject* loop, bool on) {
   py_check(PyObject_CallMethod(loop, "_set_coroutine_origin_tracking", "O", on ? Py_True : Py_False));
 }
@@ -178,6 +163,7 @@ void EventLoop::end_run(loop::TurnObserver* observer_before) noexcept {
   signals().run_ends();
   end_running();
   io().observe(observer_before);
+  if (PyErr_Occurred()) PyErr_WriteUnraisable(nullptr);
 }
 
 void EventLoop::begin_running() {

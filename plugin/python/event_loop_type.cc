@@ -329,28 +329,21 @@ PyObject* read_selector(PyObject* self, void*) noexcept {
 
 // --- The types ---------------------------------------------------------------------------------
 
-PyCFunction with_keywords(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept) noexcept {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-PyCFunction with_args(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t) noexcept) noexcept {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 PyMethodDef core_methods[] = {
-    {"call_soon", with_keywords(call_soon), METH_FASTCALL | METH_KEYWORDS,
+    {"call_soon", as_method(call_soon), METH_FASTCALL | METH_KEYWORDS,
      "call_soon($self, callback, /, *args, context=None)\n--\n\nCalls callback(*args) in the next turn; returns its Handle."},
-    {"call_soon_threadsafe", with_keywords(call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
+    {"call_soon_threadsafe", as_method(call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
      "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nThe same from any thread; wakes the loop."},
-    {"call_later", with_keywords(call_later), METH_FASTCALL | METH_KEYWORDS,
+    {"call_later", as_method(call_later), METH_FASTCALL | METH_KEYWORDS,
      "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
      "Calls callback(*args) in `delay` seconds; returns its TimerHandle."},
-    {"call_at", with_keywords(call_at), METH_FASTCALL | METH_KEYWORDS,
+    {"call_at", as_method(call_at), METH_FASTCALL | METH_KEYWORDS,
      "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
      "Calls callback(*args) at the time `when` of time(); returns its TimerHandle."},
     {"time", time, METH_NOARGS, "time($self, /)\n--\n\nThe loop's clock, in seconds: time.monotonic()."},
-    {"add_reader", with_args(add_reader), METH_FASTCALL,
+    {"add_reader", as_method(add_reader), METH_FASTCALL,
      "add_reader($self, fd, callback, /, *args)\n--\n\nCalls callback(*args) whenever `fd` can be read."},
-    {"add_writer", with_args(add_writer), METH_FASTCALL,
+    {"add_writer", as_method(add_writer), METH_FASTCALL,
      "add_writer($self, fd, callback, /, *args)\n--\n\nCalls callback(*args) whenever `fd` can be written."},
     {"remove_reader", remove_reader, METH_O,
      "remove_reader($self, fd, /)\n--\n\nUndoes add_reader(); False where there was none."},
@@ -367,8 +360,8 @@ PyMethodDef core_methods[] = {
      "close($self, /)\n--\n\nDrops all callbacks and shuts the executor down without waiting for it."},
     {"get_debug", get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nTrue in asyncio's debug mode."},
     {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nA Future of this loop."},
-    {"_add_reader", with_args(add_reader_unchecked), METH_FASTCALL, nullptr},
-    {"_add_writer", with_args(add_writer_unchecked), METH_FASTCALL, nullptr},
+    {"_add_reader", as_method(add_reader_unchecked), METH_FASTCALL, nullptr},
+    {"_add_writer", as_method(add_writer_unchecked), METH_FASTCALL, nullptr},
     {"_remove_reader", remove_reader_unchecked, METH_O, nullptr},
     {"_remove_writer", remove_writer_unchecked, METH_O, nullptr},
     {"_ensure_fd_no_transport", ensure_fd_no_transport, METH_O, nullptr},

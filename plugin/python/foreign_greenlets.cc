@@ -35,20 +35,6 @@ std::uint64_t version_of(PyObject* modules) noexcept {
 }
 #endif
 
-// Sets the pending Python error aside.
-class ErrorAside {
- public:
-  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
-  ~ErrorAside() { PyErr_Restore(type_, value_, traceback_); }
-  ErrorAside(const ErrorAside&) = delete;
-  ErrorAside& operator=(const ErrorAside&) = delete;
-
- private:
-  PyObject* type_ = nullptr;
-  PyObject* value_ = nullptr;
-  PyObject* traceback_ = nullptr;
-};
-
 }  // namespace
 
 ForeignGreenlets::ForeignGreenlets() noexcept : modules_(PyImport_GetModuleDict()) {

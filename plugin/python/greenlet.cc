@@ -34,20 +34,6 @@ struct {
   GreenletThread* thread = nullptr;
 } last_seen;
 
-// Sets the pending Python error aside.
-class ErrorAside {
- public:
-  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
-  ~ErrorAside() { PyErr_Restore(type_, value_, traceback_); }
-  ErrorAside(const ErrorAside&) = delete;
-  ErrorAside& operator=(const ErrorAside&) = delete;
-
- private:
-  PyObject* type_ = nullptr;
-  PyObject* value_ = nullptr;
-  PyObject* traceback_ = nullptr;
-};
-
 PyRef take(PyObject** field) noexcept { return PyRef::steal(std::exchange(*field, nullptr)); }
 
 void drop_arguments(Greenlet* greenlet) noexcept {

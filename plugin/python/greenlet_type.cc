@@ -399,12 +399,8 @@ constexpr char kThrowDoc[] =
     "throw(type=GreenletExit, value=None, traceback=None)\n\n"
     "Switches to this greenlet and raises the exception there.";
 
-PyCFunction as_function(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept) noexcept {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 PyMethodDef methods[] = {
-    {"switch", as_function(greenlet_switch), METH_FASTCALL | METH_KEYWORDS, kSwitchDoc},
+    {"switch", as_method(greenlet_switch), METH_FASTCALL | METH_KEYWORDS, kSwitchDoc},
     {"throw", greenlet_throw, METH_VARARGS, kThrowDoc},
     {"__getstate__", refuse_state, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -698,10 +698,6 @@ PyObject* repr(PyObject* self) noexcept {
   return PyUnicode_FromFormat("<%s of %R>", Py_TYPE(self)->tp_name, face_of(self).asyncio_loop);
 }
 
-PyCFunction with_keywords(PyObject* (*function)(PyObject*, PyObject*, PyObject*) noexcept) noexcept {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 constexpr int kKeywords = METH_VARARGS | METH_KEYWORDS;
 
 PyMethodDef methods[] = {
@@ -709,7 +705,7 @@ PyMethodDef methods[] = {
      "instance()\n--\n\nIn a uWSGI worker the IOLoop that the worker runs, whoever asks: a module at its "
      "import, a request, a\n"
      "callback, a thread. Elsewhere current()."},
-    {"current", with_keywords(current_function), kKeywords | METH_STATIC,
+    {"current", as_method(current_function), kKeywords | METH_STATIC,
      "current(instance=True)\n--\n\nThe IOLoop of the asyncio loop that runs here, else of the thread's "
      "current one, which for requests\n"
      "is the worker's. Where there is none: one is made on the main thread, other threads get RuntimeError. "
@@ -723,44 +719,44 @@ PyMethodDef methods[] = {
     {"install", make_current, METH_NOARGS, "install($self, /)\n--\n\nThe old name of make_current()."},
     {"clear_instance", clear_current, METH_NOARGS | METH_STATIC,
      "clear_instance()\n--\n\nThe old name of clear_current()."},
-    {"add_handler", with_keywords(add_handler), kKeywords,
+    {"add_handler", as_method(add_handler), kKeywords,
      "add_handler($self, fd, handler, events)\n--\n\nCalls handler(fd, events) whenever one of the events "
      "comes: READ, WRITE or both; errors come as\n"
      "either. `fd` is a descriptor or an object with fileno(), and the handler gets what was given. Both "
      "events at\n"
      "once are two calls. Raises ValueError when the descriptor has a handler already."},
-    {"update_handler", with_keywords(update_handler), kKeywords,
+    {"update_handler", as_method(update_handler), kKeywords,
      "update_handler($self, fd, events)\n--\n\nChanges the events waited for; NONE keeps the handler and "
      "waits for nothing. Raises KeyError for\n"
      "a descriptor without a handler."},
     {"remove_handler", remove_handler, METH_O,
      "remove_handler($self, fd, /)\n--\n\nTakes the handler away, before the descriptor is closed. Does "
      "nothing where there is none."},
-    {"add_callback", with_keywords(add_callback), kKeywords,
+    {"add_callback", as_method(add_callback), kKeywords,
      "add_callback($self, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) in the next "
      "turn of the loop, from any thread or request. An exception\n"
      "goes to the log; what can be awaited and is returned is awaited, its exception logged as well. Does "
      "nothing\n"
      "once the loop is closed."},
-    {"add_callback_from_signal", with_keywords(add_callback_from_signal), kKeywords,
+    {"add_callback_from_signal", as_method(add_callback_from_signal), kKeywords,
      "add_callback_from_signal($self, callback, /, *args, **kwargs)\n--\n\nadd_callback() for handlers of "
      "the signal module."},
-    {"spawn_callback", with_keywords(add_callback), kKeywords,
+    {"spawn_callback", as_method(add_callback), kKeywords,
      "spawn_callback($self, callback, /, *args, **kwargs)\n--\n\nadd_callback() under another name."},
-    {"add_timeout", with_keywords(add_timeout), kKeywords,
+    {"add_timeout", as_method(add_timeout), kKeywords,
      "add_timeout($self, deadline, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) at "
      "the deadline: a number as time.time() counts, or a\n"
      "datetime.timedelta from now. Returns what remove_timeout() takes. As add_callback() with results and "
      "exceptions;\n"
      "for the loop's thread and, in a worker, its requests."},
-    {"call_later", with_keywords(call_later), kKeywords,
+    {"call_later", as_method(call_later), kKeywords,
      "call_later($self, delay, callback, /, *args, **kwargs)\n--\n\nadd_timeout() in `delay` seconds."},
-    {"call_at", with_keywords(call_at), kKeywords,
+    {"call_at", as_method(call_at), kKeywords,
      "call_at($self, when, callback, /, *args, **kwargs)\n--\n\nadd_timeout() at the time `when` of time()."},
     {"remove_timeout", remove_timeout, METH_O,
      "remove_timeout($self, timeout, /)\n--\n\nCancels what add_timeout(), call_later() or call_at() "
      "returned; also after it was called."},
-    {"add_future", with_keywords(add_future), kKeywords,
+    {"add_future", as_method(add_future), kKeywords,
      "add_future($self, future, callback)\n--\n\nCalls callback(future) on the loop once the asyncio or "
      "concurrent.futures future is done. Raises\n"
      "TypeError for other awaitables."},
@@ -778,13 +774,13 @@ PyMethodDef methods[] = {
     {"stop", stop, METH_NOARGS,
      "stop($self, /)\n--\n\nEnds start() after the present turn, or the next start() at once. Raises "
      "RuntimeError for a worker's."},
-    {"run_sync", with_keywords(run_sync), kKeywords,
+    {"run_sync", as_method(run_sync), kKeywords,
      "run_sync($self, func, timeout=None)\n--\n\nRuns the loop until what func() returned is done, an "
      "awaitable or None, and returns its result or raises its\n"
      "exception. After `timeout` seconds it is cancelled and TimeoutError raised. In a request, on the "
      "worker's loop:\n"
      "suspends the request until then. Raises RuntimeError on a loop that runs."},
-    {"close", with_keywords(close), kKeywords,
+    {"close", as_method(close), kKeywords,
      "close($self, all_fds=False)\n--\n\nCloses the asyncio loop too; with `all_fds` also the descriptors "
      "that have handlers. Raises RuntimeError\n"
      "while it runs, and for a worker's."},

@@ -175,7 +175,7 @@ PyObject* module_dir(PyObject* module, PyObject*) noexcept {
 PyMethodDef module_methods[] = {
     {"__getattr__", module_getattr, METH_O, nullptr},
     {"__dir__", module_dir, METH_NOARGS, nullptr},
-    {"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run)), METH_VARARGS | METH_KEYWORDS, kRunDoc},
+    {"run", as_method(run), METH_VARARGS | METH_KEYWORDS, kRunDoc},
     {"blocking_report", blocking_report, METH_NOARGS,
      "blocking_report()\n--\n\n"
      "What blocking calls have done in this worker so far, as a dict:\n"

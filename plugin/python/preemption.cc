@@ -211,13 +211,9 @@ PyObject* on_gc_ends(PyObject*, PyObject* const* args, Py_ssize_t) noexcept {
   return PyRef::borrow(Py_None).release();
 }
 
-PyCFunction as_function(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t) noexcept) noexcept {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 PyMethodDef gc_methods[] = {
-    {"uwsgi_tornado_gc_begins", as_function(on_gc_begins), METH_FASTCALL, nullptr},
-    {"uwsgi_tornado_gc_ends", as_function(on_gc_ends), METH_FASTCALL, nullptr},
+    {"uwsgi_tornado_gc_begins", as_method(on_gc_begins), METH_FASTCALL, nullptr},
+    {"uwsgi_tornado_gc_ends", as_method(on_gc_ends), METH_FASTCALL, nullptr},
 };
 
 PyRef gc_callbacks() {

@@ -71,6 +71,26 @@ inline void py_check_status(int status) {
   if (status < 0) throw PyError{};
 }
 
+// Sets the pending Python error aside, and back at its end over any that came meanwhile.
+class ErrorAside {
+ public:
+  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
+  ~ErrorAside() { PyErr_Restore(type_, value_, traceback_); }
+  ErrorAside(const ErrorAside&) = delete;
+  ErrorAside& operator=(const ErrorAside&) = delete;
+
+ private:
+  PyObject* type_ = nullptr;
+  PyObject* value_ = nullptr;
+  PyObject* traceback_ = nullptr;
+};
+
+// A method table's entry of a function whose signature its flags tell (METH_KEYWORDS and such).
+template <typename Function>
+PyCFunction as_method(Function* function) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
 // PyObject_Vectorcall(), which 3.8 has under another name.
 inline PyObject* vectorcall(PyObject* callable, PyObject* const* args, std::size_t count, PyObject* names) noexcept {
 #if PY_VERSION_HEX >= 0x03090000

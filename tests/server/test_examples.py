@@ -1,8 +1,6 @@
 """The programs of examples/ run as their READMEs say."""
 import contextlib
-import http.server
 import socket
-import threading
 import urllib.request
 
 import pytest
@@ -18,28 +16,9 @@ def start(server):
 
 
 @pytest.fixture
-def services():
+def services(pages):
     """The page that the programs fetch: "services", for a path of that name."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = self.path.strip('/').encode()
-            self.send_response(200)
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        request_queue_size = 200
-    serving = Server(('127.0.0.1', 0), Handler)
-    thread = threading.Thread(target=serving.serve_forever)
-    thread.start()
-    yield f'http://127.0.0.1:{serving.server_port}/services'
-    serving.shutdown()
-    thread.join()
-    serving.server_close()
+    return f'{pages}/services'
 
 
 def first_of_free_ports(count):

@@ -1,39 +1,7 @@
 """--tornado-callbacks: fetch(url, callback) of Tornado's AsyncHTTPClient, as before Tornado 6."""
-import http.server
-import threading
-
 import pytest
 
 from conftest import free_port
-
-
-@pytest.fixture
-def pages():
-    """Answers /x with x, and /404 with that."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = self.path.strip('/').encode()
-            self.send_response(404 if body == b'404' else 200)
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self):
-            self.rfile.read(int(self.headers['Content-Length']))
-            self.do_GET()
-
-        def log_message(self, *args):
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        request_queue_size = 200
-    serving = Server(('127.0.0.1', 0), Handler)
-    thread = threading.Thread(target=serving.serve_forever)
-    thread.start()
-    yield f'http://127.0.0.1:{serving.server_port}'
-    serving.shutdown()
-    thread.join()
-    serving.server_close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ All run on one asyncio loop in a thread of the tests.
 import asyncio
 import contextlib
 import email
+import http.server
 import os
 import ssl
 import struct
@@ -214,3 +215,32 @@ def slow_names(loop_thread, tmp_path):
 @pytest.fixture
 def mail_server(loop_thread):
     return started(loop_thread, MailServer())
+
+
+@pytest.fixture
+def pages():
+    """Answers /x with x, and /404 with that."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = self.path.strip('/').encode()
+            self.send_response(404 if body == b'404' else 200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers['Content-Length']))
+            self.do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 200
+    serving = Server(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    yield f'http://127.0.0.1:{serving.server_port}'
+    serving.shutdown()
+    thread.join()
+    serving.server_close()
