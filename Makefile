@@ -59,7 +59,8 @@ $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 
 # --- The plain extension module: the event loop without uWSGI ---------------------------------
 
-EXTENSION_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc plugin/python/*.cc)
+EXTENSION_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc \
+	$(foreach room,python asyncio tornado greenlet module,plugin/$(room)/*.cc))
 ask_python = $(shell $(PYTHON) -c 'import sysconfig as s; print($(1))' 2>/dev/null)
 EXTENSION = uwsgi_tornado$(call ask_python,s.get_config_var("EXT_SUFFIX"))
 VERSION := $(shell sed -n 's/^## \([^ ]*\).*/\1/p' CHANGELOG.md | head -1)

@@ -10,16 +10,22 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+LOW = {'plugin/blocking', 'plugin/loop', 'suspend'}
+PYTHON = {'plugin/python', 'plugin/greenlet', 'plugin/asyncio', 'plugin/tornado'}
 PROJECT = {  # Room: the rooms it may include from.
     'suspend': {'suspend'},
     'plugin/loop': {'plugin/loop'},
     'plugin/blocking': {'plugin/blocking', 'plugin/loop', 'suspend'},
-    'plugin/python': {'plugin/python', 'plugin/blocking', 'plugin/loop', 'suspend'},
-    'plugin/uwsgi': {'plugin/uwsgi', 'plugin/python', 'plugin/blocking', 'plugin/loop', 'suspend'},
+    'plugin/python': {'plugin/python'} | LOW,
+    'plugin/greenlet': {'plugin/greenlet', 'plugin/python'} | LOW,
+    'plugin/asyncio': {'plugin/asyncio', 'plugin/python'} | LOW,
+    'plugin/tornado': {'plugin/tornado', 'plugin/asyncio', 'plugin/python'} | LOW,
+    'plugin/module': {'plugin/module'} | PYTHON | LOW,
+    'plugin/uwsgi': {'plugin/uwsgi', 'plugin/module'} | PYTHON | LOW,
     'plugin': {'plugin/uwsgi'},
 }
 FOREIGN = {  # Header: the rooms that may include it; the standard library and libc are everybody's.
-    'Python.h': {'plugin/python', 'plugin/uwsgi'},
+    'Python.h': {'plugin/module', 'plugin/uwsgi'} | PYTHON,
     'uwsgi.h': {'plugin/uwsgi'},
     'plugins/python/uwsgi_python.h': {'plugin/uwsgi'},
     'ev.h': {'plugin/loop'},

@@ -1,7 +1,8 @@
 #include "plugin/python/foreign_greenlets.h"
 
+#include <cstring>
+
 #include "plugin/blocking/thread_local_block.h"
-#include "plugin/python/greenlet_module.h"
 
 namespace python {
 namespace {
@@ -35,6 +36,13 @@ std::uint64_t version_of(PyObject* modules) noexcept {
 }
 #endif
 
+// Ours, which has no greenlets of that kind, is there under the same key and its own name.
+bool is_the_package(PyObject* module) noexcept {
+  const char* const name = PyModule_GetName(module);
+  if (name == nullptr) PyErr_Clear();
+  return name != nullptr && std::strcmp(name, "greenlet._greenlet") == 0;
+}
+
 }  // namespace
 
 ForeignGreenlets::ForeignGreenlets() noexcept : modules_(PyImport_GetModuleDict()) {
@@ -55,7 +63,7 @@ void ForeignGreenlets::look_for_package() noexcept {
   const std::uint64_t version = version_of(modules_);
   try {
     PyObject* package = PyDict_GetItemString(modules_, "greenlet._greenlet");
-    if (package != nullptr && !is_our_greenlet_module(package)) use(package);
+    if (package != nullptr && is_the_package(package)) use(package);
     seen_modules_ = version;
   } catch (const PyError&) {
     PyErr_Clear();  // It is being imported: no greenlet yet, but the next look may find one.

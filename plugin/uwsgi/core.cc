@@ -12,8 +12,8 @@
 #include <string>
 #include <string_view>
 
-#include "plugin/python/asgiref.h"
-#include "plugin/python/greenlet.h"
+#include "plugin/asyncio/asgiref.h"
+#include "plugin/greenlet/greenlet.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"

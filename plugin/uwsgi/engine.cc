@@ -12,7 +12,7 @@
 #include <cstring>
 #include <string>
 
-#include "plugin/python/greenlet.h"
+#include "plugin/greenlet/greenlet.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/options.h"
 

@@ -8,7 +8,7 @@
 #include "plugin/blocking/policy.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/python/preemption.h"
-#include "plugin/python/signal_pipe.h"
+#include "plugin/asyncio/signal_pipe.h"
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/core.h"

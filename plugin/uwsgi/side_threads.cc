@@ -1,6 +1,6 @@
 #include "plugin/uwsgi/side_threads.h"
 
-#include "plugin/python/greenlet.h"
+#include "plugin/greenlet/greenlet.h"
 #include "plugin/uwsgi/engine.h"
 
 namespace engine {

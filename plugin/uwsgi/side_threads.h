@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "plugin/python/await.h"
+#include "plugin/asyncio/await.h"
 #include "plugin/uwsgi/request_thread.h"
 
 namespace engine {

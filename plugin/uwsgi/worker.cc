@@ -10,11 +10,11 @@
 #include <memory>
 #include <string>
 
-#include "plugin/python/greenlet_module.h"
-#include "plugin/python/module.h"
+#include "plugin/greenlet/greenlet_module.h"
+#include "plugin/module/module.h"
 #include "plugin/python/py_ref.h"
-#include "plugin/python/tornado_callbacks.h"
-#include "plugin/python/worker_loop.h"
+#include "plugin/tornado/tornado_callbacks.h"
+#include "plugin/asyncio/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"

@@ -8,6 +8,7 @@ fail. One that fails on asyncio's own loop too, on this machine, tells nothing a
 import concurrent.futures
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,9 @@ MODULE_TIMEOUT_S = 240
 
 # What is not asked: proactor and windows modules are another platform's; the others come in.
 NOT_OURS = {'test_proactor_events', 'test_windows_events', 'test_windows_utils'}
+
+# Where a shell started this in the background SIGINT is ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def modules():

@@ -1,6 +1,7 @@
 """The same tests run on asyncio's loop, as the reference, and on ours."""
 import asyncio
 import gc
+import signal
 import ssl
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import pytest
 import uwsgi_tornado
 
 LOOPS = {'asyncio': asyncio.SelectorEventLoop, 'ours': uwsgi_tornado.EventLoop}
+
+# Where a shell started this in the background SIGINT is ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):

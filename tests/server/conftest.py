@@ -33,6 +33,9 @@ EMBEDDED = os.environ.get('UWSGI_EMBEDDED')
 ASAN = bool(os.environ.get('TORNADO_ASAN'))
 MORE_OPTIONS = os.environ.get('TORNADO_OPTIONS', '').split()
 
+# Where a shell started this in the background SIGINT is ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def asan_environment():
     libraries = [

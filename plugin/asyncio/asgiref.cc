@@ -1,9 +1,9 @@
-#include "plugin/python/asgiref.h"
+#include "plugin/asyncio/asgiref.h"
 
 #include <unistd.h>
 
 #include "plugin/python/py_ref.h"
-#include "plugin/python/worker_loop.h"
+#include "plugin/asyncio/worker_loop.h"
 
 namespace python {
 namespace {

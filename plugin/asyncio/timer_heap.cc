@@ -1,4 +1,4 @@
-#include "plugin/python/timer_heap.h"
+#include "plugin/asyncio/timer_heap.h"
 
 #include <cmath>
 #include <limits>

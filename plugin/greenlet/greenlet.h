@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "plugin/python/greenlet_stack.h"
+#include "plugin/greenlet/greenlet_stack.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/virtual_thread.h"
 

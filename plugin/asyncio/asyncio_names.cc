@@ -1,4 +1,4 @@
-#include "plugin/python/asyncio_names.h"
+#include "plugin/asyncio/asyncio_names.h"
 
 namespace python {
 namespace {

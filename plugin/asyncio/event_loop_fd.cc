@@ -1,11 +1,11 @@
-#include "plugin/python/event_loop_fd.h"
+#include "plugin/asyncio/event_loop_fd.h"
 
 #include <sys/stat.h>
 
 #include <cerrno>
 
-#include "plugin/python/asyncio_names.h"
-#include "plugin/python/event_loop.h"
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/event_loop.h"
 
 namespace python {
 namespace {

@@ -1,4 +1,4 @@
-#include "plugin/python/greenlet.h"
+#include "plugin/greenlet/greenlet.h"
 
 #include <cassert>
 #include <cstdint>

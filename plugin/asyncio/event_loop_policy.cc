@@ -1,6 +1,6 @@
-#include "plugin/python/event_loop_policy.h"
+#include "plugin/asyncio/event_loop_policy.h"
 
-#include "plugin/python/event_loop.h"
+#include "plugin/asyncio/event_loop.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {

@@ -1,10 +1,10 @@
-#include "plugin/python/handle.h"
+#include "plugin/asyncio/handle.h"
 
 #include <cmath>
 #include <new>
 
-#include "plugin/python/asyncio_names.h"
-#include "plugin/python/event_loop.h"
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/event_loop.h"
 
 namespace python {
 namespace {

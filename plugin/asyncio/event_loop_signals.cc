@@ -1,12 +1,12 @@
-#include "plugin/python/event_loop_signals.h"
+#include "plugin/asyncio/event_loop_signals.h"
 
 #include <Python.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "plugin/python/asyncio_names.h"
-#include "plugin/python/event_loop.h"
-#include "plugin/python/signal_pipe.h"
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/signal_pipe.h"
 
 namespace python {
 namespace {

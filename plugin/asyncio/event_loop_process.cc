@@ -1,4 +1,4 @@
-#include "plugin/python/event_loop_process.h"
+#include "plugin/asyncio/event_loop_process.h"
 
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 
-#include "plugin/python/asyncio_names.h"
+#include "plugin/asyncio/asyncio_names.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {

@@ -1,8 +1,8 @@
-#include "plugin/python/debug_module.h"
+#include "plugin/module/debug_module.h"
 
 #ifdef UWSGI_TORNADO_DEBUG
 
-#include "plugin/python/event_loop.h"
+#include "plugin/asyncio/event_loop.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {

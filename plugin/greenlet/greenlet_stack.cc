@@ -1,4 +1,4 @@
-#include "plugin/python/greenlet_stack.h"
+#include "plugin/greenlet/greenlet_stack.h"
 
 #include <utility>
 #include <vector>

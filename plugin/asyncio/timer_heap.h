@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "plugin/python/handle.h"
+#include "plugin/asyncio/handle.h"
 
 namespace python {
 

@@ -1,4 +1,4 @@
-#include "plugin/python/tornado_callbacks.h"
+#include "plugin/tornado/tornado_callbacks.h"
 
 namespace python {
 namespace {

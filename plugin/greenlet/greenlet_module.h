@@ -11,7 +11,4 @@ namespace python {
 // `stack_size` bytes. Before Py_Initialize().
 void register_greenlet_module(std::size_t stack_size) noexcept;
 
-// True for ours, of which the greenlet package's C interface cannot be had.
-bool is_our_greenlet_module(PyObject* module) noexcept;
-
 }  // namespace python

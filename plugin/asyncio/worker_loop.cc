@@ -1,4 +1,4 @@
-#include "plugin/python/worker_loop.h"
+#include "plugin/asyncio/worker_loop.h"
 
 #include <pthread.h>
 

@@ -1,10 +1,10 @@
-#include "plugin/python/event_loop.h"
+#include "plugin/asyncio/event_loop.h"
 
 #include <algorithm>
 #include <ctime>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/python/asyncio_names.h"
+#include "plugin/asyncio/asyncio_names.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {

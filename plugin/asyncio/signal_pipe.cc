@@ -1,4 +1,4 @@
-#include "plugin/python/signal_pipe.h"
+#include "plugin/asyncio/signal_pipe.h"
 
 #include <Python.h>
 #include <fcntl.h>

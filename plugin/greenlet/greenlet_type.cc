@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "plugin/python/greenlet.h"
+#include "plugin/greenlet/greenlet.h"
 #include "plugin/python/thread_state.h"
 
 namespace python {

@@ -1,10 +1,10 @@
-#include "plugin/python/periodic_callback.h"
+#include "plugin/tornado/periodic_callback.h"
 
 #include <structmember.h>
 
 #include <cmath>
 
-#include "plugin/python/io_loop_face.h"
+#include "plugin/tornado/io_loop_face.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {

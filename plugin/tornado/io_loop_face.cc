@@ -1,13 +1,13 @@
-#include "plugin/python/io_loop_face.h"
+#include "plugin/tornado/io_loop_face.h"
 
 #include <structmember.h>
 
 #include <algorithm>
 #include <ctime>
 
-#include "plugin/python/asyncio_names.h"
-#include "plugin/python/event_loop.h"
-#include "plugin/python/worker_loop.h"
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/worker_loop.h"
 
 namespace python {
 namespace {

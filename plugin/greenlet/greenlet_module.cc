@@ -1,10 +1,10 @@
-#include "plugin/python/greenlet_module.h"
+#include "plugin/greenlet/greenlet_module.h"
 
 #include <pthread.h>
 
 #include <ctime>
 
-#include "plugin/python/greenlet.h"
+#include "plugin/greenlet/greenlet.h"
 
 namespace python {
 namespace {
@@ -154,10 +154,6 @@ void register_greenlet_module(std::size_t stack_size) noexcept {
   GreenletStack::set_size(stack_size);
   PyImport_AppendInittab("greenlet", &create);
   pthread_atfork(nullptr, nullptr, &GreenletStack::forget_in_child);
-}
-
-bool is_our_greenlet_module(PyObject* module) noexcept {
-  return PyModule_Check(module) && PyModule_GetDef(module) == &definition;
 }
 
 }  // namespace python

@@ -1,12 +1,12 @@
-#include "plugin/python/await.h"
+#include "plugin/asyncio/await.h"
 
 #include <memory>
 
 #include "plugin/blocking/gate.h"
 #include "plugin/loop/watcher.h"
-#include "plugin/python/asyncio_names.h"
+#include "plugin/asyncio/asyncio_names.h"
 #include "plugin/python/virtual_thread.h"
-#include "plugin/python/worker_loop.h"
+#include "plugin/asyncio/worker_loop.h"
 
 namespace python {
 namespace {

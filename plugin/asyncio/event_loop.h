@@ -8,11 +8,11 @@
 
 #include "plugin/loop/io_loop.h"
 #include "plugin/loop/watcher.h"
-#include "plugin/python/event_loop_fd.h"
-#include "plugin/python/event_loop_signals.h"
-#include "plugin/python/handle.h"
+#include "plugin/asyncio/event_loop_fd.h"
+#include "plugin/asyncio/event_loop_signals.h"
+#include "plugin/asyncio/handle.h"
 #include "plugin/python/py_ref.h"
-#include "plugin/python/timer_heap.h"
+#include "plugin/asyncio/timer_heap.h"
 
 namespace python {
 

@@ -1,10 +1,10 @@
 // The Python type uwsgi_tornado.EventLoop: what its methods take and give.
 #include <stdexcept>
 
-#include "plugin/python/asyncio_names.h"
-#include "plugin/python/await.h"
-#include "plugin/python/event_loop.h"
-#include "plugin/python/event_loop_process.h"
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/await.h"
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/event_loop_process.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "plugin/loop/watcher.h"
-#include "plugin/python/handle.h"
+#include "plugin/asyncio/handle.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {
