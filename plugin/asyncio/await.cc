@@ -9,6 +9,35 @@
 #include "plugin/asyncio/worker_loop.h"
 
 namespace python {
+
+// --- Where one may wait ----------------------------------------------------------------------
+
+VirtualThread& waiting_thread(const char* function) {
+  VirtualThread* const thread = VirtualThread::current();
+  if (get_running_loop().get() != Py_None) {
+    PyErr_Format(PyExc_RuntimeError, "%s() would stop the event loop that runs here: in async code use await", function);
+    throw PyError{};
+  }
+  if (thread == nullptr) {
+    PyErr_Format(PyExc_RuntimeError, "%s() waits for the event loop of a uWSGI worker: call it in a request or in spawn()",
+                 function);
+    throw PyError{};
+  }
+  if (!thread->may_suspend()) {
+    PyErr_Format(PyExc_RuntimeError, "%s() in a no_suspend() section or in a greenlet of the greenlet package would wait "
+                 "for ever: the event loop cannot run meanwhile", function);
+    throw PyError{};
+  }
+  return *thread;
+}
+
+WorkerLoop& running_worker_loop(const char* function) {
+  WorkerLoop* const worker = WorkerLoop::instance();
+  if (worker != nullptr && worker->running()) return *worker;
+  PyErr_Format(PyExc_RuntimeError, "%s() needs a uWSGI worker that runs with --tornado", function);
+  throw PyError{};
+}
+
 namespace {
 
 // How long a task that a timeout has cancelled may take to clean up.
@@ -34,35 +63,6 @@ bool is_true(const PyRef& object) {
 }
 
 bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
-
-// --- Where one may wait ----------------------------------------------------------------------
-
-// The virtual thread that may be suspended here, and the worker's loop, which must run. Throws PyError.
-VirtualThread& waiting_thread(const char* function) {
-  VirtualThread* const thread = VirtualThread::current();
-  if (get_running_loop().get() != Py_None) {
-    PyErr_Format(PyExc_RuntimeError, "%s() would stop the event loop that runs here: in async code use await", function);
-    throw PyError{};
-  }
-  if (thread == nullptr) {
-    PyErr_Format(PyExc_RuntimeError, "%s() waits for the event loop of a uWSGI worker: call it in a request or in spawn()",
-                 function);
-    throw PyError{};
-  }
-  if (!thread->may_suspend()) {
-    PyErr_Format(PyExc_RuntimeError, "%s() in a no_suspend() section or in a greenlet of the greenlet package would wait "
-                 "for ever: the event loop cannot run meanwhile", function);
-    throw PyError{};
-  }
-  return *thread;
-}
-
-WorkerLoop& running_loop(const char* function) {
-  WorkerLoop* const worker = WorkerLoop::instance();
-  if (worker != nullptr && worker->running()) return *worker;
-  PyErr_Format(PyExc_RuntimeError, "%s() needs a uWSGI worker that runs with --tornado", function);
-  throw PyError{};
-}
 
 // --- Waiting for a future ----------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   const double seconds = seconds_of(timeout);
   VirtualThread& thread = waiting_thread("await_");
   if (is_concurrent_future(awaitable)) return await_concurrent(awaitable, timeout == nullptr ? Py_None : timeout);
-  WorkerLoop& worker = running_loop("await_");
+  WorkerLoop& worker = running_worker_loop("await_");
   const PyRef future = as_future(awaitable, worker.event_loop());
   return await_future(thread, worker.io(), future.get(), seconds);
 }
@@ -216,7 +216,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
       throw PyError{};
     }
     VirtualThread& thread = waiting_thread("gather_");
-    WorkerLoop& worker = running_loop("gather_");
+    WorkerLoop& worker = running_worker_loop("gather_");
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
@@ -291,7 +291,7 @@ PyObject* to_thread(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "to_thread() needs a function to run");
     VirtualThread& thread = waiting_thread("to_thread");
-    WorkerLoop& worker = running_loop("to_thread");
+    WorkerLoop& worker = running_worker_loop("to_thread");
     // context.run(function, *args, **kwargs), in the loop's executor.
     const PyRef context = py_check(PyContext_CopyCurrent());
     const PyRef run = py_check(PyObject_GetAttrString(context.get(), "run"));
