@@ -117,6 +117,7 @@ GCC_LIST = [
     'plugin/greenlet/greenlet_module.cc',
     'plugin/python/preemption.cc',
     'plugin/python/application.cc',
+    'plugin/python/python_source.cc',
     'plugin/asyncio/asyncio_names.cc',
     'plugin/asyncio/handle.cc',
     'plugin/asyncio/timer_heap.cc',

@@ -1,4 +1,5 @@
 #include "plugin/asyncio/worker_loop.h"
+#include "plugin/python/python_source.h"
 #include "plugin/tornado/io_loop_face.h"
 #include "plugin/tornado/io_loop_methods.h"
 
@@ -41,11 +42,7 @@ async def run_sync(func, timeout, as_future):
 PyObject* run_sync_function() {
   static PyObject* function = nullptr;
   if (function != nullptr) return function;
-  const PyRef names = py_check(PyDict_New());
-  py_check_status(PyDict_SetItemString(names.get(), "__builtins__", PyEval_GetBuiltins()));
-  const PyRef code = py_check(Py_CompileString(kRunSync, "uwsgi_tornado.IOLoop.run_sync", Py_file_input));
-  py_check(PyEval_EvalCode(code.get(), names.get(), names.get()));
-  function = PyRef::borrow(PyDict_GetItemString(names.get(), "run_sync")).release();
+  function = from_python_source(kRunSync, "uwsgi_tornado.IOLoop.run_sync", "run_sync").release();
   return function;
 }
 
