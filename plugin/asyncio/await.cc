@@ -45,21 +45,10 @@ constexpr double kCleanUpS = 5;
 
 Spawner* spawner = nullptr;
 
-[[noreturn]] void raise(PyObject* type, const char* text) {
-  PyErr_SetString(type, text);
-  throw PyError{};
-}
-
 // function(*args, name=value)
 PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
   const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
   return py_check(PyObject_Call(function, args.get(), option.get()));
-}
-
-bool is_true(const PyRef& object) {
-  const int truth = PyObject_IsTrue(object.get());
-  py_check_status(truth);
-  return truth == 1;
 }
 
 bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
@@ -172,11 +161,9 @@ PyRef await_future(VirtualThread& thread, loop::IoLoop& io, PyObject* future, do
 PyRef await_concurrent(PyObject* future, PyObject* timeout) {
   PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", "(O)", timeout));
   if (result) return result;
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
+  const ErrorAside error;
   // Its own error, or the time is over: then it need not begin any more.
   if (!is_done(future)) py_check(PyObject_CallMethod(future, "cancel", nullptr));
-  PyErr_Restore(type, value, traceback);
   throw PyError{};
 }
 
@@ -246,16 +233,10 @@ struct Spawned {
     if (!is_true(go)) return;
     py_check_status(PyContext_Enter(context.get()));
     PyRef result = PyRef::steal(PyObject_Call(function.get(), args.get(), kwargs.get()));
-    PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
-    if (!result) {
-      PyErr_Fetch(&type, &value, &traceback);
-      PyErr_NormalizeException(&type, &value, &traceback);
-      if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-    }
-    const PyRef owned[] = {PyRef::steal(type), PyRef::steal(value), PyRef::steal(traceback)};
+    const PyRef exception = result ? PyRef() : take_exception();
     PyContext_Exit(context.get());
     if (result) py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", result.get()));
-    else py_check(PyObject_CallMethod(future.get(), "set_exception", "O", owned[1].get()));
+    else py_check(PyObject_CallMethod(future.get(), "set_exception", "O", exception.get()));
   }
 };
 
