@@ -7,6 +7,7 @@ import collections
 import functools
 import io
 import time
+import unicodedata
 
 import uwsgi_tornado
 from tornado import httputil
@@ -209,18 +210,24 @@ def tls_options(request):
     return options
 
 
+def normal(text):
+    """One spelling of each character (RFC 7617)."""
+    return unicodedata.normalize('NFC', native_str(text or ''))
+
+
 def proxy_options(request):
     if not (request.proxy_host and request.proxy_port):
         return {}
     return {'proxy': '%s:%d' % (request.proxy_host, request.proxy_port),
-            'proxy_username': request.proxy_username or None, 'proxy_password': request.proxy_password or None,
+            'proxy_username': normal(request.proxy_username) or None, 'proxy_password': normal(request.proxy_password),
             'proxy_auth_mode': request.proxy_auth_mode}
 
 
 def auth_options(request):
     if request.auth_username is None:
         return {}
-    return {'username': request.auth_username, 'password': request.auth_password or '', 'auth_mode': request.auth_mode}
+    return {'username': normal(request.auth_username), 'password': normal(request.auth_password),
+            'auth_mode': request.auth_mode}
 
 
 def header_options(request):
