@@ -80,6 +80,11 @@ void Client::destroy(std::unique_ptr<Transfer> transfer) noexcept {
       {[](void* dying) noexcept { delete static_cast<Transfer*>(dying); }, transfer.release()});
 }
 
+std::size_t Client::in_flight() const noexcept {
+  return static_cast<std::size_t>(std::count_if(running_.begin(), running_.end(),
+                                                [](const Transfer* transfer) { return !transfer->request().streamed; }));
+}
+
 // --- For Transfer -------------------------------------------------------------------------------
 
 CURL* Client::take_easy() {

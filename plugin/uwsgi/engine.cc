@@ -13,6 +13,7 @@
 #include <string>
 
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/fetch/fetch_module.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/options.h"
 
@@ -151,6 +152,7 @@ void Engine::run() noexcept {
 // The loop's thread is Python's main thread: signal handlers and pending calls run here.
 void Engine::turning() noexcept {
   turn_second_ = uwsgi_now();
+  if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
 }
@@ -330,7 +332,9 @@ void Engine::drain_soon() noexcept {
 
 void Engine::stop_if_drained() noexcept {
   const int free_cores = uwsgi.async_queue_unused_ptr + 1;
-  if (free_cores == uwsgi.async && side_threads_.running() == 0) loop_.stop();
+  const bool idle = free_cores == uwsgi.async && side_threads_.running() == 0;
+  // Tasks without a request may still be fetching.
+  if (idle && python::fetches_in_flight(loop_) == 0) loop_.stop();
 }
 
 void Engine::on_mercy_over() noexcept {
