@@ -164,6 +164,7 @@ GCC_LIST = [
     'plugin/asyncio/asgiref.cc',
     'plugin/tornado/tornado_callbacks.cc',
     'plugin/uwsgi/options.cc',
+    'plugin/uwsgi/names_once.cc',
     'plugin/uwsgi/python_bridge.cc',
     'plugin/uwsgi/request_thread.cc',
     'plugin/uwsgi/core.cc',
