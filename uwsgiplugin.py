@@ -144,6 +144,7 @@ GCC_LIST = [
     'plugin/uwsgi/signals.cc',
     'plugin/uwsgi/hooks.cc',
     'plugin/uwsgi/locks.cc',
+    'plugin/uwsgi/uwsgi_module.cc',
     'plugin/uwsgi/engine.cc',
     'plugin/uwsgi/worker.cc',
     'plugin/plugin.cc',

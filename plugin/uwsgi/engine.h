@@ -59,6 +59,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   loop::IoLoop& loop() noexcept { return loop_; }
   const python::Hub& hub() const noexcept { return hub_; }
   SideThreads& side_threads() noexcept { return side_threads_; }
+  Signals& signals() noexcept { return signals_; }
   std::size_t stack_size() const noexcept;
   Core& core_of(const wsgi_request* request) noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
   // A core's or a side thread's; null when the request has none.
