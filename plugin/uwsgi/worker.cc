@@ -14,6 +14,7 @@
 #include "plugin/module/module.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/tornado/tornado_callbacks.h"
+#include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
@@ -139,6 +140,7 @@ void prepare_for_applications() noexcept {
   try {
     python::WorkerLoop::make();
     replace_functions_of_uwsgi();
+    if (!options().native_asgiref) python::prepare_asgiref();
     if (options().callbacks) python::restore_tornado_callbacks();
   } catch (const python::PyError&) {
     PyErr_Print();
