@@ -20,18 +20,17 @@ bool AsyncWait::asked() const noexcept {
 
 void AsyncWait::sleep_for(double seconds) noexcept {
   if (!(seconds > 0) || thread_.request()->async_timeout != nullptr) return;
-  // Its own timer is what says that the request waits; when it is due, deadline_ tells.
+  // uWSGI's own timer says that the request waits, deadline_ how long.
   async_add_timeout(thread_.request(), static_cast<int>(std::min(std::ceil(seconds), double{INT_MAX})));
-  deadline_ = ev_time() + seconds;
+  deadline_ = blocking::Deadline::after(seconds);
 }
 
 // uWSGI notes the whole second in which a wait of whole seconds ends, not the seconds. What
 // the clock said as the turn began tells them; it may say a second too many, never too few.
 double AsyncWait::left_s() const noexcept {
-  const double left = deadline_ != 0 ? deadline_ - ev_time()
-                                     : static_cast<double>(thread_.request()->async_timeout->value) -
-                                           static_cast<double>(Engine::instance()->turn_second());
-  return std::max(0.0, left);
+  if (!deadline_.is_never()) return deadline_.left_s();
+  return std::max(0.0, static_cast<double>(thread_.request()->async_timeout->value) -
+                           static_cast<double>(Engine::instance()->turn_second()));
 }
 
 void AsyncWait::park() noexcept {
@@ -51,7 +50,8 @@ void AsyncWait::resume_next_turn() noexcept {
   thread_.loop().add_callback({[](void* wait) noexcept {
                                  auto* self = static_cast<AsyncWait*>(wait);
                                  self->resume_queued_ = false;
-                                 if (self->parked_) self->thread_.fiber().resume();
+                                 // It may have asked for something since.
+                                 if (self->parked_ && !self->asked()) self->thread_.fiber().resume();
                                },
                                this});
 }
@@ -101,7 +101,7 @@ void AsyncWait::look_at_rested() noexcept {
 
 void AsyncWait::forget() noexcept {
   async_reset_request(thread_.request());
-  deadline_ = 0;
+  deadline_ = blocking::Deadline::never();
 }
 
 void AsyncWait::end() noexcept {

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "plugin/blocking/wait.h"
 #include "plugin/loop/watcher.h"
 
 namespace engine {
@@ -54,7 +55,7 @@ class AsyncWait {
   RequestThread& thread_;
   bool parked_ = false;         // In park().
   bool resume_queued_ = false;  // A callback will resume it.
-  double deadline_ = 0;         // Of sleep_for(), in the time of day; 0: none.
+  blocking::Deadline deadline_ = blocking::Deadline::never();  // Of sleep_for().
   std::vector<Rested> rested_;
   loop::TimerWatcher<AsyncWait, &AsyncWait::on_timeout> timer_;
 };

@@ -14,6 +14,9 @@ def held(*words):
     return b'-'.join(words)
 
 
+# Outside any request they are uWSGI's own.
+at_import = uwsgi.connect('/no/such/socket'), uwsgi.recv(-1), uwsgi.send(-1, b'x')
+
 uwsgi.register_rpc('join', lambda *words: b'-'.join(words))
 uwsgi.register_rpc('large', lambda size: b'x' * int(size))
 uwsgi.register_rpc('empty', lambda: b'')
@@ -105,4 +108,5 @@ def nonblocking(_):
 
 
 application = serve({'/call': call, '/call_as_text': call_as_text, '/large': large, '/fetch': fetch,
-                     '/connect': connect, '/send_much': send_much, '/receive': receive, '/nonblocking': nonblocking})
+                     '/connect': connect, '/send_much': send_much, '/receive': receive, '/nonblocking': nonblocking,
+                     '/at_import': lambda _: at_import})

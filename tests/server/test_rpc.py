@@ -108,3 +108,7 @@ def test_recv_from_a_silent_peer_holds_nobody_up(start, kind):
 
 def test_descriptors_that_do_not_block_are_not_waited_for(start):
     assert start().get('/nonblocking')[2] == b"(None, b'x', True, b'y', None)"
+
+
+def test_client_sockets_outside_any_request(start):
+    assert start().get('/at_import')[2] == b'(-1, None, None)'
