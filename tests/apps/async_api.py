@@ -109,17 +109,20 @@ def with_yields(environ, start_response):
 # --- Timeouts ---
 
 def time_out(environ, start_response):
-    """What the three ways say of a descriptor that is not ready within a second."""
+    """What one of the ways says of a descriptor that is not ready within a second, twice."""
     sock = quiet_socket()
-    waiting.remove(peer := waiting[-1])
+    peer = waiting.pop()
+    asks = (uwsgi.wait_fd_read, uwsgi.wait_fd_write,
+            environ['x-wsgiorg.fdevent.readable'], environ['x-wsgiorg.fdevent.writable'])
+    ask = asks[int(environ['QUERY_STRING'])]
     start_response('200 OK', HEADERS)
-    said = []
-    for ask in (uwsgi.wait_fd_read, uwsgi.wait_fd_write, environ['x-wsgiorg.fdevent.readable']):
-        ask(sock.fileno(), 1)
-        yield b''
-        said.append(f"{environ['x-wsgiorg.fdevent.timeout']} {ready_fd(environ)}")
+    ask(sock.fileno(), 1)
+    yield b''
+    said = f"{environ['x-wsgiorg.fdevent.timeout']} {ready_fd(environ)}"
+    ask(sock.fileno(), 1)
     peer.close()
-    yield ', '.join(said).encode()
+    yield b''
+    yield f"{said}, {environ['x-wsgiorg.fdevent.timeout']} {ready_fd(environ) == sock.fileno()}".encode()
 
 
 def async_sleep(environ, start_response):
