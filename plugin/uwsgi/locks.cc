@@ -27,6 +27,9 @@ uwsgi_lock_ops blocking_ops;
 
 // --- Taking a lock of each kind that is free -----------------------------------------------
 
+// What a lock is taken for. A mutex is had once; a read-write lock may be taken again by who has it.
+enum class Use { kMutex, kRead, kWrite };
+
 // False where the lock is taken. Any other failure is ignored, as uWSGI ignores it.
 using Try = bool (*)(uwsgi_lock_item*);
 
@@ -109,11 +112,11 @@ class Locks {
   // `thread` is null on the loop's own stack. A reader does not queue behind writers, as glibc
   // has it, and who holds a read-write lock may take it again: uwsgi.sharedarea_write() takes
   // what uwsgi.sharedarea_wlock() has taken.
-  void lock(uwsgi_lock_item* item, RequestThread* thread, Try take, bool reads) noexcept {
-    if (item->rw != 0 && take_again(item, thread, reads)) return;
-    const bool free = (reads || !is_waited_for(item)) && take(item);
-    if (!free) wait(item, thread, take, reads);
-    held_.push_back({item, thread, 1, !reads});
+  void lock(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
+    if (use != Use::kMutex && take_again(item, thread, use)) return;
+    const bool free = (use == Use::kRead || !is_waited_for(item)) && take(item);
+    if (!free) wait(item, thread, take, use);
+    note(item, thread, use);
   }
 
   // As with uWSGI, anyone may unlock; a request's own lock goes first.
@@ -128,9 +131,9 @@ class Locks {
     wake_first(item);
   }
 
-  // The same for one who cannot wait: the thread stops until the lock is free.
-  void note(uwsgi_lock_item* item, RequestThread* thread, bool reads) noexcept {
-    held_.push_back({item, thread, 1, !reads});
+  // `thread` has the lock.
+  void note(uwsgi_lock_item* item, RequestThread* thread, Use use) noexcept {
+    held_.push_back({item, thread, use, 1});
   }
 
   bool is_held(const uwsgi_lock_item* item) const noexcept {
@@ -141,8 +144,8 @@ class Locks {
   struct Held {
     uwsgi_lock_item* item;
     RequestThread* holder;
+    Use use;
     int depth;
-    bool writes;
   };
   using Queue = std::list<Waiter*>;
 
@@ -151,9 +154,9 @@ class Locks {
                         [=](const Held& held) { return held.item == item && held.holder == thread; });
   }
 
-  bool take_again(const uwsgi_lock_item* item, const RequestThread* thread, bool reads) noexcept {
+  bool take_again(const uwsgi_lock_item* item, const RequestThread* thread, Use use) noexcept {
     const auto held = find(item, thread);
-    if (held == held_.end() || !(reads || held->writes)) return false;
+    if (held == held_.end() || (use == Use::kWrite && held->use == Use::kRead)) return false;
     ++held->depth;
     return true;
   }
@@ -177,7 +180,7 @@ class Locks {
     return false;
   }
 
-  void wait(uwsgi_lock_item* item, RequestThread* thread, Try take, bool reads) noexcept {
+  void wait(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
     if (take_soon(item, take)) return;
     Waiter waiter(thread);
     Queue& queue = queues_[item];
@@ -188,12 +191,12 @@ class Locks {
       const bool is_first = queue.front() == &waiter;
       // Its holder here wakes the first, who wakes the next.
       waiter.wait(!is_first || is_held(item) ? -1 : rest_s);
-      if ((reads || queue.front() == &waiter) && take(item)) break;
+      if ((use == Use::kRead || queue.front() == &waiter) && take(item)) break;
       rest_s = std::min(2 * rest_s, kLongRestS);
     }
     queue.erase(place);
     if (queue.empty()) queues_.erase(item);
-    else if (reads) queue.front()->wake();
+    else if (use == Use::kRead) queue.front()->wake();
   }
 
   std::vector<Held> held_;
@@ -215,7 +218,7 @@ bool is_our_thread() noexcept {
   return blocking::on_loop_thread() && blocking::gate() != nullptr && Engine::instance() != nullptr;
 }
 
-void lock(uwsgi_lock_item* item, Try take, bool reads, void (*block)(uwsgi_lock_item*)) noexcept {
+void lock(uwsgi_lock_item* item, Try take, Use use, void (*block)(uwsgi_lock_item*)) noexcept {
   if (!is_our_thread()) {
     block(item);
     return;
@@ -223,7 +226,7 @@ void lock(uwsgi_lock_item* item, Try take, bool reads, void (*block)(uwsgi_lock_
   RequestThread* const thread = RequestThread::current();
   const bool can_wait = thread != nullptr ? thread->may_suspend() : blocking::gate()->can_turn();
   if (can_wait) {
-    locks().lock(item, thread, take, reads);
+    locks().lock(item, thread, take, use);
     return;
   }
   if (!take(item)) {
@@ -234,7 +237,7 @@ void lock(uwsgi_lock_item* item, Try take, bool reads, void (*block)(uwsgi_lock_
     }
     block(item);
   }
-  locks().note(item, thread, reads);
+  locks().note(item, thread, use);
 }
 
 void unlock(uwsgi_lock_item* item, void (*release)(uwsgi_lock_item*)) noexcept {
@@ -244,9 +247,9 @@ void unlock(uwsgi_lock_item* item, void (*release)(uwsgi_lock_item*)) noexcept {
 
 extern "C" {
 
-static void tornado_lock(uwsgi_lock_item* item) { lock(item, take_mutex, false, blocking_ops.lock); }
-static void tornado_rlock(uwsgi_lock_item* item) { lock(item, take_to_read, true, blocking_ops.rlock); }
-static void tornado_wlock(uwsgi_lock_item* item) { lock(item, take_to_write, false, blocking_ops.wlock); }
+static void tornado_lock(uwsgi_lock_item* item) { lock(item, take_mutex, Use::kMutex, blocking_ops.lock); }
+static void tornado_rlock(uwsgi_lock_item* item) { lock(item, take_to_read, Use::kRead, blocking_ops.rlock); }
+static void tornado_wlock(uwsgi_lock_item* item) { lock(item, take_to_write, Use::kWrite, blocking_ops.wlock); }
 static void tornado_unlock(uwsgi_lock_item* item) { unlock(item, blocking_ops.unlock); }
 static void tornado_rwunlock(uwsgi_lock_item* item) { unlock(item, blocking_ops.rwunlock); }
 

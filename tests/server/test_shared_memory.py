@@ -53,9 +53,10 @@ def test_waits_for_a_shared_area_time_out(start):
     assert running.get('/wrong_waits')[2] == b"['ValueError', 'ValueError', 'ValueError', 'ValueError', 'TypeError']"
 
 
-def test_writers_of_a_shared_area_exclude_each_other(start):
+@pytest.mark.parametrize('engine', [[], ['--lock-engine', 'ipcsem']], ids=['rwlock', 'ipcsem'])
+def test_writers_of_a_shared_area_exclude_each_other(start, engine):
     """Who holds the lock over a wait may read and write under it; two workers' requests count exactly."""
-    running = start(*AREA, '--master', '--processes', '2')
+    running = start(*AREA, '--master', '--processes', '2', *engine)
     results, _ = running.get_all(['/add'] * WAITING + ['/'] * QUICK)
     assert [r[2] for r in results] == [b'1'] * WAITING + [b'hello'] * QUICK
     assert running.get('/sum')[2] == b'%d' % WAITING
