@@ -109,13 +109,19 @@ class Waiter {
 // its requests are one.
 class Locks {
  public:
-  // `thread` is null on the loop's own stack. A reader does not queue behind writers, as glibc
-  // has it, and who holds a read-write lock may take it again: uwsgi.sharedarea_write() takes
-  // what uwsgi.sharedarea_wlock() has taken.
-  void lock(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
-    if (use != Use::kMutex && take_again(item, thread, use)) return;
-    const bool free = (use == Use::kRead || !is_waited_for(item)) && take(item);
-    if (!free) wait(item, thread, take, use);
+  // False where the lock is taken, or others wait for it. `thread` is null on the loop's own stack.
+  // A reader does not queue behind writers, as glibc has it, and who holds a read-write lock may
+  // take it again: uwsgi.sharedarea_write() takes what uwsgi.sharedarea_wlock() has taken.
+  bool take_at_once(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
+    if (use != Use::kMutex && take_again(item, thread, use)) return true;
+    if ((use != Use::kRead && is_waited_for(item)) || !take(item)) return false;
+    note(item, thread, use);
+    return true;
+  }
+
+  // Suspends `thread` until it has the lock; the loop turns meanwhile where it is null.
+  void wait_and_take(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
+    if (!take_soon(item, take)) wait(item, thread, take, use);
     note(item, thread, use);
   }
 
@@ -181,7 +187,6 @@ class Locks {
   }
 
   void wait(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
-    if (take_soon(item, take)) return;
     Waiter waiter(thread);
     Queue& queue = queues_[item];
     // Nobody else's callbacks run while the loop itself waits.
@@ -218,26 +223,33 @@ bool is_our_thread() noexcept {
   return blocking::on_loop_thread() && blocking::gate() != nullptr && Engine::instance() != nullptr;
 }
 
+bool may_wait(RequestThread* thread) noexcept {
+  return thread != nullptr ? thread->may_suspend() : blocking::gate()->can_turn();
+}
+
+// The thread stops until the lock is free: for good, if that depends on what it does itself.
+void stop_for(uwsgi_lock_item* item, void (*block)(uwsgi_lock_item*)) noexcept {
+  if (locks().is_held(item)) {
+    uwsgi_log("tornado: worker %d stops: inside no_suspend() or a greenlet of the greenlet package, "
+              "a request waits for a lock of uWSGI's (%s) that another of its requests holds\n",
+              uwsgi.mywid, item->id);
+  }
+  block(item);
+}
+
 void lock(uwsgi_lock_item* item, Try take, Use use, void (*block)(uwsgi_lock_item*)) noexcept {
   if (!is_our_thread()) {
     block(item);
     return;
   }
   RequestThread* const thread = RequestThread::current();
-  const bool can_wait = thread != nullptr ? thread->may_suspend() : blocking::gate()->can_turn();
-  if (can_wait) {
-    locks().lock(item, thread, take, use);
-    return;
+  if (locks().take_at_once(item, thread, take, use)) return;
+  if (may_wait(thread)) {
+    locks().wait_and_take(item, thread, take, use);
+  } else {
+    stop_for(item, block);
+    locks().note(item, thread, use);
   }
-  if (!take(item)) {
-    if (locks().is_held(item)) {
-      uwsgi_log("tornado: worker %d stops: inside no_suspend() or a greenlet of the greenlet package, "
-                "a request waits for a lock of uWSGI's (%s) that another of its requests holds\n",
-                uwsgi.mywid, item->id);
-    }
-    block(item);
-  }
-  locks().note(item, thread, use);
 }
 
 void unlock(uwsgi_lock_item* item, void (*release)(uwsgi_lock_item*)) noexcept {

@@ -93,6 +93,12 @@ def unguarded(_):
     return 'had'
 
 
+def stop(_):
+    """Wants, where nothing may wait, what another request holds: the worker stops, and says so."""
+    with uwsgi_tornado.no_suspend():
+        uwsgi.lock()
+
+
 def lock_only(_):
     uwsgi.lock()
     return 'locked'
@@ -123,5 +129,5 @@ application = serve({
     '/computing': lambda _: computing,
     '/order': lambda _: ' '.join(order), '/is_locked': lambda number: uwsgi.is_locked(int(number)), '/add': add,
     '/on_the_loop': lambda _: uwsgi_tornado.await_(lock_on_the_loop()), '/from_thread': from_thread,
-    '/unguarded': unguarded, '/lock_only': lock_only, '/unlock_only': unlock_only, '/fork': fork, '/tell_mule': tell_mule,
+    '/unguarded': unguarded, '/stop': stop, '/lock_only': lock_only, '/unlock_only': unlock_only, '/fork': fork, '/tell_mule': tell_mule,
 })
