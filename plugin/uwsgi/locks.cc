@@ -128,7 +128,9 @@ class Locks {
   // As with uWSGI, anyone may unlock; a request's own lock goes first.
   void unlock(uwsgi_lock_item* item, RequestThread* thread, void (*release)(uwsgi_lock_item*)) noexcept {
     auto held = find(item, thread);
-    if (held == held_.end()) held = std::find_if(held_.begin(), held_.end(), [=](const Held& h) { return h.item == item; });
+    if (held == held_.end()) {
+      held = std::find_if(held_.begin(), held_.end(), [=](const Held& any) { return any.item == item; });
+    }
     if (held != held_.end()) {
       if (--held->depth > 0) return;
       held_.erase(held);

@@ -35,7 +35,9 @@ void Signals::start() noexcept {
 void Signals::stop() noexcept {
   shared_.stop();
   own_.stop();
-  for (Waiter* waiter : std::exchange(waiters_, {})) engine_.loop().add_callback(blocking::resumes(waiter->thread.fiber()));
+  for (Waiter* waiter : std::exchange(waiters_, {})) {
+    engine_.loop().add_callback(blocking::resumes(waiter->thread.fiber()));
+  }
 }
 
 int Signals::wait(RequestThread& thread, int number) noexcept {

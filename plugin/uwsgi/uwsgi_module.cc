@@ -118,7 +118,8 @@ PyObject* send(PyObject*, PyObject* args) noexcept {
     PyObject* const data = second == nullptr ? first : second;
     const bool ours = fd >= 0 && PyBytes_Check(data) && !blocking::is_nonblocking(static_cast<int>(fd));
     if (!ours) return py_check(PyObject_CallObject(uwsgis.send, args));
-    if (send_suspending(static_cast<int>(fd), PyBytes_AS_STRING(data), static_cast<std::size_t>(PyBytes_GET_SIZE(data))) < 0) {
+    const auto size = static_cast<std::size_t>(PyBytes_GET_SIZE(data));
+    if (send_suspending(static_cast<int>(fd), PyBytes_AS_STRING(data), size) < 0) {
       uwsgi_error("write()");
       return none();
     }
@@ -153,7 +154,8 @@ PyObject* signal_wait(PyObject*, PyObject* args) noexcept {
     parse(PyArg_ParseTuple(args, "|b:signal_wait", &number));
     wsgi_request* const request = thread->request();
     request->signal_received = -1;
-    const int received = Engine::instance()->signals().wait(*thread, PyTuple_Size(args) > 0 ? number : Signals::kAny);
+    const int wanted = PyTuple_Size(args) > 0 ? number : Signals::kAny;
+    const int received = Engine::instance()->signals().wait(*thread, wanted);
     if (received < 0) {
       PyErr_SetString(PyExc_SystemError, "error waiting for signal");
       throw PyError{};
@@ -198,7 +200,9 @@ PyMethodDef new_functions[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyObject* named(PyObject* names, const char* name) { return PyRef::borrow(PyDict_GetItemString(names, name)).release(); }
+PyObject* named(PyObject* names, const char* name) {
+  return PyRef::borrow(PyDict_GetItemString(names, name)).release();
+}
 
 void replace() {
   PyObject* const module = PyDict_GetItemString(PyImport_GetModuleDict(), "uwsgi");

@@ -70,11 +70,6 @@ def keys(_):
     return sorted(uwsgi.cache_keys('here'))
 
 
-def tell_mule(message):
-    uwsgi.mule_msg(message.replace('-', ' ').encode(), 1)
-    return 'told'
-
-
 application = serve({'/set_and_get': set_and_get, '/every_function': every_function, '/large': large,
                      '/inc': count, '/num': lambda key: uwsgi.cache_num(key, 'here'), '/write': write,
-                     '/wanting': lambda _: wanting, '/busy': busy, '/keys': keys, '/tell_mule': tell_mule})
+                     '/wanting': lambda _: wanting, '/busy': busy, '/keys': keys})

@@ -89,13 +89,9 @@ def wrong_waits(_):
     return said
 
 
-def tell_mule(message):
-    uwsgi.mule_msg(message.replace('-', ' ').encode(), 1)
-    return 'told'
-
-
 application = serve({
     '/push': push, '/pull': pull, '/every_queue_function': every_queue_function, '/wanting': lambda _: wanting,
-    '/wait_for_update': wait_for_update, '/update': update, '/add': add, '/sum': lambda _: uwsgi.sharedarea_read64(0, 0),
-    '/read_together': read_together, '/increment': increment, '/wrong_waits': wrong_waits, '/tell_mule': tell_mule,
+    '/wait_for_update': wait_for_update, '/update': update, '/add': add,
+    '/sum': lambda _: uwsgi.sharedarea_read64(0, 0),
+    '/read_together': read_together, '/increment': increment, '/wrong_waits': wrong_waits,
 })

@@ -119,15 +119,10 @@ def fork(_):
     return os.waitpid(pid, 0)[1]
 
 
-def tell_mule(message):
-    uwsgi.mule_msg(message.replace('-', ' ').encode(), 1)
-    return 'told'
-
-
 application = serve({
     '/take_turns': take_turns, '/hold': hold, '/want': want, '/wanting': lambda _: wanting, '/compute': compute,
-    '/computing': lambda _: computing,
-    '/order': lambda _: ' '.join(order), '/is_locked': lambda number: uwsgi.is_locked(int(number)), '/add': add,
+    '/computing': lambda _: computing, '/order': lambda _: ' '.join(order), '/add': add,
+    '/is_locked': lambda number: uwsgi.is_locked(int(number)),
     '/on_the_loop': lambda _: uwsgi_tornado.await_(lock_on_the_loop()), '/from_thread': from_thread,
-    '/unguarded': unguarded, '/stop': stop, '/lock_only': lock_only, '/unlock_only': unlock_only, '/fork': fork, '/tell_mule': tell_mule,
+    '/unguarded': unguarded, '/stop': stop, '/lock_only': lock_only, '/unlock_only': unlock_only, '/fork': fork,
 })

@@ -1,5 +1,8 @@
-"""What the apps of the subsystem tests share: requests that wait until /release, counted by /count."""
+"""What the apps of the subsystem tests share: requests that wait until /release, counted by /count, and
+orders to the mule of lock_holder.py."""
 import threading
+
+import uwsgi
 
 HEADERS = [('Content-Type', 'text/plain')]
 waiting = 0
@@ -18,7 +21,12 @@ def release(_):
     return 'released'
 
 
-COMMON = {'/': lambda _: 'hello', '/count': lambda _: waiting, '/release': release}
+def tell_mule(order):
+    uwsgi.mule_msg(order.replace('-', ' ').encode(), 1)
+    return 'told'
+
+
+COMMON = {'/': lambda _: 'hello', '/count': lambda _: waiting, '/release': release, '/tell_mule': tell_mule}
 
 
 def serve(routes):
