@@ -268,6 +268,7 @@ void Core::serve() noexcept {
   if (socket_->retry != nullptr) {
     close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
   }
+  if (websocket_) end_websocket();
   uwsgi_close_request(request_);
   python::end_greenlets_of(*thread_);  // Of code that ran after the application.
   uwsgi.wsgi_req = request_;
@@ -339,6 +340,19 @@ void Core::on_event() noexcept {
   async_reset_request(request_);
   if (parked_) resume_next_turn();
   else event_came_ = true;
+}
+
+// --- A websocket --------------------------------------------------------------------------
+
+const std::shared_ptr<WebSocket>& Core::websocket() {
+  if (!websocket_) websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
+  return websocket_;
+}
+
+// Others may have it still, and will find it closed.
+void Core::end_websocket() noexcept {
+  websocket_->end(*thread_);
+  websocket_.reset();
 }
 
 // --- Python's part of it ------------------------------------------------------------------

@@ -320,6 +320,7 @@ void Engine::drain() noexcept {
     signals_.stop();
     mercy_.start(uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60);
     while (Core* core = take_idle_core()) give_back(*core);
+    for (auto& core : cores_) core->going_away();
   }
   stop_if_drained();
 }

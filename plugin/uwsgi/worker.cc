@@ -19,6 +19,7 @@
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "plugin/uwsgi/websocket_functions.h"
 #include "suspend/coroutine.h"
 
 namespace engine {
@@ -137,6 +138,7 @@ void make_event_loop() noexcept {
   const PyGILState_STATE gil = PyGILState_Ensure();
   try {
     python::WorkerLoop::make();
+    install_websocket_functions();
     if (options().callbacks) python::restore_tornado_callbacks();
   } catch (const python::PyError&) {
     PyErr_Print();
