@@ -11,9 +11,11 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -364,6 +366,7 @@ void Core::python_begins(PyObject* environ) noexcept {
     context_ = python::PyRef();
   }
   thread_->set_environ(environ);
+  connection_ = offer_connection(*request_, environ);
   if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
 }
 
@@ -377,6 +380,7 @@ bool Core::python_yielded() noexcept {
 void Core::python_ends() noexcept {
   python::end_greenlets_of(*thread_);
   thread_->set_environ(nullptr);
+  if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
   if (!context_) return;
   if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();
   context_ = python::PyRef();

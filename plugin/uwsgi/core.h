@@ -95,6 +95,7 @@ class Core {
   Phase phase_ = Phase::kFree;
   std::unique_ptr<RequestThread> thread_;
   std::shared_ptr<WebSocket> websocket_;
+  python::PyRef connection_;  // What offer_connection() gave.
   python::PyRef context_;  // The request's contextvars.Context while Python runs.
 
   bool parked_ = false;         // In park().

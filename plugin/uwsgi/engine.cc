@@ -13,6 +13,7 @@
 #include <string>
 
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/options.h"
 
@@ -321,6 +322,7 @@ void Engine::drain() noexcept {
     mercy_.start(uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60);
     while (Core* core = take_idle_core()) give_back(*core);
     for (auto& core : cores_) core->going_away();
+    if (engineio_is_used()) side_threads_.spawn([](void*) noexcept { end_engineio_tasks(); }, nullptr);
   }
   stop_if_drained();
 }

@@ -16,6 +16,7 @@
 #include "plugin/tornado/tornado_callbacks.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
+#include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -139,6 +140,7 @@ void make_event_loop() noexcept {
   try {
     python::WorkerLoop::make();
     install_websocket_functions();
+    install_engineio_driver();
     if (options().callbacks) python::restore_tornado_callbacks();
   } catch (const python::PyError&) {
     PyErr_Print();
