@@ -2,8 +2,9 @@
 
 #include <unistd.h>
 
-#include "plugin/python/py_ref.h"
 #include "plugin/asyncio/worker_loop.h"
+#include "plugin/python/py_ref.h"
+#include "plugin/python/python_source.h"
 
 namespace python {
 namespace {
@@ -13,14 +14,20 @@ PyObject* imported_asgiref() noexcept {
   return PyDict_GetItem(PyImport_GetModuleDict(), name);  // Borrowed.
 }
 
+// What later versions do of themselves.
+//
 // Before 3.7 asgiref finds the executor that leads back to the request's thread by the task, so tasks
 // that a task makes (asyncio.gather) do not find it, and on a shared loop they fall to one thread for
 // all. As in 3.7, the context says it. asgiref carries changes of a context to and fro; this variable
 // must stay as it is in each, so its values compare equal: nothing to restore.
-constexpr char kExecutorsByContext[] = R"(
+//
+// Where asgiref does not keep `force_new_loop`, it chooses the loop as it wraps a function, and one that is
+// wrapped at import finds none. As in later versions, it looks again where the function is called.
+constexpr char kLaterVersions[] = R"(
 import contextvars
-from asgiref import __version__
-from asgiref.sync import AsyncToSync
+import functools
+import os
+
 
 class Chain(tuple):
     __slots__ = ()
@@ -31,6 +38,7 @@ class Chain(tuple):
 
     def __ne__(self, other):
         return False
+
 
 class ExecutorsByContext:
     _chain = contextvars.ContextVar('uwsgi_tornado_executors', default=None)
@@ -59,19 +67,46 @@ class ExecutorsByContext:
         chain = self._chain.get()
         self._chain.set(chain and chain[1])
 
-if tuple(map(int, __version__.split('.')[:2])) < (3, 7):
-    AsyncToSync.executors = ExecutorsByContext()
-)";
 
-void find_executors_by_context() {
-  static bool done = false;
-  if (done) return;
-  const PyRef names = py_check(PyDict_New());
-  py_check_status(PyDict_SetItemString(names.get(), "__builtins__", PyEval_GetBuiltins()));
-  py_check_status(PyDict_SetItemString(names.get(), "__name__", py_check(PyUnicode_FromString("uwsgi_tornado")).get()));
-  py_check(PyRun_String(kExecutorsByContext, Py_file_input, names.get(), names.get()));
-  done = true;
-}
+class LoopOfTheCall:
+    """AsyncToSync.main_event_loop: what was found at the wrapping, else what the calling thread has."""
+
+    def __init__(self, thread_local):
+        self.thread_local = thread_local
+
+    def __get__(self, wrapper, owner=None):
+        if wrapper is None:
+            return self
+        kept = wrapper.__dict__['main_event_loop']
+        if kept is not None or wrapper.__dict__.get('force_new_loop', True):
+            return kept
+        if getattr(self.thread_local, 'main_event_loop_pid', None) != os.getpid():
+            return None
+        return getattr(self.thread_local, 'main_event_loop', None)
+
+    def __set__(self, wrapper, loop):
+        wrapper.__dict__['main_event_loop'] = loop
+
+
+def choose_loop_at_call(sync):
+    original = sync.AsyncToSync.__init__
+
+    @functools.wraps(original)
+    def __init__(self, awaitable, force_new_loop=False):
+        self.force_new_loop = force_new_loop
+        original(self, awaitable, force_new_loop)
+
+    sync.AsyncToSync.__init__ = __init__
+    sync.AsyncToSync.main_event_loop = LoopOfTheCall(sync.SyncToAsync.threadlocal)
+
+
+def update(sync):
+    from asgiref import __version__
+    if tuple(map(int, __version__.split('.')[:2])) < (3, 7):
+        sync.AsyncToSync.executors = ExecutorsByContext()
+    if 'force_new_loop' not in sync.AsyncToSync.__call__.__code__.co_names:
+        choose_loop_at_call(sync)
+)";
 
 // Where asgiref's AsyncToSync looks for a loop when none runs in its thread: the loop of the thread
 // that sync_to_async() came from, of this process.
@@ -85,12 +120,15 @@ void set_main_event_loop(PyObject* asgiref, PyObject* event_loop) {
 
 }  // namespace
 
+void prepare_asgiref() {
+  when_imported("asgiref.sync", from_python_source(kLaterVersions, "uwsgi_tornado.asgiref", "update"));
+}
+
 bool share_loop_with_asgiref() noexcept {
   const WorkerLoop* const worker = WorkerLoop::instance();
   PyObject* const asgiref = imported_asgiref();
   if (worker == nullptr || !worker->running() || asgiref == nullptr) return false;
   try {
-    find_executors_by_context();
     set_main_event_loop(asgiref, worker->event_loop());
   } catch (const PyError&) {
     PyErr_Clear();  // Half imported yet, or another version: it runs a loop of its own.

@@ -9,35 +9,9 @@
 #include "plugin/asyncio/worker_loop.h"
 
 namespace python {
-namespace {
-
-// How long a task that a timeout has cancelled may take to clean up.
-constexpr double kCleanUpS = 5;
-
-Spawner* spawner = nullptr;
-
-[[noreturn]] void raise(PyObject* type, const char* text) {
-  PyErr_SetString(type, text);
-  throw PyError{};
-}
-
-// function(*args, name=value)
-PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
-  const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
-  return py_check(PyObject_Call(function, args.get(), option.get()));
-}
-
-bool is_true(const PyRef& object) {
-  const int truth = PyObject_IsTrue(object.get());
-  py_check_status(truth);
-  return truth == 1;
-}
-
-bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
 
 // --- Where one may wait ----------------------------------------------------------------------
 
-// The virtual thread that may be suspended here, and the worker's loop, which must run. Throws PyError.
 VirtualThread& waiting_thread(const char* function) {
   VirtualThread* const thread = VirtualThread::current();
   if (get_running_loop().get() != Py_None) {
@@ -57,12 +31,27 @@ VirtualThread& waiting_thread(const char* function) {
   return *thread;
 }
 
-WorkerLoop& running_loop(const char* function) {
+WorkerLoop& running_worker_loop(const char* function) {
   WorkerLoop* const worker = WorkerLoop::instance();
   if (worker != nullptr && worker->running()) return *worker;
   PyErr_Format(PyExc_RuntimeError, "%s() needs a uWSGI worker that runs with --tornado", function);
   throw PyError{};
 }
+
+namespace {
+
+// How long a task that a timeout has cancelled may take to clean up.
+constexpr double kCleanUpS = 5;
+
+Spawner* spawner = nullptr;
+
+// function(*args, name=value)
+PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
+  const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
+  return py_check(PyObject_Call(function, args.get(), option.get()));
+}
+
+bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
 
 // --- Waiting for a future ----------------------------------------------------------------------
 
@@ -172,11 +161,9 @@ PyRef await_future(VirtualThread& thread, loop::IoLoop& io, PyObject* future, do
 PyRef await_concurrent(PyObject* future, PyObject* timeout) {
   PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", "(O)", timeout));
   if (result) return result;
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
+  const ErrorAside error;
   // Its own error, or the time is over: then it need not begin any more.
   if (!is_done(future)) py_check(PyObject_CallMethod(future, "cancel", nullptr));
-  PyErr_Restore(type, value, traceback);
   throw PyError{};
 }
 
@@ -188,7 +175,7 @@ PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   const double seconds = seconds_of(timeout);
   VirtualThread& thread = waiting_thread("await_");
   if (is_concurrent_future(awaitable)) return await_concurrent(awaitable, timeout == nullptr ? Py_None : timeout);
-  WorkerLoop& worker = running_loop("await_");
+  WorkerLoop& worker = running_worker_loop("await_");
   const PyRef future = as_future(awaitable, worker.event_loop());
   return await_future(thread, worker.io(), future.get(), seconds);
 }
@@ -216,7 +203,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
       throw PyError{};
     }
     VirtualThread& thread = waiting_thread("gather_");
-    WorkerLoop& worker = running_loop("gather_");
+    WorkerLoop& worker = running_worker_loop("gather_");
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
@@ -246,16 +233,10 @@ struct Spawned {
     if (!is_true(go)) return;
     py_check_status(PyContext_Enter(context.get()));
     PyRef result = PyRef::steal(PyObject_Call(function.get(), args.get(), kwargs.get()));
-    PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
-    if (!result) {
-      PyErr_Fetch(&type, &value, &traceback);
-      PyErr_NormalizeException(&type, &value, &traceback);
-      if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-    }
-    const PyRef owned[] = {PyRef::steal(type), PyRef::steal(value), PyRef::steal(traceback)};
+    const PyRef exception = result ? PyRef() : take_exception();
     PyContext_Exit(context.get());
     if (result) py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", result.get()));
-    else py_check(PyObject_CallMethod(future.get(), "set_exception", "O", owned[1].get()));
+    else py_check(PyObject_CallMethod(future.get(), "set_exception", "O", exception.get()));
   }
 };
 
@@ -291,7 +272,7 @@ PyObject* to_thread(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "to_thread() needs a function to run");
     VirtualThread& thread = waiting_thread("to_thread");
-    WorkerLoop& worker = running_loop("to_thread");
+    WorkerLoop& worker = running_worker_loop("to_thread");
     // context.run(function, *args, **kwargs), in the loop's executor.
     const PyRef context = py_check(PyContext_CopyCurrent());
     const PyRef run = py_check(PyObject_GetAttrString(context.get(), "run"));

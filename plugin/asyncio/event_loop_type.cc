@@ -20,8 +20,6 @@ PyTypeObject* core_type();
 
 EventLoop& loop_of(PyObject* self) noexcept { return *reinterpret_cast<CoreObject*>(self)->loop; }
 
-PyRef none() noexcept { return PyRef::borrow(Py_None); }
-
 PyRef boolean(bool value) noexcept { return PyRef::borrow(value ? Py_True : Py_False); }
 
 // --- Arguments of the calls that schedule ------------------------------------------------------

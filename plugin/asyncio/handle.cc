@@ -243,18 +243,6 @@ PyTypeObject* make_type(const char* name, PyMethodDef* methods, PyGetSetDef* fie
   return reinterpret_cast<PyTypeObject*>(py_check(PyType_FromSpecWithBases(&spec, bases.get())).release());
 }
 
-// The exception that is pending, as an object with its traceback; the indicator is cleared.
-PyRef take_exception() {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  const PyRef owned_type = PyRef::steal(type);
-  const PyRef owned_traceback = PyRef::steal(traceback);
-  PyRef exception = PyRef::steal(value);
-  if (owned_traceback) PyException_SetTraceback(exception.get(), owned_traceback.get());
-  return exception;
-}
-
 // What sys.exc_info() shows while this lives, as in an except clause: exception handlers log it.
 class ExceptClause {
  public:

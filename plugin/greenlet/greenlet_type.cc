@@ -33,11 +33,6 @@ int setting(Body body) noexcept {
   return -1;
 }
 
-[[noreturn]] void raise(PyObject* type, const char* sentence) {
-  PyErr_SetString(type, sentence);
-  throw PyError{};
-}
-
 void refuse_deletion(PyObject* value, const char* sentence) {
   if (value == nullptr) raise(PyExc_AttributeError, sentence);
 }

@@ -90,23 +90,6 @@ PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noe
   return result.release();
 }
 
-struct PendingError {
-  PyRef type;
-  PyRef value;
-  PyRef traceback;
-};
-
-// Clears the error indicator; the value is an exception object that knows its traceback.
-PendingError take_pending_error() noexcept {
-  PyObject* type = nullptr;
-  PyObject* value = nullptr;
-  PyObject* traceback = nullptr;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  if (value != nullptr && traceback != nullptr) PyException_SetTraceback(value, traceback);
-  return {PyRef::steal(type), PyRef::steal(value), PyRef::steal(traceback)};
-}
-
 PyTypeObject* application_type() noexcept {
   static PyTypeObject type = [] {
     PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
@@ -171,12 +154,14 @@ bool is_wrapped(PyObject* callable) noexcept {
 
 void contain_system_exit() noexcept {
   if (!PyErr_Occurred() || !PyErr_ExceptionMatches(PyExc_SystemExit)) return;
-  const PendingError exit = take_pending_error();
+  PyRef exit = take_exception();
   PyErr_SetString(PyExc_RuntimeError,
                   "SystemExit in a request ends that request; the worker goes on");
-  PendingError error = take_pending_error();
-  if (error.value && exit.value) PyException_SetCause(error.value.get(), PyRef(exit.value).release());
-  PyErr_Restore(error.type.release(), error.value.release(), error.traceback.release());
+  PyRef error = take_exception();
+  PyException_SetCause(error.get(), exit.release());
+  PyRef type = PyRef::borrow(reinterpret_cast<PyObject*>(Py_TYPE(error.get())));
+  PyObject* const traceback = PyException_GetTraceback(error.get());
+  PyErr_Restore(type.release(), error.release(), traceback);
 }
 
 }  // namespace python

@@ -71,7 +71,25 @@ inline void py_check_status(int status) {
   if (status < 0) throw PyError{};
 }
 
-// Sets the pending Python error aside, and back at its end over any that came meanwhile.
+[[noreturn]] inline void raise(PyObject* type, const char* text) {
+  PyErr_SetString(type, text);
+  throw PyError{};
+}
+
+// The exception that is pending, as an object with its traceback; the indicator is cleared.
+inline PyRef take_exception() noexcept {
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  const PyRef owned_type = PyRef::steal(type);
+  const PyRef owned_traceback = PyRef::steal(traceback);
+  PyRef exception = PyRef::steal(value);
+  if (exception && owned_traceback) PyException_SetTraceback(exception.get(), owned_traceback.get());
+  return exception;
+}
+
+// Sets the pending Python error aside, and back at its end over any that came meanwhile, also where
+// that end is a PyError thrown.
 class ErrorAside {
  public:
   ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
@@ -84,6 +102,19 @@ class ErrorAside {
   PyObject* value_ = nullptr;
   PyObject* traceback_ = nullptr;
 };
+
+inline PyRef none() noexcept { return PyRef::borrow(Py_None); }
+
+inline bool is_true(const PyRef& object) {
+  const int truth = PyObject_IsTrue(object.get());
+  py_check_status(truth);
+  return truth == 1;
+}
+
+// from module import name
+inline PyRef imported(const char* module, const char* name) {
+  return py_check(PyObject_GetAttrString(py_check(PyImport_ImportModule(module)).get(), name));
+}
 
 // A method table's entry of a function whose signature its flags tell (METH_KEYWORDS and such).
 template <typename Function>

@@ -26,8 +26,6 @@ struct PeriodicCallback {
 
 PeriodicCallback& periodic_of(PyObject* self) noexcept { return *reinterpret_cast<PeriodicCallback*>(self); }
 
-PyRef none() noexcept { return PyRef::borrow(Py_None); }
-
 void put(PyObject*& place, PyObject* value) noexcept {
   const PyRef before = PyRef::steal(std::exchange(place, PyRef::borrow(value).release()));
 }

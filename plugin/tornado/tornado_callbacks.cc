@@ -1,16 +1,14 @@
 #include "plugin/tornado/tornado_callbacks.h"
 
+#include "plugin/python/python_source.h"
+
 namespace python {
 namespace {
 
-// Python, for it wraps a Python method and an importer. What the callback gets is what Tornado 5 gave.
+// Python, for it wraps a Python method. What the callback gets is what Tornado 5 gave.
 constexpr char kSource[] = R"(
 import functools
-import importlib.util
-import sys
 import time
-
-NAME = 'tornado.httpclient'
 
 
 def with_callback(module):
@@ -40,55 +38,12 @@ def with_callback(module):
         return future
 
     module.AsyncHTTPClient.fetch = fetch
-
-
-class Loader:
-    """The module's own loader, and the wrapper as it has run."""
-
-    def __init__(self, loader):
-        self.loader = loader
-
-    def __getattr__(self, name):
-        return getattr(self.loader, name)
-
-    def create_module(self, spec):
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module):
-        self.loader.exec_module(module)
-        with_callback(module)
-
-
-class Finder:
-    """Waits for the one import."""
-
-    def find_spec(self, name, path=None, target=None):
-        if name != NAME:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader = Loader(spec.loader)
-        return spec
-
-
-def restore():
-    if NAME in sys.modules:
-        with_callback(sys.modules[NAME])
-    else:
-        sys.meta_path.insert(0, Finder())
 )";
 
 }  // namespace
 
 void restore_tornado_callbacks() {
-  const PyRef names = py_check(PyDict_New());
-  py_check_status(PyDict_SetItemString(names.get(), "__builtins__", PyEval_GetBuiltins()));
-  py_check_status(PyDict_SetItemString(names.get(), "__name__", py_check(PyUnicode_FromString("uwsgi_tornado")).get()));
-  const PyRef code = py_check(Py_CompileString(kSource, "uwsgi_tornado.tornado_callbacks", Py_file_input));
-  py_check(PyEval_EvalCode(code.get(), names.get(), names.get()));
-  PyObject* const restore = PyDict_GetItemString(names.get(), "restore");  // Borrowed.
-  py_check(PyObject_CallObject(restore, nullptr));
+  when_imported("tornado.httpclient", from_python_source(kSource, "uwsgi_tornado.tornado_callbacks", "with_callback"));
 }
 
 }  // namespace python

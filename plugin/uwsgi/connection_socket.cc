@@ -1,7 +1,7 @@
 #include "plugin/uwsgi/connection_socket.h"
 
 #include "plugin/python/application.h"
-#include "plugin/uwsgi/embedded_python.h"
+#include "plugin/python/python_source.h"
 #include "plugin/uwsgi/python_bridge.h"
 
 extern "C" {
@@ -55,10 +55,8 @@ bool is_bare(const uwsgi_socket& socket) noexcept {
 }
 
 PyObject* connection_class() {
-  static PyObject* const type = [] {
-    const PyRef names = run_embedded("uwsgi_tornado.connection", kSource);
-    return PyRef::borrow(PyDict_GetItemString(names.get(), "Connection")).release();
-  }();
+  static PyObject* const type =
+      python::from_python_source(kSource, "uwsgi_tornado.connection", "Connection").release();
   return type;
 }
 

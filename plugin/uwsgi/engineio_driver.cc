@@ -1,16 +1,12 @@
 #include "plugin/uwsgi/engineio_driver.h"
 
-#include <string>
-
-#include "plugin/uwsgi/embedded_python.h"
+#include "plugin/python/python_source.h"
 #include "plugin/uwsgi/python_bridge.h"
 
 namespace engine {
 namespace {
 
 using python::PyRef;
-
-constexpr char kName[] = "engineio.async_drivers.gevent_uwsgi";
 
 // engineio takes the names of its drivers from a list of its own. Nothing of it is imported here.
 constexpr char kSource[] = R"(
@@ -100,6 +96,8 @@ def sleep(seconds=0):
         raise SystemExit
 
 
+NAME = 'engineio.async_drivers.gevent_uwsgi'
+
 driver = types.ModuleType(NAME, 'The driver of uwsgi-tornado, in the place of that of gevent.')
 driver._async = {
     'thread': Thread,
@@ -117,9 +115,7 @@ PyObject* end = nullptr;  // The function above.
 }  // namespace
 
 void install_engineio_driver() {
-  const std::string source = "NAME = '" + std::string(kName) + "'\n" + kSource;
-  const PyRef names = run_embedded("uwsgi_tornado.engineio_driver", source.c_str());
-  end = PyRef::borrow(PyDict_GetItemString(names.get(), "end")).release();
+  end = python::from_python_source(kSource, "uwsgi_tornado.engineio_driver", "end").release();
 }
 
 bool engineio_is_used() noexcept {

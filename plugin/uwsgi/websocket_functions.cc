@@ -19,11 +19,7 @@ using python::py_check;
 using python::py_check_status;
 using python::PyError;
 using python::PyRef;
-
-[[noreturn]] void raise(PyObject* type, const char* text) {
-  PyErr_SetString(type, text);
-  throw PyError{};
-}
+using python::raise;
 
 // --- uwsgi.request_context() ----------------------------------------------------------------
 

@@ -14,6 +14,7 @@
 #include "plugin/module/module.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/tornado/tornado_callbacks.h"
+#include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/engineio_driver.h"
@@ -141,6 +142,7 @@ void make_event_loop() noexcept {
     python::WorkerLoop::make();
     install_websocket_functions();
     install_engineio_driver();
+    if (!options().native_asgiref) python::prepare_asgiref();
     if (options().callbacks) python::restore_tornado_callbacks();
   } catch (const python::PyError&) {
     PyErr_Print();

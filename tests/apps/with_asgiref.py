@@ -1,6 +1,7 @@
 """asgiref's bridges in plain requests: which loop and which thread each side runs on."""
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from asgiref.sync import async_to_sync, sync_to_async
 
@@ -59,9 +60,32 @@ def error(n):
         return error
 
 
+@async_to_sync
+async def decorated(n):
+    """Wrapped at import, with no loop in sight."""
+    await asyncio.sleep(0.2)
+    return await shared(n)
+
+
+class Wrapper:
+    @async_to_sync
+    async def method(self, n):
+        return self is not None and await shared(n)
+
+
+forced = async_to_sync(shared, force_new_loop=True)
+
+
+def in_thread(n):
+    """A thread of the application's own has no loop to lend."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(decorated, n).result()
+
+
 def in_call(function):
     return lambda n: async_to_sync(function)(n)
 
 
 application = serve({'/shared': in_call(shared), '/wait': in_call(wait), '/comes_back': comes_back,
-                     '/apart': apart, '/error': error})
+                     '/apart': apart, '/decorated': decorated, '/method': Wrapper().method,
+                     '/forced': forced, '/in_thread': in_thread, '/error': error})

@@ -20,8 +20,24 @@ def test_async_to_sync_runs_on_the_workers_loop(start):
     assert_far_below_serial(seconds, COUNT)
 
 
+def test_functions_wrapped_at_import_run_on_the_workers_loop(start):
+    running = start()
+    answers, seconds = ask_at_once(running, '/decorated', COUNT)
+    assert answers == ['True'] * COUNT
+    assert_far_below_serial(seconds, COUNT)
+    assert running.get('/method')[2] == b'True'
+
+
+def test_functions_wrapped_at_import_keep_to_asgirefs_rules(start):
+    running = start()
+    assert running.get('/decorated')[2] == b'True'
+    assert running.get('/forced')[2] == b'False'
+    assert running.get('/in_thread')[2] == b'False'
+
+
 def test_option_leaves_async_to_sync_as_it_is(start):
     running = start('--tornado-native-asgiref')
+    assert running.get('/decorated')[2] == b'False'
     assert running.get('/shared')[2] == b'False'
     assert ask_at_once(running, '/comes_back', COUNT)[0] == ['[True, True, True]'] * COUNT
 

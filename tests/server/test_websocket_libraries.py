@@ -37,7 +37,7 @@ def start(server):
 @pytest.mark.parametrize('transports', [['websocket'], ['polling', 'websocket'], ['polling']], ids=' '.join)
 def test_flask_socketio_chats(start, transports):
     running = start()
-    assert 'mode gevent_uwsgi module uwsgi_tornado.engineio_driver' in running.log
+    assert 'mode gevent_uwsgi module uwsgi_tornado\n' in running.log
     with contextlib.ExitStack() as stack:
         chatters = [stack.enter_context(Chatter(running, transports)) for _ in range(8)]
         for number, chatter in enumerate(chatters):

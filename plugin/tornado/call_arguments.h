@@ -1,0 +1,42 @@
+// The arguments of methods that take a callback and what it is to be called with.
+#pragma once
+
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// (first, ..., *args, **kwargs), the first ones also by name. Lives in one call. Throws PyError.
+class CallArguments {
+ public:
+  CallArguments(const char* method, PyObject* args, PyObject* kwargs)
+      : method_(method), args_(args), kwargs_(kwargs == nullptr ? PyRef() : py_check(PyDict_Copy(kwargs))) {}
+
+  PyRef take(const char* name) {
+    if (next_ < PyTuple_GET_SIZE(args_)) return PyRef::borrow(PyTuple_GET_ITEM(args_, next_++));
+    PyRef value = PyRef::borrow(kwargs_ ? PyDict_GetItemString(kwargs_.get(), name) : nullptr);
+    if (!value) {
+      PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: '%s'", method_, name);
+      throw PyError{};
+    }
+    py_check_status(PyDict_DelItemString(kwargs_.get(), name));
+    return value;
+  }
+
+  // functools.partial(callback, *args, **kwargs) of what is left.
+  PyRef bind(const PyRef& callback) const {
+    const PyRef first = py_check(PyTuple_Pack(1, callback.get()));
+    const PyRef rest = py_check(PyTuple_GetSlice(args_, next_, PyTuple_GET_SIZE(args_)));
+    const PyRef all = py_check(PySequence_Concat(first.get(), rest.get()));
+    return py_check(PyObject_Call(asyncio_names().partial, all.get(), kwargs_.get()));
+  }
+  PyRef bind_callback() { return bind(take("callback")); }
+
+ private:
+  const char* const method_;
+  PyObject* const args_;
+  const PyRef kwargs_;
+  Py_ssize_t next_ = 0;
+};
+
+}  // namespace python

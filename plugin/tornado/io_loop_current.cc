@@ -1,0 +1,120 @@
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/worker_loop.h"
+#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/io_loop_methods.h"
+
+namespace python::io_loop {
+namespace {
+
+bool on_main_thread() {
+  const PyRef main = py_check(PyObject_CallObject(asyncio_names().main_thread, nullptr));
+  return py_check(PyObject_CallObject(imported("threading", "current_thread").get(), nullptr)).get() ==
+         main.get();
+}
+
+bool policy_is_the_default() {
+  const PyRef policy =
+      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) ==
+         imported("asyncio", "DefaultEventLoopPolicy").get();
+}
+
+// As asyncio.get_event_loop(), but that the loop made for a main thread without one is of our type,
+// unless the program chose a policy. Nothing where there is none and none is to be made.
+PyRef current_asyncio_loop(bool make) {
+  PyRef running = get_running_loop();
+  if (running.get() != Py_None) return running;
+  const PyRef set = loop_set_here();
+  const bool usable = set.get() != Py_None && !is_closed(set.get());
+  if (WorkerLoop::instance() == nullptr && !usable) {
+    if (!make) return {};
+    if (policy_is_the_default() && on_main_thread()) {
+      PyRef made = py_check(PyObject_CallObject(event_loop_type(), nullptr));
+      set_event_loop(made.get());
+      return made;
+    }
+  }
+  const PyRef policy =
+      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  PyRef loop = PyRef::steal(PyObject_CallMethod(policy.get(), "get_event_loop", nullptr));
+  if (loop) return loop;
+  if (make || !PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
+  PyErr_Clear();
+  return {};
+}
+
+}  // namespace
+
+void set_event_loop(PyObject* loop) {
+  py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), loop, nullptr));
+}
+
+PyRef loop_set_here() {
+  const PyRef policy =
+      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  const PyRef local = PyRef::steal(PyObject_GetAttrString(policy.get(), "_local"));
+  PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
+  if (loop) return loop;
+  PyErr_Clear();  // A policy of another kind.
+  return none();
+}
+
+PyRef current(bool make) {
+  const PyRef loop = current_asyncio_loop(make);
+  if (!loop) return none();
+  // The worker's is always there.
+  const bool worker = WorkerLoop::instance() != nullptr && WorkerLoop::instance()->event_loop() == loop.get();
+  PyRef kept = kept_by(loop.get(), make || worker);
+  return kept ? kept : none();
+}
+
+void become_current(IoLoopFace& face) {
+  if (face.loop_before == nullptr) face.loop_before = loop_set_here().release();
+  set_event_loop(face.asyncio_loop);
+}
+
+void cease_to_be_current(IoLoopFace& face) {
+  const PyRef before = PyRef::steal(std::exchange(face.loop_before, nullptr));
+  if (before) set_event_loop(before.get() == face.asyncio_loop ? Py_None : before.get());
+}
+
+PyObject* current_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    static const char* const names[] = {"instance", nullptr};
+    int instance = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:current", const_cast<char**>(names), &instance))
+      throw PyError{};
+    return current(instance == 1);
+  });
+}
+
+PyObject* instance(PyObject*, PyObject*) noexcept {
+  return py_boundary([] {
+    const WorkerLoop* const worker = WorkerLoop::instance();
+    return worker != nullptr ? kept_by(worker->event_loop(), true) : current(true);
+  });
+}
+
+PyObject* make_current(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    become_current(face_of(self));
+    return none();
+  });
+}
+
+PyObject* clear_current(PyObject*, PyObject*) noexcept {
+  return py_boundary([] {
+    const PyRef face = current(false);
+    if (face.get() != Py_None) cease_to_be_current(face_of(face.get()));
+    return none();
+  });
+}
+
+}  // namespace python::io_loop
+
+namespace python {
+
+PyRef current_io_loop() { return io_loop::current(true); }
+
+}  // namespace python

@@ -1,0 +1,120 @@
+#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/io_loop_methods.h"
+
+namespace python::io_loop {
+namespace {
+
+PyRef descriptor_named_by(PyObject* file) {
+  if (PyLong_Check(file)) return PyRef::borrow(file);
+  return py_check(PyObject_CallMethod(file, "fileno", nullptr));
+}
+
+// (file, handler, events), or nothing.
+PyRef entry_of(const IoLoopFace& face, PyObject* fd) {
+  PyRef entry = PyRef::borrow(PyDict_GetItemWithError(face.handlers, fd));
+  if (!entry && PyErr_Occurred()) throw PyError{};
+  return entry;
+}
+
+void watch(IoLoopFace& face, PyObject* fd, long event, bool on) {
+  const bool reads = event == kRead;
+  if (!on) {
+    py_check(PyObject_CallMethod(face.asyncio_loop, reads ? "remove_reader" : "remove_writer", "O", fd));
+    return;
+  }
+  const PyRef handle_events = py_check(PyObject_GetAttrString(face.object(), "_handle_events"));
+  py_check(PyObject_CallMethod(face.asyncio_loop, reads ? "add_reader" : "add_writer", "OOOl", fd,
+                               handle_events.get(), fd, event));
+}
+
+void change(IoLoopFace& face, PyObject* fd, long before, long after) {
+  for (const long event : {kRead, kWrite}) {
+    if ((before & event) != (after & event)) watch(face, fd, event, (after & event) != 0);
+  }
+}
+
+void keep(IoLoopFace& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
+  const PyRef entry = py_check(Py_BuildValue("(OOl)", file, handler, events));
+  py_check_status(PyDict_SetItem(face.handlers, fd, entry.get()));
+}
+
+long events_of(const PyRef& entry) noexcept { return PyLong_AsLong(PyTuple_GET_ITEM(entry.get(), 2)); }
+
+// A descriptor that cannot be watched is not left with half of its handlers.
+void add(IoLoopFace& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
+  keep(face, fd, file, handler, events);
+  try {
+    change(face, fd, kNone, events);
+  } catch (const PyError&) {
+    const ErrorAside error;
+    forget_handler(face, fd);
+    throw;
+  }
+}
+
+}  // namespace
+
+void forget_handler(IoLoopFace& face, PyObject* fd) {
+  const PyRef entry = entry_of(face, fd);
+  if (!entry) return;
+  py_check_status(PyDict_DelItem(face.handlers, fd));
+  change(face, fd, events_of(entry), kNone);
+}
+
+PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    static const char* const names[] = {"fd", "handler", "events", nullptr};
+    PyObject *file, *handler;
+    long events;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOl:add_handler", const_cast<char**>(names), &file,
+                                     &handler, &events))
+      throw PyError{};
+    const PyRef fd = descriptor_named_by(file);
+    if (entry_of(face_of(self), fd.get())) {
+      PyErr_Format(PyExc_ValueError, "fd %S added twice", fd.get());
+      throw PyError{};
+    }
+    add(face_of(self), fd.get(), file, handler, events);
+    return none();
+  });
+}
+
+PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    static const char* const names[] = {"fd", "events", nullptr};
+    PyObject* file;
+    long events;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ol:update_handler", const_cast<char**>(names), &file,
+                                     &events))
+      throw PyError{};
+    const PyRef fd = descriptor_named_by(file);
+    const PyRef entry = entry_of(face_of(self), fd.get());
+    if (!entry) {
+      PyErr_SetObject(PyExc_KeyError, fd.get());
+      throw PyError{};
+    }
+    change(face_of(self), fd.get(), events_of(entry), events);
+    keep(face_of(self), fd.get(), PyTuple_GET_ITEM(entry.get(), 0), PyTuple_GET_ITEM(entry.get(), 1), events);
+    return none();
+  });
+}
+
+PyObject* remove_handler(PyObject* self, PyObject* file) noexcept {
+  return py_boundary([=] {
+    forget_handler(face_of(self), descriptor_named_by(file).get());
+    return none();
+  });
+}
+
+PyObject* handle_events(PyObject* self, PyObject* args) noexcept {
+  return py_boundary([=] {
+    PyObject *fd, *events;
+    if (!PyArg_ParseTuple(args, "OO", &fd, &events)) throw PyError{};
+    const PyRef entry = entry_of(face_of(self), fd);
+    if (!entry) return none();
+    return py_check(PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(entry.get(), 1),
+                                                 PyTuple_GET_ITEM(entry.get(), 0), events, nullptr));
+  });
+}
+
+}  // namespace python::io_loop

@@ -1,0 +1,82 @@
+// The methods of uwsgi_tornado.IOLoop, a file for each subject, and what these share.
+#pragma once
+
+#include "plugin/python/py_ref.h"
+#include "plugin/tornado/io_loop_face.h"
+
+namespace python::io_loop {
+
+inline IoLoopFace& face_of(PyObject* self) noexcept { return *reinterpret_cast<IoLoopFace*>(self); }
+
+// A function called with one argument that finds `bound` as its self.
+inline PyRef bind_to(PyMethodDef& method, const PyRef& bound) {
+  return py_check(PyCFunction_New(&method, bound.get()));
+}
+
+inline bool is_closed(PyObject* asyncio_loop) {
+  return is_true(py_check(PyObject_CallMethod(asyncio_loop, "is_closed", nullptr)));
+}
+
+// --- io_loop_face.cc ---------------------------------------------------------------------------
+
+// `asyncio_loop`'s own. Where there is none: made, or nothing.
+PyRef kept_by(PyObject* asyncio_loop, bool make);
+
+// --- io_loop_callbacks.cc ----------------------------------------------------------------------
+
+// What every callback of the IOLoop is run by.
+PyRef run_callback_method(IoLoopFace& face);
+
+PyObject* run_callback(PyObject* self, PyObject* callback) noexcept;
+PyObject* add_callback(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* add_callback_from_signal(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* add_future(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* run_in_executor(PyObject* self, PyObject* args) noexcept;
+PyObject* set_default_executor(PyObject* self, PyObject* executor) noexcept;
+
+// --- io_loop_timeouts.cc -----------------------------------------------------------------------
+
+PyObject* add_timeout(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* call_at(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* call_later(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* remove_timeout(PyObject*, PyObject* timeout) noexcept;
+PyObject* time(PyObject*, PyObject*) noexcept;
+
+// --- io_loop_handlers.cc -----------------------------------------------------------------------
+
+// Tornado's, once those of epoll.
+constexpr long kNone = 0, kRead = 0x001, kWrite = 0x004, kError = 0x018;
+
+void forget_handler(IoLoopFace& face, PyObject* fd);
+
+PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* remove_handler(PyObject* self, PyObject* file) noexcept;
+PyObject* handle_events(PyObject* self, PyObject* args) noexcept;
+
+// --- io_loop_running.cc ------------------------------------------------------------------------
+
+PyObject* start(PyObject* self, PyObject*) noexcept;
+PyObject* stop(PyObject* self, PyObject*) noexcept;
+PyObject* run_sync(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* close(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
+
+// --- io_loop_current.cc ------------------------------------------------------------------------
+
+void set_event_loop(PyObject* loop);
+
+// The loop that this thread was given, or None. Nothing is made for the question.
+PyRef loop_set_here();
+
+// IOLoop.current(instance=make): None where there is none and none is to be made.
+PyRef current(bool make);
+
+void become_current(IoLoopFace& face);
+void cease_to_be_current(IoLoopFace& face);
+
+PyObject* current_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* instance(PyObject*, PyObject*) noexcept;
+PyObject* make_current(PyObject* self, PyObject*) noexcept;
+PyObject* clear_current(PyObject*, PyObject*) noexcept;
+
+}  // namespace python::io_loop
