@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "plugin/fetch/fetch_module.h"
 #include "plugin/greenlet/greenlet_module.h"
 #include "plugin/module/module.h"
 #include "plugin/python/py_ref.h"
@@ -144,6 +145,7 @@ void make_event_loop() noexcept {
     install_engineio_driver();
     if (!options().native_asgiref) python::prepare_asgiref();
     if (options().callbacks) python::restore_tornado_callbacks();
+    if (options().http_client) python::configure_tornado_http_client();
   } catch (const python::PyError&) {
     PyErr_Print();
     refuse("asyncio cannot be imported, and without it there is no event loop");

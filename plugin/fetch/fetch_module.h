@@ -1,0 +1,17 @@
+// The names of the module that fetch over HTTP.
+#pragma once
+
+#include <Python.h>
+
+namespace python {
+
+// Adds them. Where the plugin was built without libcurl they raise one sentence. Throws PyError.
+void add_fetch_names(PyObject* module);
+
+// uwsgi_tornado.AsyncHTTPClient, Tornado's client on this engine. Borrowed. Throws PyError.
+PyObject* tornado_http_client();
+
+// Has Tornado's AsyncHTTPClient use it, once Tornado is imported. Throws PyError.
+void configure_tornado_http_client();
+
+}  // namespace python
