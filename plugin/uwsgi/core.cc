@@ -11,9 +11,11 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -267,6 +269,7 @@ void Core::serve() noexcept {
   if (socket_->retry != nullptr) {
     close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
   }
+  if (websocket_) end_websocket();
   uwsgi_close_request(request_);
   python::end_greenlets_of(*thread_);  // Of code that ran after the application.
   uwsgi.wsgi_req = request_;
@@ -300,6 +303,19 @@ void Core::give_way() noexcept {
   slice_began_ = 0;
 }
 
+// --- A websocket --------------------------------------------------------------------------
+
+const std::shared_ptr<WebSocket>& Core::websocket() {
+  if (!websocket_) websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
+  return websocket_;
+}
+
+// Others may have it still, and will find it closed.
+void Core::end_websocket() noexcept {
+  websocket_->end(*thread_);
+  websocket_.reset();
+}
+
 // --- Python's part of it ------------------------------------------------------------------
 
 void Core::python_begins(PyObject* environ) noexcept {
@@ -309,6 +325,7 @@ void Core::python_begins(PyObject* environ) noexcept {
     context_ = python::PyRef();
   }
   thread_->set_environ(environ);
+  connection_ = offer_connection(*request_, environ);
   if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
 }
 
@@ -322,6 +339,7 @@ bool Core::python_yielded() noexcept {
 void Core::python_ends() noexcept {
   python::end_greenlets_of(*thread_);
   thread_->set_environ(nullptr);
+  if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
   if (!context_) return;
   if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();
   context_ = python::PyRef();

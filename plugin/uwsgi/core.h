@@ -8,6 +8,7 @@
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "plugin/uwsgi/websocket.h"
 
 namespace engine {
 
@@ -44,6 +45,14 @@ class Core {
   bool python_yielded() noexcept;
   void python_failed() noexcept { failed_ = true; }
 
+  // The websocket that the request is or may become; made when first asked for.
+  // REQUIRES: the request runs. Throws std::bad_alloc.
+  const std::shared_ptr<WebSocket>& websocket();
+  // The worker ends.
+  void going_away() noexcept {
+    if (websocket_) websocket_->going_away();
+  }
+
   // The socket's protocol is through with the connection, inside uwsgi_close_request().
   // Only for protocols that keep connections alive.
   void connection_ended() noexcept;
@@ -60,6 +69,7 @@ class Core {
   bool parse_in_fiber() noexcept;
   bool should_give_way() noexcept;
   void give_way() noexcept;
+  void end_websocket() noexcept;
   void finished() noexcept;
   void keep_alive() noexcept;
   void release() noexcept;
@@ -73,6 +83,8 @@ class Core {
   uwsgi_socket* socket_ = nullptr;
   Phase phase_ = Phase::kFree;
   std::unique_ptr<RequestThread> thread_;
+  std::shared_ptr<WebSocket> websocket_;
+  python::PyRef connection_;  // What offer_connection() gave.
   python::PyRef context_;  // The request's contextvars.Context while Python runs.
 
   bool failed_ = false;        // The application raised.

@@ -12,8 +12,9 @@
 #include <cstring>
 #include <string>
 
-#include "plugin/greenlet/greenlet.h"
 #include "plugin/fetch/fetch_module.h"
+#include "plugin/greenlet/greenlet.h"
+#include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/locks.h"
 #include "plugin/uwsgi/options.h"
@@ -319,6 +320,8 @@ void Engine::drain() noexcept {
     signals_.stop();
     mercy_.start(uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60);
     while (Core* core = take_idle_core()) give_back(*core);
+    for (auto& core : cores_) core->going_away();
+    if (engineio_is_used()) side_threads_.spawn([](void*) noexcept { end_engineio_tasks(); }, nullptr);
   }
   stop_if_drained();
 }

@@ -18,10 +18,12 @@
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
+#include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "plugin/uwsgi/uwsgi_module.h"
+#include "plugin/uwsgi/websocket_functions.h"
 #include "suspend/coroutine.h"
 
 namespace engine {
@@ -141,6 +143,8 @@ void prepare_for_applications() noexcept {
   try {
     python::WorkerLoop::make();
     replace_functions_of_uwsgi();
+    install_websocket_functions();
+    install_engineio_driver();
     if (!options().native_asgiref) python::prepare_asgiref();
     if (options().callbacks) python::restore_tornado_callbacks();
     if (options().http_client) python::configure_tornado_http_client();
