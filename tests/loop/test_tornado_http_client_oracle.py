@@ -6,11 +6,14 @@ import uwsgi_tornado
 from tornado.test import httpclient_test
 
 
-@pytest.fixture(scope='module', autouse=True)
-def our_loops():
-    asyncio.set_event_loop_policy(uwsgi_tornado.EventLoopPolicy())
+@pytest.fixture(autouse=True)
+def our_loops(request):
+    policy = uwsgi_tornado.EventLoopPolicy()
+    asyncio.set_event_loop_policy(policy)
     yield
+    policy.get_event_loop().close()  # That of the thread, which Tornado's test case leaves.
     asyncio.set_event_loop_policy(None)
+    vars(request.instance).clear()  # pytest keeps the test case, and that its loop.
 
 
 class TestHTTPClientCommon(httpclient_test.HTTPClientCommonTestCase):
