@@ -143,6 +143,10 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
+#ifdef UWSGI_TORNADO_DEBUG
+long live_transfers() noexcept { return http::live_transfers; }
+#endif
+
 void add_fetch_names(PyObject* module) {
   py_check_status(PyModule_AddFunctions(module, functions));
   const struct {

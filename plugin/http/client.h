@@ -34,7 +34,7 @@ class Client final : public loop::IoLoop::Part {
   static void destroy(std::unique_ptr<Transfer> transfer) noexcept;
 
   // Transfers started and not yet over.
-  std::size_t in_flight() const noexcept { return running_.size(); }
+  std::size_t in_flight() const noexcept { return in_flight_; }
   loop::IoLoop& loop() const noexcept { return loop_; }
 
  private:
@@ -58,7 +58,8 @@ class Client final : public loop::IoLoop::Part {
 
   // For Transfer. A handle that is given back is used again.
   CURL* take_easy();
-  void give_easy_back(CURL* easy) noexcept;
+  void give_easy_back(CURL* easy, bool may_be_used_again) noexcept;
+  void know(Transfer& transfer) { transfers_.insert(&transfer); }
   void start(Transfer& transfer);
   void forget(Transfer& transfer) noexcept;
   void wake(Transfer& transfer);
@@ -88,7 +89,8 @@ class Client final : public loop::IoLoop::Part {
   std::vector<Transfer*> starting_;
   std::vector<Transfer*> woken_;
   std::deque<Transfer*> touched_;
-  std::unordered_set<Transfer*> running_;
+  std::unordered_set<Transfer*> transfers_;  // Until they are destroyed.
+  std::size_t in_flight_ = 0;
   std::unordered_map<int, Socket> sockets_;
   loop::TimerWatcher<Client, &Client::on_time> timer_;
   loop::TimerWatcher<Client, &Client::tell> tells_;

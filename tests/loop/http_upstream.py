@@ -136,7 +136,7 @@ def no_transfer_is_left():
     """Whatever became of the fetches of a test, nothing of them stays."""
     yield
     gc.collect()
-    assert uwsgi_tornado._live().get('transfers', 0) == 0
+    assert uwsgi_tornado._live()['transfers'] == 0
 
 
 async def failure(awaitable):

@@ -18,7 +18,7 @@ SHORT_S = 0.2
 ], ids=['length', 'chunks', 'until the end'])
 def test_a_body_longer_than_the_limit_is_refused(run, response):
     async def test():
-        async with answering(response, response) as server:
+        async with answering(response) as server:
             error = await failure(fetch_async(server.url, max_body_size=1000))
             assert error.code == 599 and error.curl_code in (23, 63)
             assert 'longer' in str(error) or 'exceeded' in str(error)
@@ -50,7 +50,7 @@ def test_a_limit_holds_for_streams_too_where_it_is_asked_for(run):
 @pytest.mark.parametrize('lines', [['X: ' + 'x' * 2000], [f'X{n}: y' for n in range(300)]], ids=['long', 'many'])
 def test_headers_longer_than_the_limit_are_refused(run, lines):
     async def test():
-        async with answering(answer(b'body', '200 OK', *lines), answer(b'body', '200 OK', *lines)) as server:
+        async with answering(answer(b'body', '200 OK', *lines)) as server:
             error = await failure(fetch_async(server.url, max_header_size=1000))
             assert "the response's headers are longer than 1000 bytes" in str(error)
             assert (await fetch_async(server.url)).body == b'body'
