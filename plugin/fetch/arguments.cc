@@ -125,18 +125,23 @@ void take_body(FetchCall& call, PyObject* body) {
 void settle_length(http::Request& request) {
   constexpr char kName[] = "Content-Length:";
   constexpr std::size_t kLength = sizeof kName - 1;
+  bool is_known = false;
   for (auto line = request.headers.begin(); line != request.headers.end();) {
-    if (strncasecmp(line->c_str(), kName, kLength) != 0 || line->size() == kLength) {
+    // "Name;" is libcurl's way to write an empty one.
+    const bool is_empty = line->size() == kLength && strncasecmp(line->c_str(), kName, kLength - 1) == 0;
+    if (!is_empty && strncasecmp(line->c_str(), kName, kLength) != 0) {
       ++line;
       continue;
     }
-    const std::string number = line->substr(line->find_first_not_of(" \t", kLength));
+    const std::string number = is_empty ? "" : line->substr(line->find_first_not_of(" \t", kLength));
     if (number.empty() || number.size() > 18 || number.find_first_not_of("0123456789") != std::string::npos) {
       raise_value_error("the header Content-Length is not a number");
     }
     const std::int64_t said = std::stoll(number);
     const std::int64_t known = request.body_is_given_later ? said : static_cast<std::int64_t>(request.body.size());
     if (said != known) raise_value_error("the header Content-Length is not the length of the body");
+    if (is_known) raise_value_error("the header Content-Length is there twice");
+    is_known = true;
     if (request.body_is_given_later) request.body_size = said;
     line = request.headers.erase(line);
   }

@@ -148,6 +148,10 @@ std::size_t fetches_in_flight(const loop::IoLoop& loop) noexcept {
   return client == nullptr ? 0 : client->in_flight();
 }
 
+#ifdef UWSGI_TORNADO_DEBUG
+long live_transfers() noexcept { return http::live_transfers; }
+#endif
+
 void add_fetch_names(PyObject* module) {
   py_check_status(PyModule_AddFunctions(module, functions));
   const struct {

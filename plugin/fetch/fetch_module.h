@@ -21,4 +21,9 @@ PyObject* tornado_http_client();
 // Has Tornado's AsyncHTTPClient use it, once Tornado is imported. Throws PyError.
 void configure_tornado_http_client();
 
+#ifdef UWSGI_TORNADO_DEBUG
+// Transfers that somebody still has, for leak checks.
+long live_transfers() noexcept;
+#endif
+
 }  // namespace python

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/await.h"
 #include "plugin/fetch/errors.h"
 #include "plugin/fetch/fiber_wait.h"
@@ -49,6 +50,7 @@ class ResponseState final : public http::TransferObserver {
 
   // An asyncio future of the next chunk; StopAsyncIteration at the end.
   PyRef next_chunk_async() {
+    if (get_running_loop().get() != loop_.get()) raise(PyExc_RuntimeError, "this response is of another event loop than the running one");
     need_to_be_alone();
     PyRef future = py_check(PyObject_CallMethod(loop_.get(), "create_future", nullptr));
     chunk_future_ = future;
@@ -95,7 +97,8 @@ class ResponseState final : public http::TransferObserver {
   PyRef headers;
 
  private:
-  void need_to_be_alone() const {
+  void need_to_be_alone() {
+    forget_given_up_future();
     if (fiber_.waiting() || chunk_future_) raise(PyExc_RuntimeError, "somebody waits for the next chunk of this response already");
   }
 
@@ -114,7 +117,13 @@ class ResponseState final : public http::TransferObserver {
     return true;
   }
 
+  // What comes is for who asks next.
+  void forget_given_up_future() {
+    if (chunk_future_ && is_true(py_check(PyObject_CallMethod(chunk_future_.get(), "done", nullptr)))) chunk_future_ = PyRef();
+  }
+
   void settle_chunk() {
+    forget_given_up_future();
     if (!chunk_future_) return;
     PyRef error;
     PyRef chunk;
@@ -125,7 +134,6 @@ class ResponseState final : public http::TransferObserver {
       error = take_exception();
     }
     const PyRef future = std::move(chunk_future_);
-    if (is_true(py_check(PyObject_CallMethod(future.get(), "done", nullptr)))) return;
     if (chunk) {
       py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", chunk.get()));
       return;

@@ -30,4 +30,8 @@ PyObject* tornado_http_client() { refuse(); }
 
 void configure_tornado_http_client() { refuse(); }
 
+#ifdef UWSGI_TORNADO_DEBUG
+long live_transfers() noexcept { return 0; }
+#endif
+
 }  // namespace python

@@ -56,8 +56,9 @@ Transfer::Transfer(Client& client, Request request)
     : client_(&client), request_(std::move(request)), easy_(client.take_easy()) {
   try {
     set_up();
+    client.know(*this);
   } catch (...) {
-    client.give_easy_back(easy_);
+    client.give_easy_back(easy_, false);
     throw;
   }
 }
@@ -71,6 +72,10 @@ Transfer::~Transfer() {
 
 void Transfer::set_up() {
   set(easy_, CURLOPT_NOSIGNAL, 1L);
+#if CURL_AT_LEAST_VERSION(7, 87, 0)
+  // Who gives up while a name is looked up does not wait for the end of that.
+  set(easy_, CURLOPT_QUICK_EXIT, 1L);
+#endif
   set(easy_, CURLOPT_PRIVATE, this);
   set(easy_, CURLOPT_ERRORBUFFER, error_buffer_.data());
   set(easy_, CURLOPT_URL, request_.url.c_str());
@@ -281,6 +286,7 @@ std::string Transfer::take_body() {
 // --- The request's body -------------------------------------------------------------------------
 
 std::size_t Transfer::hand_body_over(char* buffer, std::size_t size) noexcept {
+  if (has_wrong_size_) return CURL_READFUNC_ABORT;
   const std::string& all = request_.body_is_given_later ? given_ : request_.body;
   const std::size_t part = std::min(size, all.size() - sent_);
   if (part == 0 && request_.body_is_given_later && !given_all_) {
@@ -306,12 +312,25 @@ int Transfer::seek(curl_off_t offset, int origin) noexcept {
 }
 
 void Transfer::give_body(const char* data, std::size_t size) {
+  given_size_ += static_cast<std::int64_t>(size);
+  if (request_.body_size >= 0 && given_size_ > request_.body_size) {
+    has_wrong_size_ = true;
+    fail("the request's body is longer than its Content-Length");
+  }
   given_.append(data, size);
-  if (std::exchange(wants_body_, false) && client_ != nullptr) client_->wake(*this);
+  go_on_sending();
 }
 
 void Transfer::end_body() {
   given_all_ = true;
+  if (given_size_ < request_.body_size) {
+    has_wrong_size_ = true;
+    fail("the request's body is shorter than its Content-Length");
+  }
+  go_on_sending();
+}
+
+void Transfer::go_on_sending() {
   if (std::exchange(wants_body_, false) && client_ != nullptr) client_->wake(*this);
 }
 

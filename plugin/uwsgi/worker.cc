@@ -188,6 +188,7 @@ void run_worker() noexcept {
   finalise_python();
 #ifdef UWSGI_TORNADO_DEBUG
   // Only now: a module may keep a handle of the loop, which has references of its own.
+  report_leak("transfers", python::live_transfers());
   report_leak("references", python::live_references);
 #endif
   exit(reload ? UWSGI_RELOAD_CODE : 0);
