@@ -6,11 +6,11 @@ BUILD := $(CURDIR)/build
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
 
 SOURCES := $(wildcard suspend/*.cc plugin/*.cc plugin/*/*.cc)
-HEADERS := $(wildcard suspend/*.h plugin/*/*.h)
+HEADERS := $(wildcard suspend/*.h plugin/*/*.h) $(wildcard plugin/*/*.py)
 PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
 
-# What a unit test links: layers 0 and 1 without CPython and uWSGI.
-UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc)
+# What a unit test links: layers 0 and 1 without CPython and uWSGI, and what needs neither higher up.
+UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) plugin/uwsgi/websocket_frames.cc
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
 UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
@@ -60,7 +60,8 @@ $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 # --- The plain extension module: the event loop without uWSGI ---------------------------------
 
 EXTENSION_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc \
-	$(foreach room,python asyncio tornado greenlet module,plugin/$(room)/*.cc))
+	$(foreach room,http fetch python asyncio tornado greenlet module,plugin/$(room)/*.cc))
+EXTENSION_SOURCES := $(filter-out plugin/fetch/without_libcurl.cc,$(EXTENSION_SOURCES))
 ask_python = $(shell $(PYTHON) -c 'import sysconfig as s; print($(1))' 2>/dev/null)
 EXTENSION = uwsgi_tornado$(call ask_python,s.get_config_var("EXT_SUFFIX"))
 VERSION := $(shell sed -n 's/^## \([^ ]*\).*/\1/p' CHANGELOG.md | head -1)
@@ -70,7 +71,7 @@ EXTENSION_FLAGS = -std=gnu++17 -g -O2 -fPIC -fvisibility=hidden -fno-strict-alia
 # $(call extension,folder,extra flags)
 define extension
 $(1)/$(EXTENSION): $(EXTENSION_SOURCES:%.cc=$(1)/extension/%.o)
-	@g++ -shared $(2) $$^ -o $$@ -lboost_context -lev -lpthread -ldl
+	@g++ -shared $(2) $$^ -o $$@ -lcurl -lboost_context -lev -lpthread -ldl
 $(1)/extension/%.o: %.cc $(HEADERS) | deps
 	@mkdir -p $$(@D)
 	@echo "compiling $$<"

@@ -55,6 +55,12 @@ def _version():
         return next(line.split()[1] for line in changelog if line.startswith('## '))
 
 
+def _has_libcurl():
+    compiler = os.environ.get('CC', 'gcc')
+    return subprocess.run([compiler, '-E', '-x', 'c', '-'], input=b'#include <curl/curl.h>\n',
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
 _config = _ask_python()
 # uwsgi_python.h: in the source tree of an embedded build, else where UWSGI_SRC or Debian puts it.
 _uwsgi_src = '.' if _embedding else os.environ.get('UWSGI_SRC', '/usr/src/uwsgi')
@@ -78,6 +84,22 @@ LIBS = ['-lstdc++', '-lboost_context', '-lev', '-lpthread', '-ldl']
 if not _embedding and _config['Py_ENABLE_SHARED']:
     # Lets the plugin load, and say what is wrong, where uWSGI runs another Python or none.
     LIBS += ['-L' + _config['LIBDIR'], '-Wl,-rpath,' + _config['LIBDIR'], '-lpython' + _config['LDVERSION']]
+
+# Fetching is left out where libcurl is not to be had, or not wanted.
+if os.environ.get('UWSGI_TORNADO_CURL', 'yes') != 'no' and _has_libcurl():
+    _fetching = [
+        'plugin/http/transfer.cc',
+        'plugin/http/client.cc',
+        'plugin/fetch/errors.cc',
+        'plugin/fetch/arguments.cc',
+        'plugin/fetch/response.cc',
+        'plugin/fetch/async_fetch.cc',
+        'plugin/fetch/tornado_http_client.cc',
+        'plugin/fetch/fetch_module.cc',
+    ]
+    LIBS.append('-lcurl')
+else:
+    _fetching = ['plugin/fetch/without_libcurl.cc']
 
 GCC_LIST = [
     'suspend/stack.cc',
@@ -144,12 +166,20 @@ GCC_LIST = [
     'plugin/uwsgi/options.cc',
     'plugin/uwsgi/names_once.cc',
     'plugin/uwsgi/python_bridge.cc',
+    'plugin/uwsgi/async_wait.cc',
     'plugin/uwsgi/request_thread.cc',
+    'plugin/uwsgi/websocket_frames.cc',
+    'plugin/uwsgi/websocket.cc',
+    'plugin/uwsgi/websocket_functions.cc',
+    'plugin/uwsgi/connection_socket.cc',
+    'plugin/uwsgi/engineio_driver.cc',
     'plugin/uwsgi/core.cc',
     'plugin/uwsgi/side_threads.cc',
     'plugin/uwsgi/signals.cc',
     'plugin/uwsgi/hooks.cc',
+    'plugin/uwsgi/locks.cc',
+    'plugin/uwsgi/uwsgi_module.cc',
     'plugin/uwsgi/engine.cc',
     'plugin/uwsgi/worker.cc',
     'plugin/plugin.cc',
-]
+] + _fetching

@@ -11,7 +11,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 LOW = {'plugin/blocking', 'plugin/loop', 'suspend'}
-PYTHON = {'plugin/python', 'plugin/greenlet', 'plugin/asyncio', 'plugin/tornado'}
+PYTHON = {'plugin/python', 'plugin/greenlet', 'plugin/asyncio', 'plugin/tornado', 'plugin/fetch'}
 PROJECT = {  # Room: the rooms it may include from.
     'suspend': {'suspend'},
     'plugin/loop': {'plugin/loop'},
@@ -20,6 +20,8 @@ PROJECT = {  # Room: the rooms it may include from.
     'plugin/greenlet': {'plugin/greenlet', 'plugin/python'} | LOW,
     'plugin/asyncio': {'plugin/asyncio', 'plugin/python'} | LOW,
     'plugin/tornado': {'plugin/tornado', 'plugin/asyncio', 'plugin/python'} | LOW,
+    'plugin/http': {'plugin/http', 'plugin/loop'},
+    'plugin/fetch': {'plugin/fetch', 'plugin/http', 'plugin/asyncio', 'plugin/python'} | LOW,
     'plugin/module': {'plugin/module'} | PYTHON | LOW,
     'plugin/uwsgi': {'plugin/uwsgi', 'plugin/module'} | PYTHON | LOW,
     'plugin': {'plugin/uwsgi'},
@@ -30,6 +32,7 @@ FOREIGN = {  # Header: the rooms that may include it; the standard library and l
     'plugins/python/uwsgi_python.h': {'plugin/uwsgi'},
     'ev.h': {'plugin/loop'},
     'boost/context/fiber.hpp': {'suspend'},
+    'curl/curl.h': {'plugin/http', 'plugin/fetch'},
     'link.h': {'plugin/blocking'},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)

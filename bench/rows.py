@@ -15,7 +15,7 @@ import time
 import servers
 from servers import Missing
 
-LOAD = servers.BUILD / 'load'
+LOAD = servers.build('load')
 
 
 @dataclasses.dataclass
@@ -250,6 +250,75 @@ def async_fetch(quick):
                           lambda server: load(server, '/async_fetch', 16, requests=100))
 
 
+FETCHES = {  # Contender: how it is started, and its path.
+    HERE: (lambda environ: servers.here(500, environ=environ), '/c_fetch'),
+    f'{HERE}, AsyncHTTPClient': (lambda environ: servers.here(300, '--tornado-http-client', environ=environ), '/async_fetch'),
+    'uvicorn + aiohttp': (lambda environ: servers.uvicorn(environ=environ), '/aiohttp'),
+    'uvicorn + httpx': (lambda environ: servers.uvicorn(environ=environ), '/httpx'),
+    'Tornado + curl': (lambda environ: servers.tornado_server('Tornado + curl', environ), '/'),
+    'uWSGI --gevent + urllib3': (lambda environ: servers.gevent(300, environ=environ), '/urllib3'),
+    'uWSGI --tornado': (lambda environ: servers.tornado(300, environ=environ), '/async_fetch'),
+}
+
+
+def one_fetch(quick, delay_s, connections, most_us):
+    row = Row(f'one fetch of 1 KiB, upstream of {delay_s * 1000:.0f} ms', f'{connections} connections at once; '
+              '`uwsgi_tornado.fetch` and, on the same engine, Tornado\'s client', REQUEST_UNITS, [
+                  Target(f'CPU µs a request (at most {most_us})', lambda r: r.median(HERE, 'us'), most_us),
+                  Target('requests/s, x uvicorn + aiohttp (at least 1.8)',
+                         lambda r: r.median(HERE, 'rate') / r.median('uvicorn + aiohttp', 'rate'), 1.8, at_least=True)])
+    with contextlib.closing(Closing(servers.Upstream(delay_s, 1024))) as upstream:
+        def make(name, start):
+            server = start(upstream.server.environ)
+            server.name = name
+            return server
+
+        def measure(server):
+            return load(server, FETCHES[server.name][1], connections, requests=1000 if quick else 4000)
+        makers = [lambda name=name, start=start: make(name, start) for name, (start, _) in FETCHES.items()]
+        return interleave(row, makers, 3 if quick else 5, measure,
+                          lambda server: load(server, FETCHES[server.name][1], connections, requests=2 * connections))
+
+
+def fetch_at_once(quick):
+    return one_fetch(quick, 0, 32, 75)
+
+
+def fetch_50_ms(quick):
+    return one_fetch(quick, 0.05, 400, 90)
+
+
+def fan_out(quick):
+    row = Row('20 fetches in one request', 'an upstream of 50 ms, 16 requests at once; gather_ and asyncio.gather', REQUEST_UNITS)
+    with contextlib.closing(Closing(servers.Upstream(0.05, 1024))) as upstream:
+        environ = upstream.server.environ
+        makers = [lambda: servers.here(300, environ=environ), lambda: servers.uvicorn('uvicorn + aiohttp', environ)]
+        return interleave(row, makers, 3 if quick else 5, lambda server: load(server, '/fan_out', 16, requests=100 if quick else 400),
+                          lambda server: load(server, '/fan_out', 16, requests=32))
+
+
+def fetch_memory(quick):
+    """What a transfer in flight adds to the memory of the worker, beyond a request that waits."""
+    many = 500 if quick else 2000
+    row = Row(f'{many:,} fetches in flight', "what each adds to the worker's memory, with its request's own; upstream of 5 s",
+              {'private_kib': 'KiB each', 'failed': 'failed'})
+    for _ in range(1 if quick else 3):
+        with contextlib.closing(Closing(servers.Upstream(5, 1024))) as upstream, \
+                contextlib.closing(Closing(servers.here(many + 20, environ=upstream.server.environ))) as here:
+            load(here.server, '/hello', 10, requests=200)
+            before = here.server.memory_kib()[0]
+            clients = subprocess.Popen(load_command(here.server, '/c_fetch', many, requests=many, ramp_ms=1000, timeout=60),
+                                       stdout=subprocess.PIPE)
+            most = before
+            while clients.poll() is None:
+                most = max(most, here.server.memory_kib()[0])
+                time.sleep(0.05)
+            figures = {'private_kib': (most - before) / many, 'failed': json.loads(clients.stdout.read())['failed']}
+        row.add(HERE, figures)
+        say(f'  {HERE}: ' + ', '.join(f'{v:.4g} {row.units[k]}' for k, v in figures.items()))
+    return row
+
+
 def await_done(quick):
     row = Row('await_ of what need not wait', 'in one request, best of 5', {'future': 'ns, a future that is done', 'coroutine': 'ns, a coroutine'})
 
@@ -418,4 +487,5 @@ def lock(quick):
 
 
 ROWS = {row.__name__: row for row in
-        (hello, kept, timer, stream, instructions, fetch, async_fetch, await_done, query, suspended, two_compute, ten_compute, compute_cost, socketpair, lock)}
+        (hello, kept, timer, stream, instructions, fetch, fetch_at_once, fetch_50_ms, fan_out, fetch_memory, async_fetch, await_done,
+         query, suspended, two_compute, ten_compute, compute_cost, socketpair, lock)}

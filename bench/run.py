@@ -17,14 +17,6 @@ import rows
 import servers
 
 
-def build_load():
-    source = servers.HERE / 'load.cc'
-    if rows.LOAD.exists() and rows.LOAD.stat().st_mtime > source.stat().st_mtime:
-        return
-    servers.BUILD.mkdir(parents=True, exist_ok=True)
-    subprocess.run(['g++', '-std=gnu++17', '-O2', '-Wall', '-Wextra', '-Werror', str(source), '-o', str(rows.LOAD)], check=True)
-
-
 def number(value):
     return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
 
@@ -78,7 +70,6 @@ def main():
         parser.error(f'no row {", ".join(unknown)}; there are {", ".join(rows.ROWS)}')
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    build_load()
     head = machine()
     tables = []
     for name in asked.row or rows.ROWS:

@@ -19,6 +19,15 @@ START_S = 30
 TICKS_A_SECOND = os.sysconf('SC_CLK_TCK')
 
 
+def build(name, *flags):
+    """A program of ours beside this file."""
+    source, program = HERE / f'{name}.cc', BUILD / name
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        subprocess.run(['g++', '-std=gnu++17', '-O2', '-Wall', '-Wextra', '-Werror', str(source), '-o', str(program), *flags], check=True)
+    return program
+
+
 class Missing(Exception):
     """Something this machine does not have; the row goes on without it."""
 
@@ -150,11 +159,17 @@ def asyncio_engine(cores=2100, **how):
                                      '--greenlet'], app='callbacks.py', **how)
 
 
-def uvicorn():
+def uvicorn(name='uvicorn', environ=None):
     port = free_port()
-    return Server('uvicorn', ['uvicorn', '--host', '127.0.0.1', '--port', str(port), '--http', 'httptools', '--loop', 'uvloop',
+    return Server(name, ['uvicorn', '--host', '127.0.0.1', '--port', str(port), '--http', 'httptools', '--loop', 'uvloop',
                               '--no-access-log', '--log-level', 'warning', '--backlog', str(backlog()),
-                              'asgi:application'], port)
+                              'asgi:application'], port, environ)
+
+
+def tornado_server(name, environ):
+    """Tornado's own web server, with its client on pycurl."""
+    port = free_port()
+    return Server(name, [sys.executable, str(HERE / 'apps' / 'tornado_curl.py'), str(port)], port, environ)
 
 
 def gunicorn():
@@ -169,9 +184,9 @@ def gunicorn():
 class Upstream(Server):
     """Answers each request after that many seconds."""
 
-    def __init__(self, delay_s=0.2):
+    def __init__(self, delay_s=0.2, body_size=5):
         port = free_port()
-        super().__init__('upstream', [sys.executable, str(HERE / 'upstream.py'), str(port), str(delay_s)], port)
+        super().__init__('upstream', [str(build('upstream', '-fno-strict-aliasing', '-lev')), str(port), str(delay_s), str(body_size)], port)
         self.environ = {'BENCH_UPSTREAM': f'http://127.0.0.1:{port}/'}
 
 

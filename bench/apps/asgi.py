@@ -1,5 +1,7 @@
 """The application for uvicorn."""
 import asyncio
+import os
+import types
 
 HEADERS = [(b'content-type', b'text/plain')]
 
@@ -9,6 +11,31 @@ def work(rounds):
     for number in range(rounds):
         value = (value * 31 + number) % 1000003
     return value
+
+
+process = types.SimpleNamespace()
+
+
+async def by_aiohttp(url):
+    if not hasattr(process, 'session'):
+        import aiohttp
+        process.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    async with process.session.get(url) as response:
+        return await response.read()
+
+
+async def by_httpx(url):
+    if not hasattr(process, 'client'):
+        import httpx
+        process.client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=30)
+    return (await process.client.get(url)).content
+
+
+async def fan_out(url):
+    return b''.join(await asyncio.gather(*[by_aiohttp(url) for _ in range(20)]))
+
+
+FETCHES = {'/aiohttp': by_aiohttp, '/httpx': by_httpx, '/fan_out': fan_out}
 
 
 async def application(scope, receive, send):
@@ -24,5 +51,9 @@ async def application(scope, receive, send):
         return
     if scope['path'] == '/compute':
         work(int(scope['query_string']))
-    await send({'type': 'http.response.start', 'status': 200, 'headers': [*HEADERS, (b'content-length', b'5')]})
-    await send({'type': 'http.response.body', 'body': b'hello'})
+    body = b'hello'
+    if scope['path'] in FETCHES:
+        body = await FETCHES[scope['path']](os.environ['BENCH_UPSTREAM'])
+    await send({'type': 'http.response.start', 'status': 200,
+                'headers': [*HEADERS, (b'content-length', str(len(body)).encode())]})
+    await send({'type': 'http.response.body', 'body': body})

@@ -3,7 +3,6 @@ import os
 import time
 
 import greenlet
-from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 import wsgi
@@ -24,7 +23,7 @@ def timer(environ, start_response):
 
 def async_fetch(environ, start_response):
     me = greenlet.getcurrent()
-    future = AsyncHTTPClient().fetch(os.environ['BENCH_UPSTREAM'])
+    future = wsgi.http_client().fetch(os.environ['BENCH_UPSTREAM'])
     future.add_done_callback(lambda _: me.switch())
     me.parent.switch()
     return wsgi.respond(start_response, future.result().body)

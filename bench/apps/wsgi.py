@@ -3,10 +3,12 @@ import os
 import socket
 import threading
 import time
+import types
 
 
 PLAIN = [('Content-Type', 'text/plain')]
 held = threading.local()
+process = types.SimpleNamespace()
 waiting = 0
 released = False
 
@@ -36,10 +38,35 @@ def fetch(environ, start_response):
     return respond(start_response, requests.get(os.environ['BENCH_UPSTREAM']).content)
 
 
+def http_client():
+    from tornado.httpclient import AsyncHTTPClient
+    if not hasattr(process, 'configured'):
+        process.configured = True
+        AsyncHTTPClient.configure(AsyncHTTPClient.configured_class(), max_clients=300)
+    return AsyncHTTPClient()
+
+
 def async_fetch(environ, start_response):
     import uwsgi_tornado
-    from tornado.httpclient import AsyncHTTPClient
-    return respond(start_response, uwsgi_tornado.await_(AsyncHTTPClient().fetch(os.environ['BENCH_UPSTREAM'])).body)
+    return respond(start_response, uwsgi_tornado.await_(http_client().fetch(os.environ['BENCH_UPSTREAM'])).body)
+
+
+def c_fetch(environ, start_response):
+    import uwsgi_tornado
+    return respond(start_response, uwsgi_tornado.fetch(os.environ['BENCH_UPSTREAM']).body)
+
+
+def fan_out(environ, start_response):
+    from uwsgi_tornado import fetch_async, gather_
+    answers = gather_(*[fetch_async(os.environ['BENCH_UPSTREAM']) for _ in range(20)])
+    return respond(start_response, b''.join(answer.body for answer in answers))
+
+
+def urllib3_fetch(environ, start_response):
+    if not hasattr(process, 'pool'):
+        import urllib3
+        process.pool = urllib3.PoolManager(maxsize=300)
+    return respond(start_response, process.pool.request('GET', os.environ['BENCH_UPSTREAM']).data)
 
 
 def await_done(environ, start_response):
@@ -141,7 +168,8 @@ def lock(environ, start_response):
     return respond(start_response, ns_each(300000, work))
 
 
-ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/async_fetch': async_fetch, '/await': await_done, '/hold': hold, '/compute': compute,
+ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/async_fetch': async_fetch, '/c_fetch': c_fetch, '/fan_out': fan_out, '/urllib3': urllib3_fetch,
+          '/await': await_done, '/hold': hold, '/compute': compute,
           '/release': release, '/waiting': count_waiting, '/socketpair': socket_pair, '/lock': lock}
 
 

@@ -9,24 +9,9 @@
 #include "plugin/asyncio/worker_loop.h"
 
 namespace python {
-namespace {
-
-// How long a task that a timeout has cancelled may take to clean up.
-constexpr double kCleanUpS = 5;
-
-Spawner* spawner = nullptr;
-
-// function(*args, name=value)
-PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
-  const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
-  return py_check(PyObject_Call(function, args.get(), option.get()));
-}
-
-bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
 
 // --- Where one may wait ----------------------------------------------------------------------
 
-// The virtual thread that may be suspended here, and the worker's loop, which must run. Throws PyError.
 VirtualThread& waiting_thread(const char* function) {
   VirtualThread* const thread = VirtualThread::current();
   if (get_running_loop().get() != Py_None) {
@@ -46,12 +31,27 @@ VirtualThread& waiting_thread(const char* function) {
   return *thread;
 }
 
-WorkerLoop& running_loop(const char* function) {
+WorkerLoop& running_worker_loop(const char* function) {
   WorkerLoop* const worker = WorkerLoop::instance();
   if (worker != nullptr && worker->running()) return *worker;
   PyErr_Format(PyExc_RuntimeError, "%s() needs a uWSGI worker that runs with --tornado", function);
   throw PyError{};
 }
+
+namespace {
+
+// How long a task that a timeout has cancelled may take to clean up.
+constexpr double kCleanUpS = 5;
+
+Spawner* spawner = nullptr;
+
+// function(*args, name=value)
+PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
+  const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
+  return py_check(PyObject_Call(function, args.get(), option.get()));
+}
+
+bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
 
 // --- Waiting for a future ----------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   const double seconds = seconds_of(timeout);
   VirtualThread& thread = waiting_thread("await_");
   if (is_concurrent_future(awaitable)) return await_concurrent(awaitable, timeout == nullptr ? Py_None : timeout);
-  WorkerLoop& worker = running_loop("await_");
+  WorkerLoop& worker = running_worker_loop("await_");
   const PyRef future = as_future(awaitable, worker.event_loop());
   return await_future(thread, worker.io(), future.get(), seconds);
 }
@@ -203,7 +203,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
       throw PyError{};
     }
     VirtualThread& thread = waiting_thread("gather_");
-    WorkerLoop& worker = running_loop("gather_");
+    WorkerLoop& worker = running_worker_loop("gather_");
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
@@ -272,7 +272,7 @@ PyObject* to_thread(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "to_thread() needs a function to run");
     VirtualThread& thread = waiting_thread("to_thread");
-    WorkerLoop& worker = running_loop("to_thread");
+    WorkerLoop& worker = running_worker_loop("to_thread");
     // context.run(function, *args, **kwargs), in the loop's executor.
     const PyRef context = py_check(PyContext_CopyCurrent());
     const PyRef run = py_check(PyObject_GetAttrString(context.get(), "run"));

@@ -7,6 +7,9 @@
 
 namespace python {
 
+class VirtualThread;
+class WorkerLoop;
+
 // Runs functions on virtual threads outside any request. What the layer above provides.
 class Spawner {
  public:
@@ -23,6 +26,12 @@ void set_spawner(Spawner* spawner) noexcept;
 
 // The functions of the module: await_, gather_, spawn, to_thread, sleep.
 extern PyMethodDef await_methods[];
+
+// The virtual thread of the request that calls `function`, where it may be suspended. Throws PyError
+// with a sentence that names `function`.
+VirtualThread& waiting_thread(const char* function);
+// The worker's loop, which runs. Throws PyError likewise.
+WorkerLoop& running_worker_loop(const char* function);
 
 // What uwsgi_tornado.await_(awaitable, timeout) does. `timeout` may be null or None. Throws PyError.
 PyRef await_in_request(PyObject* awaitable, PyObject* timeout);

@@ -1,5 +1,6 @@
 #include "plugin/loop/io_loop.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace loop {
@@ -47,6 +48,13 @@ void IoLoop::run_one_idle_callback() noexcept {
   const Callback callback = idle_.front();
   idle_.pop_front();
   callback.function(callback.argument);
+}
+
+void IoLoop::drop(const Part& part) noexcept {
+  const auto where = std::find_if(parts_.begin(), parts_.end(), [&part](const auto& kept) { return kept.get() == &part; });
+  if (where == parts_.end()) return;
+  const std::unique_ptr<Part> dropped = std::move(*where);  // It may look for itself as it ends.
+  parts_.erase(where);
 }
 
 void IoLoop::add_callback_threadsafe(Callback callback) {

@@ -66,6 +66,22 @@ class IoLoop {
   // `observer` may be null and outlives the loop. Returns the one before.
   TurnObserver* observe(TurnObserver* observer) noexcept { return std::exchange(observer_, observer); }
 
+  // What a layer above has one of for each loop, found again by its type. It ends before the
+  // loop does.
+  class Part {
+   public:
+    virtual ~Part() = default;
+  };
+  template <typename T>
+  T* part() const noexcept {
+    for (const auto& part : parts_) {
+      if (auto* found = dynamic_cast<T*>(part.get())) return found;
+    }
+    return nullptr;
+  }
+  void keep(std::unique_ptr<Part> part) { parts_.push_back(std::move(part)); }
+  void drop(const Part& part) noexcept;
+
   // For watchers.
   struct ev_loop* raw() const noexcept { return loop_.get(); }
 
@@ -90,6 +106,8 @@ class IoLoop {
   std::mutex posted_mutex_;
   std::vector<Callback> posted_;
   AsyncWatcher<IoLoop, &IoLoop::take_posted> posted_watcher_;
+
+  std::vector<std::unique_ptr<Part>> parts_;
 };
 
 }  // namespace loop

@@ -111,6 +111,41 @@ class TimerWatcher {
   Activity activity_;
 };
 
+// Calls (owner->*About)() each time the loop is about to poll, until stopped. Whether that poll may
+// sleep is settled by then: only a watcher that is started there can keep it from sleeping.
+template <typename Owner, void (Owner::*About)() noexcept>
+class PrepareWatcher {
+ public:
+  PrepareWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop) {
+    ev_prepare_init(&prepare_, &on_about);
+    prepare_.data = owner;
+  }
+  PrepareWatcher(const PrepareWatcher&) = delete;
+  PrepareWatcher& operator=(const PrepareWatcher&) = delete;
+  ~PrepareWatcher() { stop(); }
+
+  // Does nothing when active.
+  void start() noexcept {
+    if (active()) return;
+    ev_prepare_start(loop_, &prepare_);
+    ++active_watchers;
+  }
+  void stop() noexcept {
+    if (!active()) return;
+    ev_prepare_stop(loop_, &prepare_);
+    --active_watchers;
+  }
+  bool active() const noexcept { return ev_is_active(&prepare_); }
+
+ private:
+  static void on_about(struct ev_loop*, ev_prepare* prepare, int) noexcept {
+    (static_cast<Owner*>(prepare->data)->*About)();
+  }
+
+  struct ev_loop* const loop_;
+  ev_prepare prepare_;
+};
+
 // Calls (owner->*Sent)() on the loop's thread after send() on any thread.
 // Several sends before the loop looks are one call.
 template <typename Owner, void (Owner::*Sent)() noexcept>

@@ -2,6 +2,7 @@
 
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/policy.h"
+#include "plugin/fetch/fetch_module.h"
 #include "plugin/module/debug_module.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_policy.h"
@@ -137,6 +138,7 @@ PyObject* timer_handle_class() {
 }
 
 constexpr LazyName kLazyNames[] = {
+    {"AsyncHTTPClient", tornado_http_client},
     {"EventLoop", event_loop_type},
     {"EventLoopPolicy", event_loop_policy_type},
     {"Handle", handle_class},
@@ -205,6 +207,7 @@ PyObject* create_module() noexcept {
     py_check_status(PyObject_SetAttrString(module.get(), "no_suspend", reinterpret_cast<PyObject*>(type)));
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
     py_check_status(PyModule_AddFunctions(module.get(), await_methods));
+    add_fetch_names(module.get());
     add_debug_names(module.get());
     return module;
   });

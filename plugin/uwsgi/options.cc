@@ -62,6 +62,7 @@ void on_greenlet(char*, char*, void*) { options().greenlet = true; }
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
 void on_callbacks(char*, char*, void*) { options().callbacks = true; }
+void on_http_client(char*, char*, void*) { options().http_client = true; }
 void on_suspend_lib(char*, char* value, void*) { options().suspend_libs.emplace_back(value); }
 void on_native_lib(char*, char* value, void*) { options().native_libs.emplace_back(value); }
 
@@ -126,6 +127,9 @@ uwsgi_option* option_table() noexcept {
       make("tornado-callbacks", no_argument,
            "let fetch() of Tornado's AsyncHTTPClient take a callback, as before Tornado 6",
            on_callbacks),
+      make("tornado-http-client", no_argument,
+           "let Tornado's AsyncHTTPClient fetch through libcurl on the worker's loop",
+           on_http_client),
       make("tornado-suspend-lib", required_argument,
            "let blocking calls of that library suspend too (\"libfoo\"; may be repeated)",
            on_suspend_lib),

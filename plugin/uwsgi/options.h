@@ -16,7 +16,8 @@ struct Options {
   bool greenlet = false;              // Our module greenlet instead of the package.
   bool native_blocking = false;       // Blocking calls block.
   bool native_asgiref = false;        // async_to_sync() runs a loop of its own in a thread of its own.
-  bool callbacks = false;             // Tornado's fetch() takes a callback.
+  bool callbacks = false;
+  bool http_client = false;             // Tornado's fetch() takes a callback.
   std::vector<std::string> suspend_libs;
   std::vector<std::string> native_libs;
 };

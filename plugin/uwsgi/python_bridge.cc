@@ -221,6 +221,10 @@ void watch_requests(PythonRequests* requests) noexcept {
   original.rpc = std::exchange(plugin->rpc, rpc);
 }
 
+void set_uwsgi_name(const char* name, PyObject* value) {
+  python::py_check_status(PyDict_SetItemString(up.embedded_dict, name, value));
+}
+
 void set_current_environ(PyObject* environ) noexcept {
   static PyObject* const key = PyUnicode_InternFromString("env");
   if (PyDict_SetItem(up.embedded_dict, key, environ) < 0) PyErr_Clear();

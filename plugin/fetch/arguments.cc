@@ -1,0 +1,343 @@
+#include "plugin/fetch/arguments.h"
+
+#include <curl/curl.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+namespace python {
+namespace {
+
+constexpr Py_ssize_t kFileChunk = 64 << 10;
+
+[[noreturn]] void raise_value_error(const std::string& text) { raise(PyExc_ValueError, text.c_str()); }
+
+// --- Values ---------------------------------------------------------------------------------------
+
+enum class Charset { kUtf8, kLatin1 };
+
+// A text that goes into a line of its own: whatever could end that line is refused.
+std::string line_of(const char* name, PyObject* value, Charset charset = Charset::kUtf8) {
+  PyRef encoded;
+  if (PyUnicode_Check(value)) {
+    encoded = py_check(charset == Charset::kLatin1 ? PyUnicode_AsLatin1String(value) : PyUnicode_AsUTF8String(value));
+  } else if (PyBytes_Check(value)) {
+    encoded = PyRef::borrow(value);
+  } else {
+    PyErr_Format(PyExc_TypeError, "%s is a str or bytes, not %s", name, Py_TYPE(value)->tp_name);
+    throw PyError{};
+  }
+  std::string text(PyBytes_AS_STRING(encoded.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(encoded.get())));
+  if (text.find_first_of(std::string("\r\n\0", 3)) != std::string::npos) {
+    raise_value_error(std::string(name) + " must not contain the end of a line or a NUL");
+  }
+  return text;
+}
+
+double seconds_of(const char* name, PyObject* value) {
+  const double seconds = PyFloat_AsDouble(value);
+  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
+  if (!(seconds >= 0 && seconds < 1e6)) raise_value_error(std::string(name) + " is a number of seconds from 0 (no limit) up");
+  return seconds;
+}
+
+std::int64_t count_of(const char* name, PyObject* value) {
+  const long long count = PyLong_AsLongLong(value);
+  if (count == -1 && PyErr_Occurred()) throw PyError{};
+  if (count < 0) raise_value_error(std::string(name) + " is a whole number from 0 up");
+  return count;
+}
+
+bool flag_of(PyObject* value) { return is_true(PyRef::borrow(value)); }
+
+http::AuthMode auth_mode_of(const char* name, PyObject* value) {
+  const std::string mode = line_of(name, value);
+  if (mode == "basic") return http::AuthMode::kBasic;
+  if (mode == "digest") return http::AuthMode::kDigest;
+  raise_value_error(std::string(name) + " is \"basic\" or \"digest\", not \"" + mode + "\"");
+}
+
+// A method, or the name of a header (RFC 9110, 5.6.2).
+void check_token(const char* what, const std::string& text) {
+  constexpr char kToken[] =
+      "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  if (text.empty() || text.find_first_not_of(kToken) != std::string::npos) {
+    raise_value_error(std::string("\"") + text + "\" cannot be " + what);
+  }
+}
+
+// --- Headers --------------------------------------------------------------------------------------
+
+void add_header(http::Request& request, PyObject* name_object, PyObject* value) {
+  const std::string name = line_of("the name of a header", name_object, Charset::kLatin1);
+  check_token("the name of a header", name);
+  if (value == Py_None) {
+    request.headers.push_back(name + ":");
+    return;
+  }
+  const std::string text = line_of("the value of a header", value, Charset::kLatin1);
+  request.headers.push_back(text.find_first_not_of(" \t") == std::string::npos ? name + ";" : name + ": " + text);
+}
+
+// Of pairs, or of a mapping.
+void add_headers(FetchCall& call, PyObject* headers) {
+  PyRef pairs = PyRef::borrow(headers);
+  if (PyMapping_Check(headers) && PyObject_HasAttrString(headers, "items")) pairs = py_check(PyMapping_Items(headers));
+  const PyRef iterator = py_check(PyObject_GetIter(pairs.get()));
+  while (const PyRef pair = PyRef::steal(PyIter_Next(iterator.get()))) {
+    const PyRef both = py_check(PySequence_Fast(pair.get(), "headers are a mapping or pairs of name and value"));
+    if (PySequence_Fast_GET_SIZE(both.get()) != 2) raise_value_error("headers are a mapping or pairs of name and value");
+    add_header(call.request, PySequence_Fast_GET_ITEM(both.get(), 0), PySequence_Fast_GET_ITEM(both.get(), 1));
+  }
+  if (PyErr_Occurred()) throw PyError{};
+}
+
+// --- The body -------------------------------------------------------------------------------------
+
+// iter(functools.partial(file.read, n), b'')
+PyRef chunks_of_file(PyObject* read) {
+  const PyRef partial = py_check(
+      PyObject_CallFunction(imported("functools", "partial").get(), "On", read, kFileChunk));
+  const PyRef empty = py_check(PyBytes_FromStringAndSize(nullptr, 0));
+  return py_check(PyCallIter_New(partial.get(), empty.get()));
+}
+
+void take_body(FetchCall& call, PyObject* body) {
+  http::Request& request = call.request;
+  request.has_body = true;
+  if (PyUnicode_Check(body) || PyObject_CheckBuffer(body)) {
+    with_bytes(body, [&request](const char* data, std::size_t size) { request.body.assign(data, size); });
+    return;
+  }
+  request.body_is_given_later = true;
+  if (PyObject_HasAttrString(body, "__aiter__")) {
+    call.body_async_chunks = PyRef::borrow(body);
+  } else if (const PyRef read = PyRef::steal(PyObject_GetAttrString(body, "read"))) {
+    call.body_chunks = chunks_of_file(read.get());
+  } else {
+    PyErr_Clear();
+    call.body_chunks = py_check(PyObject_GetIter(body));
+  }
+}
+
+// The length of the body is libcurl's to say, in one way only: two lengths are how requests are smuggled.
+void settle_length(http::Request& request) {
+  constexpr char kName[] = "Content-Length:";
+  constexpr std::size_t kLength = sizeof kName - 1;
+  bool is_known = false;
+  for (auto line = request.headers.begin(); line != request.headers.end();) {
+    // "Name;" is libcurl's way to write an empty one.
+    const bool is_empty = line->size() == kLength && strncasecmp(line->c_str(), kName, kLength - 1) == 0;
+    if (!is_empty && strncasecmp(line->c_str(), kName, kLength) != 0) {
+      ++line;
+      continue;
+    }
+    const std::string number = is_empty ? "" : line->substr(line->find_first_not_of(" \t", kLength));
+    if (number.empty() || number.size() > 18 || number.find_first_not_of("0123456789") != std::string::npos) {
+      raise_value_error("the header Content-Length is not a number");
+    }
+    const std::int64_t said = std::stoll(number);
+    const std::int64_t known = request.body_is_given_later ? said : static_cast<std::int64_t>(request.body.size());
+    if (said != known) raise_value_error("the header Content-Length is not the length of the body");
+    if (is_known) raise_value_error("the header Content-Length is there twice");
+    is_known = true;
+    if (request.body_is_given_later) request.body_size = said;
+    line = request.headers.erase(line);
+  }
+  // Servers expect one of methods that have a meaning for a body (RFC 9110, 8.6).
+  if (!request.has_body && (request.method == "PUT" || request.method == "PATCH")) {
+    request.headers.emplace_back("Content-Length: 0");
+  }
+}
+
+bool has_header(const http::Request& request, const char* name) {
+  const std::size_t length = std::strlen(name);
+  for (const std::string& line : request.headers) {
+    if (line.size() > length && (line[length] == ':' || line[length] == ';') &&
+        strncasecmp(line.c_str(), name, length) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// --- libcurl's own options ------------------------------------------------------------------------
+
+// {number of an option: int or str}
+void take_curl_options(http::Request& request, PyObject* options) {
+  PyObject *key, *value;  // Borrowed.
+  Py_ssize_t at = 0;
+  if (!PyDict_Check(options)) raise(PyExc_TypeError, "curl_options is a dict");
+  while (PyDict_Next(options, &at, &key, &value) != 0) {
+    const int number = static_cast<int>(count_of("the number of an option of libcurl's", key));
+    const curl_easyoption* const known = curl_easy_option_by_id(static_cast<CURLoption>(number));
+    if (known == nullptr) raise_value_error("libcurl has no option " + std::to_string(number));
+    switch (known->type) {
+      case CURLOT_LONG:
+      case CURLOT_VALUES:
+      case CURLOT_OFF_T: {
+        const long long given = PyLong_AsLongLong(value);
+        if (given == -1 && PyErr_Occurred()) throw PyError{};
+        request.curl_numbers.emplace_back(number, given);
+        break;
+      }
+      case CURLOT_STRING:
+        request.curl_texts.emplace_back(number, line_of(known->name, value));
+        break;
+      default:
+        raise_value_error(std::string("libcurl's option ") + known->name + " cannot be set from here");
+    }
+  }
+}
+
+// --- The table ------------------------------------------------------------------------------------
+
+struct Field {
+  const char* name;
+  void (*take)(FetchCall& call, const char* name, PyObject* value);
+};
+
+template <auto Member>
+void line(FetchCall& call, const char* name, PyObject* value) {
+  call.request.*Member = line_of(name, value);
+}
+template <auto Member>
+void seconds(FetchCall& call, const char* name, PyObject* value) {
+  call.request.*Member = seconds_of(name, value);
+}
+template <auto Member>
+void count(FetchCall& call, const char* name, PyObject* value) {
+  call.request.*Member = count_of(name, value);
+}
+template <auto Member>
+void flag(FetchCall& call, const char*, PyObject* value) {
+  call.request.*Member = flag_of(value);
+}
+template <auto Member>
+void auth_mode(FetchCall& call, const char* name, PyObject* value) {
+  call.request.*Member = auth_mode_of(name, value);
+}
+
+void take_headers(FetchCall& call, const char*, PyObject* value) { add_headers(call, value); }
+
+void take_body_field(FetchCall& call, const char*, PyObject* value) { take_body(call, value); }
+
+// The body comes by AsyncFetch.write(): of tornado_http_client.py.
+void take_body_is_written(FetchCall& call, const char*, PyObject*) {
+  call.request.has_body = call.request.body_is_given_later = true;
+}
+
+void take_decompress(FetchCall& call, const char*, PyObject* value) {
+  if (flag_of(value)) call.request.accept_encoding = "";
+  else call.request.accept_encoding.reset();
+}
+
+void take_raise_error(FetchCall& call, const char*, PyObject* value) { call.raise_error = flag_of(value); }
+
+void take_curl(FetchCall& call, const char*, PyObject* value) { take_curl_options(call.request, value); }
+
+void take_method(FetchCall& call, const char* name, PyObject* value) {
+  call.request.method = line_of(name, value);
+  check_token("a method", call.request.method);
+}
+
+void take_verify(FetchCall& call, const char* name, PyObject* value) {
+  call.request.verify = true;
+  if (PyUnicode_Check(value) || PyBytes_Check(value)) call.request.ca_certs = line_of(name, value);
+  else call.request.verify = flag_of(value);
+}
+
+void take_protocols(FetchCall& call, const char* name, PyObject* value) {
+  call.request.protocols.clear();
+  const PyRef iterator = py_check(PyObject_GetIter(value));
+  while (const PyRef protocol = PyRef::steal(PyIter_Next(iterator.get()))) {
+    if (!call.request.protocols.empty()) call.request.protocols += ",";
+    call.request.protocols += line_of(name, protocol.get());
+  }
+  if (PyErr_Occurred()) throw PyError{};
+}
+
+// Each as uwsgi_tornado.fetch's documentation says. None is as if it were not given.
+constexpr Field kFields[] = {
+    {"method", take_method},
+    {"headers", take_headers},
+    {"body", take_body_field},
+    {"_body_is_written", take_body_is_written},
+    {"connect_timeout", seconds<&http::Request::connect_timeout_s>},
+    {"request_timeout", seconds<&http::Request::request_timeout_s>},
+    {"stall_timeout", seconds<&http::Request::stall_timeout_s>},
+    {"follow_redirects", flag<&http::Request::follow_redirects>},
+    {"max_redirects", count<&http::Request::max_redirects>},
+    {"max_body_size", count<&http::Request::max_body_size>},
+    {"max_header_size", count<&http::Request::max_header_size>},
+    {"decompress", take_decompress},
+    {"accept_encoding", line<&http::Request::accept_encoding>},
+    {"user_agent", line<&http::Request::user_agent>},
+    {"username", line<&http::Request::username>},
+    {"password", line<&http::Request::password>},
+    {"auth_mode", auth_mode<&http::Request::auth_mode>},
+    {"proxy", line<&http::Request::proxy>},
+    {"proxy_username", line<&http::Request::proxy_username>},
+    {"proxy_password", line<&http::Request::proxy_password>},
+    {"proxy_auth_mode", auth_mode<&http::Request::proxy_auth_mode>},
+    {"verify", take_verify},
+    {"client_cert", line<&http::Request::client_cert>},
+    {"client_key", line<&http::Request::client_key>},
+    {"ciphers", line<&http::Request::ciphers>},
+    {"http_version", line<&http::Request::http_version>},
+    {"unix_socket", line<&http::Request::unix_socket>},
+    {"interface", line<&http::Request::interface>},
+    {"allow_ipv6", flag<&http::Request::allow_ipv6>},
+    {"protocols", take_protocols},
+    {"raise_error", take_raise_error},
+    {"stream", flag<&http::Request::streamed>},
+    {"curl_options", take_curl},
+};
+
+const Field* field_of(PyObject* name) noexcept {
+  for (const Field& field : kFields) {
+    if (PyUnicode_CompareWithASCIIString(name, field.name) == 0) return &field;
+  }
+  return nullptr;
+}
+
+bool given(PyObject* kwargs, const char* name) {
+  if (kwargs == nullptr) return false;
+  PyObject* const value = PyDict_GetItemString(kwargs, name);  // Borrowed.
+  return value != nullptr && value != Py_None;
+}
+
+}  // namespace
+
+FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
+  if (PyTuple_GET_SIZE(args) != 1) {
+    PyErr_Format(PyExc_TypeError, "%s() takes a URL, and all else by name", function);
+    throw PyError{};
+  }
+  FetchCall call;
+  http::Request& request = call.request;
+  request.url = line_of("url", PyTuple_GET_ITEM(args, 0));
+  request.accept_encoding = "";
+  request.user_agent = "uwsgi-tornado/" UWSGI_TORNADO_VERSION;
+  PyObject *name, *value;  // Borrowed.
+  Py_ssize_t at = 0;
+  while (kwargs != nullptr && PyDict_Next(kwargs, &at, &name, &value) != 0) {
+    const Field* const field = field_of(name);
+    if (field == nullptr) {
+      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+      throw PyError{};
+    }
+    if (value != Py_None) field->take(call, field->name, value);
+  }
+  // What never ends has no time to end in, and no size, unless the caller says so.
+  if (request.streamed && !given(kwargs, "request_timeout")) request.request_timeout_s = 0;
+  if (request.streamed && !given(kwargs, "max_body_size")) request.max_body_size = 0;
+  if (request.has_body && !given(kwargs, "method")) request.method = "POST";
+  // libcurl takes any body of a POST for a form.
+  if (request.method == "POST" && !has_header(request, "Content-Type")) request.headers.emplace_back("Content-Type:");
+  settle_length(request);
+  return call;
+}
+
+}  // namespace python

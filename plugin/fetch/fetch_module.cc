@@ -1,0 +1,168 @@
+#include "plugin/fetch/fetch_module.h"
+
+#include <memory>
+
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/await.h"
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/worker_loop.h"
+#include "plugin/fetch/arguments.h"
+#include "plugin/fetch/async_fetch.h"
+#include "plugin/fetch/errors.h"
+#include "plugin/fetch/fiber_wait.h"
+#include "plugin/fetch/response.h"
+#include "plugin/http/client.h"
+#include "plugin/python/python_source.h"
+
+namespace python {
+namespace {
+
+// --- fetch(): in a request ------------------------------------------------------------------------
+
+// On the request's own stack, from start to end.
+class PlainFetch final : public http::TransferObserver {
+ public:
+  PlainFetch(VirtualThread& thread, WorkerLoop& worker, FetchCall call)
+      : thread_(thread),
+        worker_(worker),
+        body_chunks_(std::move(call.body_chunks)),
+        raises_(call.raise_error),
+        transfer_(std::make_unique<http::Transfer>(http::Client::of(worker.io()), std::move(call.request))) {
+    transfer_->observe(this);
+  }
+
+  PyRef run() {
+    transfer_->start();
+    const bool streamed = transfer_->request().streamed;
+    while (!transfer_->done() && !(streamed && transfer_->has_head() && !body_chunks_)) {
+      if (body_chunks_ && transfer_->wants_body()) feed();
+      else fiber_.wait(thread_);
+    }
+    if (transfer_->done() && transfer_->result() != CURLE_OK) {
+      raise_exception(error_of(*transfer_, transfer_->has_head() ? make_response(*transfer_).get() : nullptr));
+    }
+    PyRef response =
+        streamed ? make_streamed_response(std::move(transfer_), worker_.event_loop()) : make_response(*transfer_);
+    if (const PyRef error = raises_ ? status_error(response.get()) : PyRef()) raise_exception(error);
+    return response;
+  }
+
+  void progressed(http::Transfer&) noexcept override { fiber_.wake(); }
+
+ private:
+  // The application's iterator may wait for whatever it likes.
+  void feed() {
+    const PyRef chunk = PyRef::steal(PyIter_Next(body_chunks_.get()));
+    if (!chunk && PyErr_Occurred()) throw PyError{};
+    if (chunk) {
+      with_bytes(chunk.get(), [this](const char* data, std::size_t size) { transfer_->give_body(data, size); });
+    } else {
+      body_chunks_ = PyRef();
+      transfer_->end_body();
+    }
+  }
+
+  VirtualThread& thread_;
+  WorkerLoop& worker_;
+  FiberWait fiber_;
+  PyRef body_chunks_;
+  const bool raises_;
+  std::unique_ptr<http::Transfer> transfer_;
+};
+
+PyObject* fetch(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
+  return fetch_boundary([=] {
+    VirtualThread& thread = waiting_thread("fetch");
+    WorkerLoop& worker = running_worker_loop("fetch");
+    FetchCall call = parse_fetch("fetch", args, kwargs);
+    if (call.body_async_chunks) raise(PyExc_TypeError, "an async iterable for a body needs fetch_async()");
+    return PlainFetch(thread, worker, std::move(call)).run();
+  });
+}
+
+// --- fetch_async() --------------------------------------------------------------------------------
+
+// The loop that runs here, else in a request the worker's.
+PyRef loop_for_fetch() {
+  PyRef running = get_running_loop();
+  if (running.get() == Py_None) running = PyRef::borrow(running_worker_loop("fetch_async").event_loop());
+  return running;
+}
+
+// `loop` must be one of ours: libcurl's sockets are watched by its IoLoop.
+loop::IoLoop& io_of(PyObject* loop) {
+  EventLoop* const ours = EventLoop::of(loop);
+  if (ours == nullptr) raise(PyExc_RuntimeError, "fetching needs the worker's event loop or a uwsgi_tornado.EventLoop");
+  ours->check_closed();
+  return ours->io();
+}
+
+PyObject* fetch_async(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
+  return fetch_boundary([=] {
+    const PyRef loop = loop_for_fetch();
+    loop::IoLoop& io = io_of(loop.get());
+    FetchCall call = parse_fetch("fetch_async", args, kwargs);
+    return future_of_fetch(start_async_fetch(loop.get(), io, std::move(call), {nullptr, nullptr}).get());
+  });
+}
+
+// For tornado_http_client.py: (event_loop, header, chunk, url, options) -> AsyncFetch.
+PyObject* start_fetch(PyObject*, PyObject* args) noexcept {
+  return fetch_boundary([=] {
+    PyObject *loop, *header, *chunk, *url, *options;
+    if (!PyArg_ParseTuple(args, "OOOOO!", &loop, &header, &chunk, &url, &PyDict_Type, &options)) throw PyError{};
+    loop::IoLoop& io = io_of(loop);
+    FetchCall call = parse_fetch("fetch", py_check(PyTuple_Pack(1, url)).get(), options);
+    const FetchCallbacks callbacks = {header == Py_None ? nullptr : header, chunk == Py_None ? nullptr : chunk};
+    return start_async_fetch(loop, io, std::move(call), callbacks);
+  });
+}
+
+constexpr char kFetchDoc[] =
+    "fetch(url, *, method=None, headers=None, body=None, connect_timeout=20, request_timeout=20, ...,\n"
+    "      stream=False)\n--\n\n"
+    "Fetches over HTTP and returns a Response; only this request is suspended meanwhile. Names and times\n"
+    "are those of docs/fetch.md. body: bytes, str (UTF-8), a file, or an iterable of chunks; with one the\n"
+    "method is POST unless said. Timeouts in seconds, 0 for none.\n\n"
+    "Raises HTTPError where the status is 400 or more (raise_error=False: not then) or no response came,\n"
+    "HTTPTimeoutError when it took too long, ValueError and TypeError for what cannot be asked, and\n"
+    "RuntimeError where an event loop runs (use fetch_async there) and outside a worker.";
+
+constexpr char kFetchAsyncDoc[] =
+    "fetch_async(url, *, ...)\n--\n\n"
+    "The same as a future of the running event loop, to await; in a request, of the worker's, for\n"
+    "await_() and gather_(). Cancelling it ends the transfer. body may be an async iterable, too; a plain\n"
+    "one is read on the event loop and must not wait.";
+
+PyMethodDef functions[] = {
+    {"fetch", as_method(fetch), METH_VARARGS | METH_KEYWORDS, kFetchDoc},
+    {"fetch_async", as_method(fetch_async), METH_VARARGS | METH_KEYWORDS, kFetchAsyncDoc},
+    {"_start_fetch", start_fetch, METH_VARARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+std::size_t fetches_in_flight(const loop::IoLoop& loop) noexcept {
+  const auto* const client = loop.part<http::Client>();
+  return client == nullptr ? 0 : client->in_flight();
+}
+
+#ifdef UWSGI_TORNADO_DEBUG
+long live_transfers() noexcept { return http::live_transfers; }
+#endif
+
+void add_fetch_names(PyObject* module) {
+  py_check_status(PyModule_AddFunctions(module, functions));
+  const struct {
+    const char* name;
+    PyObject* value;
+  } names[] = {
+      {"HTTPError", http_error_type()},
+      {"HTTPTimeoutError", http_timeout_error_type()},
+      {"Response", response_type()},
+  };
+  for (const auto& [name, value] : names) py_check_status(PyObject_SetAttrString(module, name, value));
+}
+
+}  // namespace python
