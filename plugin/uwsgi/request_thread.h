@@ -33,6 +33,8 @@ class RequestThread : public python::VirtualThread {
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
   void set_environ(PyObject* environ) noexcept { environ_ = environ; }
 
+  int client_fd() const noexcept override { return request_->fd; }
+
   void entering() noexcept override;
   void entered() noexcept override;
   bool left() noexcept override;
