@@ -165,6 +165,7 @@ GCC_LIST = [
     'plugin/tornado/tornado_callbacks.cc',
     'plugin/uwsgi/options.cc',
     'plugin/uwsgi/python_bridge.cc',
+    'plugin/uwsgi/harakiri.cc',
     'plugin/uwsgi/request_thread.cc',
     'plugin/uwsgi/websocket_frames.cc',
     'plugin/uwsgi/websocket.cc',

@@ -3,6 +3,7 @@
 
 #include "plugin/loop/ready_queue.h"
 #include "plugin/python/virtual_thread.h"
+#include "plugin/uwsgi/harakiri.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -34,6 +35,7 @@ class RequestThread : public python::VirtualThread {
 
   wsgi_request* const request_;
   const loop::Callback finished_;
+  UserHarakiri user_harakiri_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
 };
 
