@@ -9,6 +9,8 @@ import pytest
 import uwsgi_tornado
 
 END_S = 30
+# What lies between a sender and a receiver who does not read: sockets' buffers, libcurl's, our own.
+ON_THE_WAY = 24 << 20
 
 
 class Request:
@@ -30,7 +32,7 @@ async def read_request(reader):
 
 
 async def read_chunks(reader):
-    while size := int(await reader.readline(), 16):
+    while size := int(await reader.readuntil(b'\r\n'), 16):
         yield await reader.readexactly(size)
         await reader.readexactly(2)
     await reader.readexactly(2)
@@ -91,7 +93,9 @@ async def upstream(handler, **options):
         server.close()
         for task in served.tasks:
             task.cancel()
-        await asyncio.gather(*served.tasks, return_exceptions=True)
+        for result in await asyncio.gather(*served.tasks, return_exceptions=True):
+            if isinstance(result, AssertionError):
+                raise result
 
 
 def answering(*raw):
