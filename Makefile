@@ -9,8 +9,8 @@ SOURCES := $(wildcard suspend/*.cc plugin/*.cc plugin/*/*.cc)
 HEADERS := $(wildcard suspend/*.h plugin/*/*.h) $(wildcard plugin/*/*.py)
 PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
 
-# What a unit test links: layers 0 and 1 without CPython and uWSGI.
-UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc)
+# What a unit test links: layers 0 and 1 without CPython and uWSGI, and what needs neither higher up.
+UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) plugin/uwsgi/websocket_frames.cc
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
 UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.

@@ -143,6 +143,11 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
+std::size_t fetches_in_flight(const loop::IoLoop& loop) noexcept {
+  const auto* const client = loop.part<http::Client>();
+  return client == nullptr ? 0 : client->in_flight();
+}
+
 #ifdef UWSGI_TORNADO_DEBUG
 long live_transfers() noexcept { return http::live_transfers; }
 #endif

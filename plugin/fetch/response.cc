@@ -261,7 +261,7 @@ PyObject* enter(PyObject* self, PyObject*) noexcept { return PyRef::borrow(self)
 
 // An asyncio future that is done: what an async method without a wait gives.
 PyRef done_future(PyObject* result) {
-  const PyRef loop = py_check(PyObject_CallNoArgs(imported("asyncio", "get_running_loop").get()));
+  const PyRef loop = py_check(PyObject_CallObject(imported("asyncio", "get_running_loop").get(), nullptr));
   PyRef future = py_check(PyObject_CallMethod(loop.get(), "create_future", nullptr));
   py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", result));
   return future;
@@ -287,7 +287,12 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyAsyncMethods async_methods = {nullptr, iter, async_next, nullptr};
+PyAsyncMethods async_methods = [] {
+  PyAsyncMethods m = {};
+  m.am_aiter = iter;
+  m.am_anext = async_next;
+  return m;
+}();
 
 // --- The type -------------------------------------------------------------------------------------
 

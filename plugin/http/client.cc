@@ -85,6 +85,12 @@ void Client::destroy(std::unique_ptr<Transfer> transfer) noexcept {
       {[](void* dying) noexcept { delete static_cast<Transfer*>(dying); }, transfer.release()});
 }
 
+std::size_t Client::in_flight() const noexcept {
+  return static_cast<std::size_t>(std::count_if(transfers_.begin(), transfers_.end(), [](const Transfer* transfer) {
+    return transfer->started_ && !transfer->done_ && !transfer->request().streamed;
+  }));
+}
+
 // --- For Transfer -------------------------------------------------------------------------------
 
 CURL* Client::take_easy() {
@@ -109,8 +115,6 @@ void Client::give_easy_back(CURL* easy, bool may_be_used_again) noexcept {
 
 void Client::start(Transfer& transfer) {
   starting_.push_back(&transfer);
-  transfer.in_flight_ = true;
-  ++in_flight_;
   pass_soon();
 }
 
@@ -118,7 +122,6 @@ void Client::start(Transfer& transfer) {
 void Client::forget(Transfer& transfer) noexcept {
   CURL* const easy = std::exchange(transfer.easy_, nullptr);
   transfers_.erase(&transfer);
-  if (transfer.in_flight_) --in_flight_;
   erase(starting_, &transfer);
   erase(woken_, &transfer);
   erase(touched_, &transfer);
@@ -221,8 +224,6 @@ void Client::collect() noexcept {
 }
 
 void Client::end(Transfer& transfer, CURLcode result) noexcept {
-  transfer.in_flight_ = false;
-  --in_flight_;
   transfer.end(result);
 }
 

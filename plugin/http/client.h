@@ -33,8 +33,8 @@ class Client final : public loop::IoLoop::Part {
   // threads apart (the GIL).
   static void destroy(std::unique_ptr<Transfer> transfer) noexcept;
 
-  // Transfers started and not yet over.
-  std::size_t in_flight() const noexcept { return in_flight_; }
+  // Transfers started and not yet over, but for streams: those may have no end.
+  std::size_t in_flight() const noexcept;
   loop::IoLoop& loop() const noexcept { return loop_; }
 
  private:
@@ -84,19 +84,19 @@ class Client final : public loop::IoLoop::Part {
   loop::IoLoop& loop_;
   const pthread_t thread_ = pthread_self();
   const int generation_ = fork_generation;
-  std::unique_ptr<CURLM, CleanUpMulti> multi_;
   std::vector<CURL*> spare_;
   std::vector<Transfer*> starting_;
   std::vector<Transfer*> woken_;
   std::deque<Transfer*> touched_;
   std::unordered_set<Transfer*> transfers_;  // Until they are destroyed.
-  std::size_t in_flight_ = 0;
   std::unordered_map<int, Socket> sockets_;
   loop::TimerWatcher<Client, &Client::on_time> timer_;
   loop::TimerWatcher<Client, &Client::tell> tells_;
   loop::PrepareWatcher<Client, &Client::on_before_poll> before_poll_;
   bool in_curl_ = false;
   bool overdue_ = false;  // libcurl asked to be called at once.
+  // Last, so that it ends first: it calls back as it does.
+  std::unique_ptr<CURLM, CleanUpMulti> multi_;
 };
 
 }  // namespace http

@@ -150,7 +150,6 @@ class Transfer {
 
   bool has_head_ = false;
   bool started_ = false;
-  bool in_flight_ = false;
   bool receiving_paused_ = false;
   bool wants_body_ = false;
   bool given_all_ = false;

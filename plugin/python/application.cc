@@ -67,6 +67,13 @@ PyObject* chunks_next(PyObject* self) noexcept {
   return chunk;
 }
 
+// True when the application says that it has used the connection itself: nothing is to be sent.
+bool ended_by_itself(PyObject* args) noexcept {
+  if (!PyErr_ExceptionMatches(PyExc_StopIteration) || PyTuple_GET_SIZE(args) == 0) return false;
+  PyObject* const environ = PyTuple_GET_ITEM(args, 0);
+  return PyDict_Check(environ) && PyDict_GetItemString(environ, kConnectionKey) != nullptr;
+}
+
 PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   if (PyTuple_GET_SIZE(args) > 0 && PyDict_Check(PyTuple_GET_ITEM(args, 0)) &&
       PyDict_SetItem(PyTuple_GET_ITEM(args, 0), multithread_key(), Py_True) < 0) {
@@ -74,6 +81,10 @@ PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noe
   }
   auto* const application = reinterpret_cast<Application*>(self);
   auto result = PyRef::steal(PyObject_Call(application->wrapper.wrapped, args, kwargs));
+  if (!result && ended_by_itself(args)) {
+    PyErr_Clear();
+    result = PyRef::steal(PyTuple_New(0));
+  }
   if (!result) contain_system_exit();
   else if (application->returned != nullptr) result = application->returned(std::move(result));
   return result.release();

@@ -5,6 +5,10 @@
 
 namespace python {
 
+// Where environ has the connection of a request that asks for a websocket, as gunicorn has it. An
+// application that took it over may end by StopIteration, as gunicorn's do.
+inline constexpr char kConnectionKey[] = "gunicorn.socket";
+
 // Wraps a WSGI callable: environ["wsgi.multithread"] is true, since another request may run
 // in the same process while this one waits (PEP 3333). SystemExit does not come out of it
 // (contain_system_exit), which also serves other callables. `returned`, if not null, is given

@@ -11,9 +11,11 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -107,8 +109,7 @@ Core::Core(Engine& engine, wsgi_request* request) noexcept
     : engine_(engine),
       request_(request),
       readable_(engine.loop().raw(), this),
-      timer_(engine.loop().raw(), this),
-      async_timeout_(engine.loop().raw(), this) {}
+      timer_(engine.loop().raw(), this) {}
 
 Core::~Core() = default;
 
@@ -262,12 +263,13 @@ void Core::serve() noexcept {
     }
   }
   uwsgi.wsgi_req = request_;  // Routing may have left another.
-  async_reset_request(request_);
+  thread_->async_wait().end();
   // uWSGI alone would close without a word, or send what start_response() had promised.
   if (failed_ && !request_->headers_sent && request_->response_size == 0) uwsgi_500(request_);
   if (socket_->retry != nullptr) {
     close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
   }
+  if (websocket_) end_websocket();
   uwsgi_close_request(request_);
   python::end_greenlets_of(*thread_);  // Of code that ran after the application.
   uwsgi.wsgi_req = request_;
@@ -283,14 +285,10 @@ bool Core::parse_in_fiber() noexcept {
   }
 }
 
-bool Core::waits_for_event() const noexcept {
-  return request_->waiting_fds != nullptr || request_->async_timeout != nullptr;
-}
-
 // A generator yields far more often than others need the CPU: going round the loop for
 // each chunk would cost more than the chunk. A yield that sent nothing is one that asks for it.
 bool Core::should_give_way() noexcept {
-  if (waits_for_event()) return true;
+  if (thread_->async_wait().asked()) return true;
   const bool sent = request_->response_size != sent_at_yield_ || request_->switches == 1;
   sent_at_yield_ = request_->response_size;
   if (!sent && engine_.loop().has_callbacks()) return true;
@@ -302,43 +300,20 @@ bool Core::should_give_way() noexcept {
 void Core::give_way() noexcept {
   if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
   uwsgi.schedule_to_main(request_);
-}
-
-void Core::resume_next_turn() noexcept {
-  if (resume_queued_ || waits_for_event()) return;
-  resume_queued_ = true;
-  engine_.loop().add_callback({[](void* core) noexcept {
-                                 auto* self = static_cast<Core*>(core);
-                                 self->resume_queued_ = false;
-                                 if (self->parked_) self->thread_->fiber().resume();
-                               },
-                               this});
-}
-
-void Core::park() noexcept {
-  assert(RequestThread::current() == thread_.get());
-  if (event_came_ || !waits_for_event()) {
-    event_came_ = false;
-    resume_next_turn();
-  } else if (request_->async_timeout != nullptr) {
-    async_timeout_.start(engine_.async_timeout_s(*request_->async_timeout));
-  }
-  parked_ = true;
-  thread_->suspend();
-  parked_ = false;
   slice_began_ = 0;
-  async_timeout_.stop();
 }
 
-void Core::on_async_timeout() noexcept {
-  request_->async_timed_out = 1;
-  on_event();
+// --- A websocket --------------------------------------------------------------------------
+
+const std::shared_ptr<WebSocket>& Core::websocket() {
+  if (!websocket_) websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
+  return websocket_;
 }
 
-void Core::on_event() noexcept {
-  async_reset_request(request_);
-  if (parked_) resume_next_turn();
-  else event_came_ = true;
+// Others may have it still, and will find it closed.
+void Core::end_websocket() noexcept {
+  websocket_->end(*thread_);
+  websocket_.reset();
 }
 
 // --- Python's part of it ------------------------------------------------------------------
@@ -350,11 +325,12 @@ void Core::python_begins(PyObject* environ) noexcept {
     context_ = python::PyRef();
   }
   thread_->set_environ(environ);
+  connection_ = offer_connection(*request_, environ);
   if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
 }
 
 bool Core::python_yielded() noexcept {
-  if (waits_for_event()) return false;
+  if (thread_->async_wait().asked()) return false;
   request_->switches++;
   if (should_give_way()) give_way();
   return true;
@@ -363,6 +339,7 @@ bool Core::python_yielded() noexcept {
 void Core::python_ends() noexcept {
   python::end_greenlets_of(*thread_);
   thread_->set_environ(nullptr);
+  if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
   if (!context_) return;
   if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();
   context_ = python::PyRef();
@@ -371,7 +348,7 @@ void Core::python_ends() noexcept {
 // --- It is over ---------------------------------------------------------------------------
 
 void Core::finished() noexcept {
-  event_came_ = false;
+  thread_->async_wait().end();  // Code that runs after the application may have asked too.
   if (is_kept_alive(*socket_, request_->async_id)) keep_alive();
   else release();
 }

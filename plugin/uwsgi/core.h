@@ -8,6 +8,7 @@
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "plugin/uwsgi/websocket.h"
 
 namespace engine {
 
@@ -28,17 +29,6 @@ class Core {
   // REQUIRES: free.
   bool accept(uwsgi_socket* socket) noexcept;
 
-  // Gives way to what else is ready; an event or timeout the request asked uWSGI's async
-  // API for comes first. REQUIRES: called in the request (uWSGI's schedule_to_main).
-  void park() noexcept;
-
-  // Has a parked request go on in the next turn, unless it waits for an event or timeout
-  // (uWSGI's schedule_fix).
-  void resume_next_turn() noexcept;
-
-  // What the request asked the async API for has come; on_event() resumes it if it is parked.
-  void on_event() noexcept;
-
   // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
   void close_idle_connection() noexcept;
   // False when the client's next request is on its way already. REQUIRES: idle_connection().
@@ -46,12 +36,22 @@ class Core {
   bool idle_connection() const noexcept { return phase_ == Phase::kKeptAlive; }
 
   wsgi_request* request() const noexcept { return request_; }
+  // Null until its first request runs.
+  RequestThread* thread() const noexcept { return thread_.get(); }
 
   // The python plugin starts and ends its part of this core's request.
   void python_begins(PyObject* environ) noexcept;
   void python_ends() noexcept;
   bool python_yielded() noexcept;
   void python_failed() noexcept { failed_ = true; }
+
+  // The websocket that the request is or may become; made when first asked for.
+  // REQUIRES: the request runs. Throws std::bad_alloc.
+  const std::shared_ptr<WebSocket>& websocket();
+  // The worker ends.
+  void going_away() noexcept {
+    if (websocket_) websocket_->going_away();
+  }
 
   // The socket's protocol is through with the connection, inside uwsgi_close_request().
   // Only for protocols that keep connections alive.
@@ -67,15 +67,14 @@ class Core {
   void run() noexcept;
   void serve() noexcept;
   bool parse_in_fiber() noexcept;
-  bool waits_for_event() const noexcept;
   bool should_give_way() noexcept;
   void give_way() noexcept;
+  void end_websocket() noexcept;
   void finished() noexcept;
   void keep_alive() noexcept;
   void release() noexcept;
   void on_readable(int) noexcept;
   void on_deadline() noexcept;
-  void on_async_timeout() noexcept;
   void set_deadline(double after_s) noexcept;
   bool make_thread() noexcept;
 
@@ -84,14 +83,13 @@ class Core {
   uwsgi_socket* socket_ = nullptr;
   Phase phase_ = Phase::kFree;
   std::unique_ptr<RequestThread> thread_;
+  std::shared_ptr<WebSocket> websocket_;
+  python::PyRef connection_;  // What offer_connection() gave.
   python::PyRef context_;  // The request's contextvars.Context while Python runs.
 
-  bool parked_ = false;         // In park().
-  bool resume_queued_ = false;  // A callback will resume it.
-  bool event_came_ = false;     // Before park() was called.
-  bool failed_ = false;         // The application raised.
-  bool asgiref_told_ = false;   // Its thread's async_to_sync() runs on the worker's loop.
-  bool close_after_ = false;    // The connection is not kept alive after this request.
+  bool failed_ = false;        // The application raised.
+  bool asgiref_told_ = false;  // Its thread's async_to_sync() runs on the worker's loop.
+  bool close_after_ = false;   // The connection is not kept alive after this request.
 
   double slice_began_ = 0;         // The first yield since it ran on; 0: none yet.
   std::size_t sent_at_yield_ = 0;  // Of the body, as it yielded last.
@@ -100,7 +98,6 @@ class Core {
   // to arm it. The same for the timer: deadline_ moves, and the timer looks when it is due.
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
-  loop::TimerWatcher<Core, &Core::on_async_timeout> async_timeout_;  // Of uWSGI's async API.
   double deadline_ = 0;  // On the loop's clock; 0: none.
   std::list<Core*>::iterator idle_place_;  // Among the engine's idle connections.
 

@@ -39,6 +39,10 @@ void take_over_gil() noexcept;
 // Has `requests` told; wraps each application as its first request comes.
 void watch_requests(PythonRequests* requests) noexcept;
 
+// Puts a name into the module uwsgi, over what it had of that name. With the GIL held, once the
+// module is there. Throws PyError.
+void set_uwsgi_name(const char* name, PyObject* value);
+
 // Sets uwsgi.env, which app code may read after a wait. With the GIL held.
 void set_current_environ(PyObject* environ) noexcept;
 
@@ -48,6 +52,5 @@ void finalise_python() noexcept;
 
 // Prints the pending Python error to the log and clears it. SystemExit does not end the process.
 void report_python_error() noexcept;
-
 
 }  // namespace engine

@@ -18,9 +18,12 @@
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/uwsgi/engine.h"
+#include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "plugin/uwsgi/uwsgi_module.h"
+#include "plugin/uwsgi/websocket_functions.h"
 #include "suspend/coroutine.h"
 
 namespace engine {
@@ -134,11 +137,14 @@ void check_applications() noexcept {
 }
 
 // uWSGI may have given the GIL up, or not have threads at all: CPython knows.
-void make_event_loop() noexcept {
+void prepare_for_applications() noexcept {
   if (!options().requested) return;
   const PyGILState_STATE gil = PyGILState_Ensure();
   try {
     python::WorkerLoop::make();
+    replace_functions_of_uwsgi();
+    install_websocket_functions();
+    install_engineio_driver();
     if (!options().native_asgiref) python::prepare_asgiref();
     if (options().callbacks) python::restore_tornado_callbacks();
     if (options().http_client) python::configure_tornado_http_client();
@@ -153,7 +159,7 @@ void make_event_loop() noexcept {
 
 void run_worker() noexcept {
   if (is_patched_by_gevent()) refuse_worker(kPatched);  // Loaded here: --lazy-apps.
-  if (python::WorkerLoop::instance() == nullptr) make_event_loop();  // A worker without applications.
+  if (python::WorkerLoop::instance() == nullptr) prepare_for_applications();  // A worker without applications.
   python::WorkerLoop& worker_loop = *python::WorkerLoop::instance();
   worker_loop.io().after_fork();
   std::unique_ptr<Engine> engine;

@@ -88,6 +88,10 @@ def test_streams_driven_by_requests(start):
     assert ask_at_once(running, '/raw_stream')[0] == [f'HELLO {n}\n' for n in range(REQUESTS)]
 
 
+def test_stream_notices_that_its_peer_closed(ask):
+    assert ask('/closes') == repr((b'rest', 'closed'))
+
+
 def test_subprocesses(ask):
     assert ask('/subprocess') == repr(((100000, b'error', 3), 4))
 

@@ -1,0 +1,92 @@
+// The frames of a websocket (RFC 6455, section 5). Knows bytes only: no connection, no Python.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace engine {
+
+enum class Opcode : std::uint8_t {
+  kContinuation = 0,
+  kText = 1,
+  kBinary = 2,
+  kClose = 8,
+  kPing = 9,
+  kPong = 10,
+};
+
+// RFC 6455, section 7.4.1. The three from 1005 are never sent: they say what was not said.
+namespace close_code {
+inline constexpr int kNormal = 1000;
+inline constexpr int kGoingAway = 1001;
+inline constexpr int kProtocolError = 1002;
+inline constexpr int kNoneGiven = 1005;
+inline constexpr int kConnectionLost = 1006;
+inline constexpr int kTooBig = 1009;
+}  // namespace close_code
+
+// Appends a whole, unmasked frame to `out`: a server's.
+void append_frame(std::string& out, Opcode opcode, std::string_view payload);
+
+// A close frame; the code alone where `reason` is empty, nothing at all for kNoneGiven.
+void append_close_frame(std::string& out, int code, std::string_view reason);
+
+// Cuts what a client sends into messages and control frames.
+class FrameReader {
+ public:
+  // `max_size`: of a message, its fragments together.
+  explicit FrameReader(std::uint64_t max_size) noexcept : max_size_(max_size) {}
+
+  enum class Got {
+    kNothing,  // More bytes are needed.
+    kMessage,  // Whole: fragments are joined.
+    kPing,
+    kPong,
+    kClose,
+    kBroken,  // No websocket any more: to be closed with close_code().
+  };
+  Got next();
+
+  // Of what next() gave; valid until the next call of a member.
+  std::string_view payload() const noexcept { return payload_; }
+  bool is_text() const noexcept { return is_text_; }
+  int close_code() const noexcept { return close_code_; }
+
+  // Where bytes of the connection go, and then how many came.
+  struct Room {
+    char* data;
+    std::size_t size;
+  };
+  Room room();
+  void received(std::size_t size) noexcept { end_ += size; }
+
+ private:
+  bool parse_header() noexcept;
+  Got broken(int code) noexcept;
+  Got take_control(Opcode opcode) noexcept;
+  std::size_t held() const noexcept { return end_ - begin_; }
+
+  const std::uint64_t max_size_;
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0;  // Of the frame at hand.
+  std::size_t end_ = 0;    // Of what was received.
+  std::size_t taken_ = 0;  // The frame that next() gave: gone with the next call.
+
+  // The header of the frame at hand.
+  std::uint8_t first_byte_ = 0;
+  bool masked_ = false;
+  std::size_t header_size_ = 0;
+  std::uint64_t size_ = 0;
+
+  std::string fragments_;
+  bool in_fragments_ = false;
+  bool fragments_given_ = false;
+  bool is_text_ = false;
+  std::string_view payload_;
+  int close_code_ = 0;
+};
+
+}  // namespace engine
