@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import email
 import gc
+import http.server
+import threading
 
 import pytest
 import uwsgi_tornado
@@ -148,3 +150,26 @@ async def failure(awaitable):
     with pytest.raises(uwsgi_tornado.HTTPError) as raised:
         await awaitable
     return raised.value
+
+
+@pytest.fixture
+def pages():
+    """The URL of a server in a thread of its own, for clients that block: it has a page, and no /404."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'page'
+            self.send_response(404 if self.path == '/404' else 200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    serving = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    yield f'http://127.0.0.1:{serving.server_port}'
+    serving.shutdown()
+    thread.join()
+    serving.server_close()
