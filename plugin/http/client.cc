@@ -184,7 +184,7 @@ void Client::pass() noexcept {
   in_curl_ = true;
   for (Transfer* const transfer : std::exchange(starting_, {})) {
     const CURLMcode added = curl_multi_add_handle(multi_.get(), transfer->easy_);
-    if (added != CURLM_OK) end(*transfer, added == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
+    if (added != CURLM_OK) transfer->end(added == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
   }
   for (Transfer* const transfer : std::exchange(woken_, {})) {
     transfer->is_woken_ = false;
@@ -218,13 +218,9 @@ void Client::collect() noexcept {
     char* found = nullptr;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &found);
     auto* const transfer = reinterpret_cast<Transfer*>(found);
-    end(*transfer, result);
+    transfer->end(result);
     curl_multi_remove_handle(multi_.get(), easy);
   }
-}
-
-void Client::end(Transfer& transfer, CURLcode result) noexcept {
-  transfer.end(result);
 }
 
 // An observer may end transfers, or turn the loop, which comes by here again.

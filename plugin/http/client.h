@@ -72,7 +72,6 @@ class Client final : public loop::IoLoop::Part {
   void act(int fd, int what) noexcept;
   void rearm_timer() noexcept;
   void collect() noexcept;
-  void end(Transfer& transfer, CURLcode result) noexcept;
   void tell() noexcept;
   void pass_soon() noexcept;
 
