@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string>
 
+#include "plugin/python/python_source.h"
+
 namespace python {
 namespace {
 
@@ -95,12 +97,19 @@ void add_headers(FetchCall& call, PyObject* headers) {
 
 // --- The body -------------------------------------------------------------------------------------
 
-// iter(functools.partial(file.read, n), b'')
+// Its end is b'', or '' where it is one of text.
+constexpr char kChunksOfFile[] = R"(
+def chunks(read, size):
+    while True:
+        chunk = read(size)
+        if not chunk:
+            return
+        yield chunk
+)";
+
 PyRef chunks_of_file(PyObject* read) {
-  const PyRef partial = py_check(
-      PyObject_CallFunction(imported("functools", "partial").get(), "On", read, kFileChunk));
-  const PyRef empty = py_check(PyBytes_FromStringAndSize(nullptr, 0));
-  return py_check(PyCallIter_New(partial.get(), empty.get()));
+  static PyObject* const chunks = from_python_source(kChunksOfFile, "uwsgi_tornado.chunks", "chunks").release();
+  return py_check(PyObject_CallFunction(chunks, "On", read, kFileChunk));
 }
 
 void take_body(FetchCall& call, PyObject* body) {

@@ -94,8 +94,12 @@ PyObject* fetch(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
 // The loop that runs here, else in a request the worker's.
 PyRef loop_for_fetch() {
   PyRef running = get_running_loop();
-  if (running.get() == Py_None) running = PyRef::borrow(running_worker_loop("fetch_async").event_loop());
-  return running;
+  if (running.get() != Py_None) return running;
+  WorkerLoop& worker = running_worker_loop("fetch_async");
+  if (VirtualThread::current() == nullptr) {
+    raise(PyExc_RuntimeError, "fetch_async() is for requests and for where an event loop runs: not for another thread");
+  }
+  return PyRef::borrow(worker.event_loop());
 }
 
 // `loop` must be one of ours: libcurl's sockets are watched by its IoLoop.
