@@ -244,6 +244,8 @@ void take_decompress(FetchCall& call, const char*, PyObject* value) {
 
 void take_raise_error(FetchCall& call, const char*, PyObject* value) { call.raise_error = flag_of(value); }
 
+void take_while_connected(FetchCall& call, const char*, PyObject* value) { call.while_connected = flag_of(value); }
+
 void take_curl(FetchCall& call, const char*, PyObject* value) { take_curl_options(call.request, value); }
 
 void take_method(FetchCall& call, const char* name, PyObject* value) {
@@ -300,6 +302,7 @@ constexpr Field kFields[] = {
     {"allow_ipv6", flag<&http::Request::allow_ipv6>},
     {"protocols", take_protocols},
     {"raise_error", take_raise_error},
+    {"while_connected", take_while_connected},
     {"stream", flag<&http::Request::streamed>},
     {"curl_options", take_curl},
 };
