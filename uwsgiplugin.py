@@ -167,6 +167,7 @@ GCC_LIST = [
     'plugin/uwsgi/names_once.cc',
     'plugin/uwsgi/python_bridge.cc',
     'plugin/uwsgi/async_wait.cc',
+    'plugin/uwsgi/harakiri.cc',
     'plugin/uwsgi/request_thread.cc',
     'plugin/uwsgi/websocket_frames.cc',
     'plugin/uwsgi/websocket.cc',

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string>
 
+#include "plugin/python/python_source.h"
+
 namespace python {
 namespace {
 
@@ -95,12 +97,19 @@ void add_headers(FetchCall& call, PyObject* headers) {
 
 // --- The body -------------------------------------------------------------------------------------
 
-// iter(functools.partial(file.read, n), b'')
+// Its end is b'', or '' where it is one of text.
+constexpr char kChunksOfFile[] = R"(
+def chunks(read, size):
+    while True:
+        chunk = read(size)
+        if not chunk:
+            return
+        yield chunk
+)";
+
 PyRef chunks_of_file(PyObject* read) {
-  const PyRef partial = py_check(
-      PyObject_CallFunction(imported("functools", "partial").get(), "On", read, kFileChunk));
-  const PyRef empty = py_check(PyBytes_FromStringAndSize(nullptr, 0));
-  return py_check(PyCallIter_New(partial.get(), empty.get()));
+  static PyObject* const chunks = from_python_source(kChunksOfFile, "uwsgi_tornado.chunks", "chunks").release();
+  return py_check(PyObject_CallFunction(chunks, "On", read, kFileChunk));
 }
 
 void take_body(FetchCall& call, PyObject* body) {
@@ -235,6 +244,8 @@ void take_decompress(FetchCall& call, const char*, PyObject* value) {
 
 void take_raise_error(FetchCall& call, const char*, PyObject* value) { call.raise_error = flag_of(value); }
 
+void take_while_connected(FetchCall& call, const char*, PyObject* value) { call.while_connected = flag_of(value); }
+
 void take_curl(FetchCall& call, const char*, PyObject* value) { take_curl_options(call.request, value); }
 
 void take_method(FetchCall& call, const char* name, PyObject* value) {
@@ -291,6 +302,7 @@ constexpr Field kFields[] = {
     {"allow_ipv6", flag<&http::Request::allow_ipv6>},
     {"protocols", take_protocols},
     {"raise_error", take_raise_error},
+    {"while_connected", take_while_connected},
     {"stream", flag<&http::Request::streamed>},
     {"curl_options", take_curl},
 };

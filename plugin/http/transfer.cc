@@ -50,6 +50,15 @@ bool is_header(const std::string& line, const char* name) noexcept {
   return line.size() > length && line[length] == ':' && strncasecmp(line.data(), name, length) == 0;
 }
 
+// A URL that may go into a log.
+std::string without_credentials(std::string url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t host = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::size_t at = url.substr(0, url.find_first_of("/?#", host)).rfind('@');
+  if (at != std::string::npos && at >= host) url.erase(host, at + 1 - host);
+  return url;
+}
+
 }  // namespace
 
 Transfer::Transfer(Client& client, Request request)
@@ -209,6 +218,7 @@ void Transfer::fail(std::string why) noexcept {
 void Transfer::take_status_line(const std::string& line) {
   // "HTTP/1.1 200 OK": each head begins anew.
   header_lines_.clear();
+  content_length_.clear();
   const std::size_t first = line.find(' ');
   http_version_ = line.substr(5, first == std::string::npos ? first : first - 5);
   status_ = first == std::string::npos ? 0 : std::atoi(line.c_str() + first + 1);
@@ -225,6 +235,17 @@ bool Transfer::head_is_final() const noexcept {
   if (status_ < 300 || status_ >= 400 || !request_.follow_redirects) return true;
   return std::none_of(header_lines_.begin(), header_lines_.end(),
                       [](const std::string& line) { return is_header(line, "Location"); });
+}
+
+// libcurl believes the last one. Somebody on the way may believe the first: what lies between would be
+// the answer to somebody else's request (RFC 9112, 6.3).
+bool Transfer::take_content_length(const std::string& line) {
+  if (!content_length_.empty() && strcasecmp(line.c_str(), content_length_.c_str()) != 0) {
+    fail("the response has two lengths: \"" + content_length_ + "\" and \"" + line + "\"");
+    return false;
+  }
+  content_length_ = line;
+  return true;
 }
 
 std::size_t Transfer::take_header(const char* data, std::size_t size) {
@@ -252,6 +273,7 @@ std::size_t Transfer::take_header(const char* data, std::size_t size) {
     const std::size_t text = line.find_first_not_of(" \t");
     if (text != std::string::npos) header_lines_.back() += " " + line.substr(text);
   } else {
+    if (is_header(line, "Content-Length") && !take_content_length(line)) return 0;
     header_lines_.push_back(std::move(line));
   }
   return size;
@@ -306,7 +328,10 @@ std::size_t Transfer::hand_body_over(char* buffer, std::size_t size) noexcept {
 
 // Wanted again after a redirect or a challenge.
 int Transfer::seek(curl_off_t offset, int origin) noexcept {
-  if (request_.body_is_given_later || origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+  if (request_.body_is_given_later || origin != SEEK_SET) {
+    fail("the body has been read and cannot be sent again, to where it was redirected or on another connection");
+    return CURL_SEEKFUNC_CANTSEEK;
+  }
   sent_ = static_cast<std::size_t>(offset);
   return CURL_SEEKFUNC_OK;
 }
@@ -338,7 +363,7 @@ void Transfer::go_on_sending() {
 
 void Transfer::take_info() {
   const char* url = nullptr;
-  if (curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr) effective_url_ = url;
+  if (curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr) effective_url_ = without_credentials(url);
   const struct {
     CURLINFO info;
     double& where;

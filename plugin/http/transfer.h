@@ -105,6 +105,7 @@ class Transfer {
   void fail(std::string why) noexcept;
   void take_status_line(const std::string& line);
   bool head_is_final() const noexcept;
+  bool take_content_length(const std::string& line);
   std::size_t take_header(const char* data, std::size_t size);
   std::size_t take_body_part(const char* data, std::size_t size);
   std::size_t hand_body_over(char* buffer, std::size_t size) noexcept;
@@ -140,6 +141,7 @@ class Transfer {
   std::vector<std::string> header_lines_;
   std::vector<std::string> raw_lines_;
   std::int64_t header_size_ = 0;
+  std::string content_length_;  // The line, of the last head.
   std::string body_;
   std::int64_t body_size_ = 0;
   std::string given_;  // Of the request's body: what libcurl has not sent yet.

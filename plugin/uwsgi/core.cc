@@ -134,7 +134,7 @@ bool Core::accept(uwsgi_socket* socket) noexcept {
 void Core::begin() noexcept {
   request_->start_of_request = uwsgi_micros();
   request_->start_of_request_in_sec = request_->start_of_request / 1000000;
-  if (uwsgi.harakiri_options.workers > 0) set_harakiri(uwsgi.harakiri_options.workers);
+  harakiri_.begin();
   phase_ = Phase::kParsing;
   failed_ = false;
   close_after_ = false;
@@ -211,7 +211,7 @@ void Core::abandon() noexcept {
   const HandledByLoop handled(request_);
   uwsgi_destroy_request(request_);
   slot_of(*request_).in_request = 0;
-  if (uwsgi.harakiri_options.workers > 0) set_harakiri(0);
+  harakiri_.end();
   release();
 }
 
@@ -271,6 +271,7 @@ void Core::serve() noexcept {
   }
   if (websocket_) end_websocket();
   uwsgi_close_request(request_);
+  harakiri_.end();
   python::end_greenlets_of(*thread_);  // Of code that ran after the application.
   uwsgi.wsgi_req = request_;
   request_->async_status = UWSGI_OK;

@@ -6,6 +6,7 @@
 
 #include "plugin/loop/watcher.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/uwsgi/harakiri.h"
 #include "plugin/uwsgi/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "plugin/uwsgi/websocket.h"
@@ -83,6 +84,7 @@ class Core {
   uwsgi_socket* socket_ = nullptr;
   Phase phase_ = Phase::kFree;
   std::unique_ptr<RequestThread> thread_;
+  Harakiri harakiri_;
   std::shared_ptr<WebSocket> websocket_;
   python::PyRef connection_;  // What offer_connection() gave.
   python::PyRef context_;  // The request's contextvars.Context while Python runs.

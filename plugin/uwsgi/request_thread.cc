@@ -27,6 +27,7 @@ void RequestThread::entering() noexcept {
   if (gave_way()) show_environ();
   VirtualThread::entering();
   uwsgi.wsgi_req = request_;
+  user_harakiri_.entering();
 }
 
 void RequestThread::entered() noexcept {
@@ -41,6 +42,7 @@ bool RequestThread::left() noexcept {
   Engine::end_if_child(0);
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
+  user_harakiri_.left(fiber().idle());
   if (fiber().idle()) finished_.function(finished_.argument);
   return straight_back;
 }

@@ -4,6 +4,7 @@
 #include "plugin/loop/ready_queue.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/async_wait.h"
+#include "plugin/uwsgi/harakiri.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -33,6 +34,8 @@ class RequestThread : public python::VirtualThread {
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
   void set_environ(PyObject* environ) noexcept { environ_ = environ; }
 
+  int client_fd() const noexcept override { return request_->fd; }
+
   void entering() noexcept override;
   void entered() noexcept override;
   bool left() noexcept override;
@@ -43,6 +46,7 @@ class RequestThread : public python::VirtualThread {
   wsgi_request* const request_;
   const loop::Callback finished_;
   AsyncWait async_wait_;
+  UserHarakiri user_harakiri_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
 };
 

@@ -11,7 +11,9 @@ struct SideThreads::Thread {
   explicit Thread(SideThreads& owner)
       : threads(owner),
         virtual_thread(owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
-                       loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {}
+                       loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {
+    request.fd = -1;  // Nobody asked for what it does.
+  }
 
   void start() noexcept {
     virtual_thread.fiber().start(

@@ -73,6 +73,19 @@ def sleep(seconds):
     return 'slept'
 
 
+def set_user_harakiri(seconds):
+    uwsgi.set_user_harakiri(int(seconds))
+    return sleep(60)
+
+
+def user_harakiri_in_time(seconds):
+    uwsgi.set_user_harakiri(2)
+    sleep(seconds)
+    uwsgi.set_user_harakiri(0)
+    sleep(0.01)
+    return 'in time'
+
+
 def quick(query):
     return 'quick'
 

@@ -25,7 +25,15 @@ tasks = set()
 
 def application(environ, start_response):
     path = environ['PATH_INFO']
-    if path == '/fetch':
+    if path == '/watched':
+        try:
+            uwsgi_tornado.fetch(UPSTREAM + '/watched', while_connected=True)
+        except uwsgi_tornado.ClientDisconnected as error:
+            print('disconnected:', error, isinstance(error, ConnectionError), file=sys.stderr, flush=True)
+        body = b'too late'
+    elif path == '/pipelined':
+        body = uwsgi_tornado.fetch(UPSTREAM, while_connected=True).body
+    elif path == '/fetch':
         body = uwsgi_tornado.fetch(UPSTREAM).body
     else:
         work = {'/task': fetch_later, '/stream': stream_for_ever}[path]

@@ -4,11 +4,15 @@ import asyncio
 import contextlib
 import email
 import gc
+import http.server
+import threading
 
 import pytest
 import uwsgi_tornado
 
 END_S = 30
+# What lies between a sender and a receiver who does not read: sockets' buffers, libcurl's, our own.
+ON_THE_WAY = 24 << 20
 
 
 class Request:
@@ -30,7 +34,7 @@ async def read_request(reader):
 
 
 async def read_chunks(reader):
-    while size := int(await reader.readline(), 16):
+    while size := int(await reader.readuntil(b'\r\n'), 16):
         yield await reader.readexactly(size)
         await reader.readexactly(2)
     await reader.readexactly(2)
@@ -91,7 +95,9 @@ async def upstream(handler, **options):
         server.close()
         for task in served.tasks:
             task.cancel()
-        await asyncio.gather(*served.tasks, return_exceptions=True)
+        for result in await asyncio.gather(*served.tasks, return_exceptions=True):
+            if isinstance(result, AssertionError):
+                raise result
 
 
 def answering(*raw):
@@ -144,3 +150,26 @@ async def failure(awaitable):
     with pytest.raises(uwsgi_tornado.HTTPError) as raised:
         await awaitable
     return raised.value
+
+
+@pytest.fixture
+def pages():
+    """The URL of a server in a thread of its own, for clients that block: it has a page, and no /404."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'page'
+            self.send_response(404 if self.path == '/404' else 200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    serving = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    yield f'http://127.0.0.1:{serving.server_port}'
+    serving.shutdown()
+    thread.join()
+    serving.server_close()

@@ -12,7 +12,7 @@ class HeldUpstream:
     """Answers when told; /endless goes on until its client is gone."""
 
     def __init__(self):
-        self.asked, self.told = threading.Event(), threading.Event()
+        self.asked, self.told, self.left = threading.Event(), threading.Event(), threading.Event()
         upstream = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -20,6 +20,11 @@ class HeldUpstream:
                 self.send_response(200)
                 self.end_headers()
                 upstream.asked.set()
+                if self.path == '/watched':
+                    self.wfile.flush()
+                    if self.connection.recv(1) == b'':
+                        upstream.left.set()
+                    return
                 if self.path == '/endless':
                     try:
                         while True:
@@ -91,3 +96,19 @@ def test_drain_does_not_wait_for_a_stream(running, upstream):
     started = time.monotonic()
     assert running.drain() == UWSGI_RELOAD_CODE
     assert time.monotonic() - started < 30  # worker-reload-mercy is 60.
+
+
+def test_a_fetch_ends_when_its_requests_client_leaves(running, upstream):
+    with running.connect() as client:
+        client.sendall(b'GET /watched HTTP/1.1\r\nHost: x\r\n\r\n')
+        assert upstream.asked.wait(30)
+    assert upstream.left.wait(30)  # Its transfer is cancelled, its connection closed.
+    running.wait_for_log('disconnected: HTTP 599: the client of this request has gone True')
+
+
+def test_a_fetch_goes_on_when_its_requests_client_sends_more(running, upstream):
+    with running.connect() as client:
+        client.sendall(b'GET /pipelined HTTP/1.1\r\nHost: x\r\n\r\nmore')
+        assert upstream.asked.wait(30)
+        upstream.told.set()
+        assert client.makefile('rb').read().endswith(b'the page')

@@ -1,0 +1,36 @@
+// Harakiri of requests that run at once. A worker of uWSGI's has one deadline for --harakiri and one
+// for set_user_harakiri(), made for one request at a time: each request moves it, and takes it away
+// at its end. Here each request has its own, and the worker's is the earliest.
+#pragma once
+
+#include <ctime>
+
+namespace engine {
+
+// A request's deadline by --harakiri, on uWSGI's clock. The loop's thread only.
+class Harakiri {
+ public:
+  ~Harakiri() { end(); }
+  void begin() noexcept;
+  // After uWSGI has taken the worker's away.
+  void end() noexcept;
+
+ private:
+  time_t deadline_ = 0;
+};
+
+// A request's deadline by uwsgi.set_user_harakiri() and the route action harakiri: what it sets
+// while it runs is its own.
+class UserHarakiri {
+ public:
+  ~UserHarakiri() { set(0); }
+  void entering() noexcept;
+  void left(bool ended) noexcept;
+
+ private:
+  void set(time_t deadline) noexcept;
+
+  time_t deadline_ = 0;
+};
+
+}  // namespace engine
