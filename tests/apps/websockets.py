@@ -116,7 +116,8 @@ def misuse(environ):
     said = []
     for call in (lambda: uwsgi_tornado.spawn(uwsgi.websocket_recv).result(),
                  lambda: uwsgi.websocket_send('x', request_context=1),
-                 lambda: uwsgi.websocket_close(1), lambda: uwsgi.websocket_close(1000, 'x' * 124)):
+                 lambda: uwsgi.websocket_close(1), lambda: uwsgi.websocket_close(1006),
+                 lambda: uwsgi.websocket_close(1000, 'x' * 124)):
         try:
             call()
         except Exception as error:
