@@ -251,7 +251,7 @@ def async_fetch(quick):
 
 
 FETCHES = {  # Contender: how it is started, and its path.
-    HERE: (lambda environ: servers.here(300, environ=environ), '/c_fetch'),
+    HERE: (lambda environ: servers.here(500, environ=environ), '/c_fetch'),
     f'{HERE}, AsyncHTTPClient': (lambda environ: servers.here(300, '--tornado-http-client', environ=environ), '/async_fetch'),
     'uvicorn + aiohttp': (lambda environ: servers.uvicorn(environ=environ), '/aiohttp'),
     'uvicorn + httpx': (lambda environ: servers.uvicorn(environ=environ), '/httpx'),
@@ -285,7 +285,7 @@ def fetch_at_once(quick):
 
 
 def fetch_50_ms(quick):
-    return one_fetch(quick, 0.05, 200, 90)
+    return one_fetch(quick, 0.05, 400, 90)
 
 
 def fan_out(quick):

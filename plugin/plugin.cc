@@ -12,7 +12,7 @@ uwsgi_plugin describe() {
   plugin.options = engine::option_table();
   plugin.on_load = engine::register_plugin;
   plugin.init = engine::check_options;
-  plugin.preinit_apps = engine::make_event_loop;
+  plugin.preinit_apps = engine::prepare_for_applications;
   plugin.postinit_apps = engine::check_applications;
   plugin.master_cycle = engine::end_if_worker_gave_up;
   return plugin;

@@ -22,6 +22,18 @@ constexpr double kResolutionS = 1e-9;
   throw PyError{};
 }
 
+// True while this lives.
+class Raised {
+ public:
+  explicit Raised(bool& flag) noexcept : flag_(flag) { flag_ = true; }
+  ~Raised() { flag_ = false; }
+  Raised(const Raised&) = delete;
+  Raised& operator=(const Raised&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 void track_coroutine_origins(PyObject* loop, bool on) {
   py_check(PyObject_CallMethod(loop, "_set_coroutine_origin_tracking", "O", on ? Py_True : Py_False));
 }
@@ -68,6 +80,12 @@ double EventLoop::time() noexcept {
   clock_gettime(CLOCK_MONOTONIC, &now);
   // As time.monotonic() rounds.
   return static_cast<double>(now.tv_sec * 1000000000LL + now.tv_nsec) / 1e9;
+}
+
+double EventLoop::time_in(double delay_s) noexcept {
+  if (delay_s > 0 || !callbacks_run_) return time() + delay_s;
+  if (callbacks_time_ == 0) callbacks_time_ = time();
+  return callbacks_time_ + delay_s;
 }
 
 // --- Scheduling -----------------------------------------------------------------------------
@@ -270,6 +288,8 @@ void EventLoop::run_ready() {
     ready_.clear();
   }
   next_ = 0;
+  callbacks_time_ = 0;
+  const Raised callbacks_run(callbacks_run_);
   while (next_ < batch_.size()) {
     const PyRef handle = std::move(batch_[next_++]);
     if (debug_) run_one_in_debug_mode(handle.get());

@@ -62,6 +62,8 @@ class EventLoop final : public loop::TurnObserver {
   // `when_object` may be null.
   PyRef call_at(double when, PyObject* when_object, const Call& call);
   static double time() noexcept;
+  // time() + delay_s. What is due at once comes by the clock of the turn, read once for all its callbacks.
+  double time_in(double delay_s) noexcept;
   void run_forever();
   void stop() noexcept { stopping_ = true; }
   bool is_running() const noexcept { return thread_ident_ != 0; }
@@ -140,6 +142,8 @@ class EventLoop final : public loop::TurnObserver {
   std::vector<PyRef> polled_;
   TimerHeap timers_;
   double timer_armed_for_ = 0;
+  bool callbacks_run_ = false;
+  double callbacks_time_ = 0;  // When one of those that run asked first; 0 before.
   int polls_to_look_ = 0;  // Of those to come, the last kLooksInARow only look.
   std::unique_ptr<Io> io_;
 

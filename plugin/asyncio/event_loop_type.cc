@@ -66,7 +66,8 @@ Scheduled parse(const char* method, const char* moment, PyObject* const* args, P
 }
 
 double as_seconds(PyObject* number) {
-  const double seconds = PyFloat_AsDouble(number);
+  // PyFloat_AsDouble() makes a float of an int.
+  const double seconds = PyLong_CheckExact(number) ? PyLong_AsDouble(number) : PyFloat_AsDouble(number);
   if (seconds == -1 && PyErr_Occurred()) throw PyError{};
   return seconds;
 }
@@ -88,7 +89,8 @@ PyObject* call_later(PyObject* self, PyObject* const* args, Py_ssize_t count, Py
       PyErr_SetString(PyExc_TypeError, "delay must not be None");
       throw PyError{};
     }
-    return loop_of(self).call_at(EventLoop::time() + as_seconds(parsed.moment), nullptr, parsed.call);
+    EventLoop& loop = loop_of(self);
+    return loop.call_at(loop.time_in(as_seconds(parsed.moment)), nullptr, parsed.call);
   });
 }
 

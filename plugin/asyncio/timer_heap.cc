@@ -21,18 +21,26 @@ void TimerHeap::remove(Handle& handle) noexcept {
 
 PyRef TimerHeap::take_earliest() noexcept { return take(0); }
 
-// The last entry fills the gap.
+// The last entry fills the gap. It is one of the latest mostly, so the gap goes down first and the entry
+// up from there: half the comparisons of an entry that goes down itself.
 PyRef TimerHeap::take(std::size_t place) noexcept {
   assert(place < entries_.size());
   Handle* const taken = entries_[place].handle;
   const Entry last = entries_.back();
   entries_.pop_back();
-  if (last.handle != taken) {
-    if (place > 0 && last < entries_[(place - 1) / 2]) sift_up(place, last);
-    else sift_down(place, last);
-  }
+  if (last.handle != taken) sift_up(sink(place), last);
   taken->state.scheduled_at = HandleState::kNotScheduled;
   return PyRef::steal(taken->object());
+}
+
+// Moves the gap at `place` to the bottom; returns where that is.
+std::size_t TimerHeap::sink(std::size_t place) noexcept {
+  const std::size_t size = entries_.size();
+  for (std::size_t child; (child = 2 * place + 1) < size; place = child) {
+    if (child + 1 < size && entries_[child + 1] < entries_[child]) ++child;
+    put(place, entries_[child]);
+  }
+  return place;
 }
 
 void TimerHeap::put(std::size_t place, const Entry& entry) noexcept {
@@ -46,15 +54,6 @@ void TimerHeap::sift_up(std::size_t place, const Entry& entry) noexcept {
     if (!(entry < entries_[parent])) break;
     put(place, entries_[parent]);
     place = parent;
-  }
-  put(place, entry);
-}
-
-void TimerHeap::sift_down(std::size_t place, const Entry& entry) noexcept {
-  for (std::size_t child; (child = 2 * place + 1) < entries_.size(); place = child) {
-    if (child + 1 < entries_.size() && entries_[child + 1] < entries_[child]) ++child;
-    if (!(entries_[child] < entry)) break;
-    put(place, entries_[child]);
   }
   put(place, entry);
 }

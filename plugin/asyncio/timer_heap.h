@@ -45,8 +45,8 @@ class TimerHeap {
 
   PyRef take(std::size_t place) noexcept;
   void put(std::size_t place, const Entry& entry) noexcept;
+  std::size_t sink(std::size_t place) noexcept;
   void sift_up(std::size_t place, const Entry& entry) noexcept;
-  void sift_down(std::size_t place, const Entry& entry) noexcept;
 
   std::vector<Entry> entries_;
   std::uint64_t added_ = 0;

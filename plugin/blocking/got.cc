@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cassert>
+#include <utility>
 
 namespace blocking {
 namespace {
@@ -58,6 +59,29 @@ bool fills_function_slot(unsigned int machine, unsigned int type) noexcept {
     default:
       return false;
   }
+}
+
+bool holds(const dl_phdr_info& info, const void* address) noexcept {
+  const auto at = reinterpret_cast<ElfW(Addr)>(address);
+  for (int i = 0; i < info.dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = info.dlpi_phdr[i];
+    const ElfW(Addr) begin = info.dlpi_addr + segment.p_vaddr;
+    if (segment.p_type == PT_LOAD && at >= begin && at < begin + segment.p_memsz) return true;
+  }
+  return false;
+}
+
+ObjectTables tables_of(const void* address) {
+  std::pair<const void*, ObjectTables> asked{address, {}};
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* question) {
+        auto& [sought, tables] = *static_cast<std::pair<const void*, ObjectTables>*>(question);
+        if (!holds(*info, sought)) return 0;
+        tables = read_tables(*info);
+        return 1;
+      },
+      &asked);
+  return std::move(asked.second);
 }
 
 ObjectTables read_tables(const dl_phdr_info& info) {

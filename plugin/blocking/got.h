@@ -32,6 +32,12 @@ struct ObjectTables {
 // Reads the tables of the object `info` describes. Fields it lacks stay null.
 ObjectTables read_tables(const dl_phdr_info& info);
 
+// True when `address` lies in the object `info` describes.
+bool holds(const dl_phdr_info& info, const void* address) noexcept;
+
+// Those of the loaded object that `address` lies in; all null where there is none.
+ObjectTables tables_of(const void* address);
+
 // A slot that was redirected, and what undoes it.
 struct Slot {
   void** address;

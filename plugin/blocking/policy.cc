@@ -79,16 +79,6 @@ std::vector<Call> calls_to_redirect(bool identity_only, const std::vector<Call>&
   return all;
 }
 
-bool holds(const dl_phdr_info& info, const void* address) noexcept {
-  const auto at = reinterpret_cast<ElfW(Addr)>(address);
-  for (int i = 0; i < info.dlpi_phnum; ++i) {
-    const ElfW(Phdr)& segment = info.dlpi_phdr[i];
-    const ElfW(Addr) begin = info.dlpi_addr + segment.p_vaddr;
-    if (segment.p_type == PT_LOAD && at >= begin && at < begin + segment.p_memsz) return true;
-  }
-  return false;
-}
-
 // Some function of CPython's, wherever it is linked.
 const void* python_code() noexcept {
   static const void* const address = dlsym(RTLD_DEFAULT, "PyEval_RestoreThread");

@@ -2,9 +2,12 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
+
+#include "plugin/python/python_source.h"
 
 namespace python {
 namespace {
@@ -80,6 +83,17 @@ void add_header(http::Request& request, PyObject* name_object, PyObject* value) 
   request.headers.push_back(text.find_first_not_of(" \t") == std::string::npos ? name + ";" : name + ": " + text);
 }
 
+bool is_header(const std::string& line, const char* name) noexcept {
+  const std::size_t length = std::strlen(name);
+  return line.size() > length && (line[length] == ':' || line[length] == ';') &&
+         strncasecmp(line.c_str(), name, length) == 0;
+}
+
+bool has_header(const http::Request& request, const char* name) noexcept {
+  return std::any_of(request.headers.begin(), request.headers.end(),
+                     [name](const std::string& line) { return is_header(line, name); });
+}
+
 // Of pairs, or of a mapping.
 void add_headers(FetchCall& call, PyObject* headers) {
   PyRef pairs = PyRef::borrow(headers);
@@ -95,12 +109,19 @@ void add_headers(FetchCall& call, PyObject* headers) {
 
 // --- The body -------------------------------------------------------------------------------------
 
-// iter(functools.partial(file.read, n), b'')
+// Its end is b'', or '' where it is one of text.
+constexpr char kChunksOfFile[] = R"(
+def chunks(read, size):
+    while True:
+        chunk = read(size)
+        if not chunk:
+            return
+        yield chunk
+)";
+
 PyRef chunks_of_file(PyObject* read) {
-  const PyRef partial = py_check(
-      PyObject_CallFunction(imported("functools", "partial").get(), "On", read, kFileChunk));
-  const PyRef empty = py_check(PyBytes_FromStringAndSize(nullptr, 0));
-  return py_check(PyCallIter_New(partial.get(), empty.get()));
+  static PyObject* const chunks = from_python_source(kChunksOfFile, "uwsgi_tornado.chunks", "chunks").release();
+  return py_check(PyObject_CallFunction(chunks, "On", read, kFileChunk));
 }
 
 void take_body(FetchCall& call, PyObject* body) {
@@ -121,22 +142,43 @@ void take_body(FetchCall& call, PyObject* body) {
   }
 }
 
+// The other way to say where a body ends. Beside a length, or where no body comes, it would have the server
+// take the next request on the connection for a part of this one.
+void check_transfer_encoding(const http::Request& request) {
+  constexpr char kName[] = "Transfer-Encoding";
+  constexpr std::size_t kLength = sizeof kName - 1;
+  bool is_said = false;
+  for (const std::string& line : request.headers) {
+    if (!is_header(line, kName)) continue;
+    const bool chunked = strcasecmp(line.c_str() + kLength, ": chunked") == 0;
+    if (!chunked || is_said || !request.has_body) {
+      raise_value_error("the header Transfer-Encoding may be \"chunked\" once, where there is a body");
+    }
+    is_said = true;
+  }
+}
+
 // The length of the body is libcurl's to say, in one way only: two lengths are how requests are smuggled.
 void settle_length(http::Request& request) {
   constexpr char kName[] = "Content-Length:";
   constexpr std::size_t kLength = sizeof kName - 1;
+  bool is_known = false;
   for (auto line = request.headers.begin(); line != request.headers.end();) {
-    if (strncasecmp(line->c_str(), kName, kLength) != 0 || line->size() == kLength) {
+    // "Name;" is libcurl's way to write an empty one.
+    const bool is_empty = line->size() == kLength && strncasecmp(line->c_str(), kName, kLength - 1) == 0;
+    if (!is_empty && strncasecmp(line->c_str(), kName, kLength) != 0) {
       ++line;
       continue;
     }
-    const std::string number = line->substr(line->find_first_not_of(" \t", kLength));
+    const std::string number = is_empty ? "" : line->substr(line->find_first_not_of(" \t", kLength));
     if (number.empty() || number.size() > 18 || number.find_first_not_of("0123456789") != std::string::npos) {
       raise_value_error("the header Content-Length is not a number");
     }
     const std::int64_t said = std::stoll(number);
     const std::int64_t known = request.body_is_given_later ? said : static_cast<std::int64_t>(request.body.size());
     if (said != known) raise_value_error("the header Content-Length is not the length of the body");
+    if (is_known) raise_value_error("the header Content-Length is there twice");
+    is_known = true;
     if (request.body_is_given_later) request.body_size = said;
     line = request.headers.erase(line);
   }
@@ -144,17 +186,6 @@ void settle_length(http::Request& request) {
   if (!request.has_body && (request.method == "PUT" || request.method == "PATCH")) {
     request.headers.emplace_back("Content-Length: 0");
   }
-}
-
-bool has_header(const http::Request& request, const char* name) {
-  const std::size_t length = std::strlen(name);
-  for (const std::string& line : request.headers) {
-    if (line.size() > length && (line[length] == ':' || line[length] == ';') &&
-        strncasecmp(line.c_str(), name, length) == 0) {
-      return true;
-    }
-  }
-  return false;
 }
 
 // --- libcurl's own options ------------------------------------------------------------------------
@@ -168,6 +199,10 @@ void take_curl_options(http::Request& request, PyObject* options) {
     const int number = static_cast<int>(count_of("the number of an option of libcurl's", key));
     const curl_easyoption* const known = curl_easy_option_by_id(static_cast<CURLoption>(number));
     if (known == nullptr) raise_value_error("libcurl has no option " + std::to_string(number));
+    // libcurl would read on behind the body.
+    if (number == CURLOPT_POSTFIELDSIZE || number == CURLOPT_POSTFIELDSIZE_LARGE) {
+      raise_value_error(std::string("libcurl's option ") + known->name + " cannot be set from here");
+    }
     switch (known->type) {
       case CURLOT_LONG:
       case CURLOT_VALUES:
@@ -230,6 +265,8 @@ void take_decompress(FetchCall& call, const char*, PyObject* value) {
 
 void take_raise_error(FetchCall& call, const char*, PyObject* value) { call.raise_error = flag_of(value); }
 
+void take_while_connected(FetchCall& call, const char*, PyObject* value) { call.while_connected = flag_of(value); }
+
 void take_curl(FetchCall& call, const char*, PyObject* value) { take_curl_options(call.request, value); }
 
 void take_method(FetchCall& call, const char* name, PyObject* value) {
@@ -286,6 +323,7 @@ constexpr Field kFields[] = {
     {"allow_ipv6", flag<&http::Request::allow_ipv6>},
     {"protocols", take_protocols},
     {"raise_error", take_raise_error},
+    {"while_connected", take_while_connected},
     {"stream", flag<&http::Request::streamed>},
     {"curl_options", take_curl},
 };
@@ -331,6 +369,7 @@ FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
   if (request.has_body && !given(kwargs, "method")) request.method = "POST";
   // libcurl takes any body of a POST for a form.
   if (request.method == "POST" && !has_header(request, "Content-Type")) request.headers.emplace_back("Content-Type:");
+  check_transfer_encoding(request);
   settle_length(request);
   return call;
 }

@@ -13,6 +13,7 @@ struct FetchCall {
   PyRef body_chunks;  // An iterator of the body's chunks, or null.
   PyRef body_async_chunks;  // An async iterable of them, or null.
   bool raise_error = true;
+  bool while_connected = false;
 };
 
 // From (url, *, name=value...). `function` is named in errors. Throws PyError.

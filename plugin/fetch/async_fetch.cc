@@ -57,6 +57,13 @@ class AsyncFetch final : public http::TransferObserver {
     }
   }
 
+  // Its future is for ever undone, as all of that loop are.
+  void loop_ended(http::Transfer&) noexcept override {
+    const PyRef alive = PyRef::borrow(self_);
+    clear();
+    const PyRef kept = std::move(kept_);
+  }
+
   // --- The request's body, from Python ------------------------------------------------------------
 
   // A future that is done once there is room for more.
@@ -106,7 +113,7 @@ class AsyncFetch final : public http::TransferObserver {
     if (transfer_->done()) return finish();
     feed();
     let_writers_go_on();
-    if (streamed_ && transfer_ && transfer_->has_head()) answer(nullptr);
+    if (streamed_ && transfer_ && transfer_->has_head() && transfer_->body_is_whole()) answer(nullptr);
   }
 
   void call_with_bytes(const PyRef& function, const std::string& text) {
@@ -250,21 +257,29 @@ void dealloc(PyObject* self) noexcept {
   Py_TYPE(self)->tp_free(self);
 }
 
-// An async iterable is read by a task of its own.
+// An async iterable is read by a task of its own, which ends with the fetch.
 constexpr char kFeed[] = R"(
-async def feed(fetch, chunks):
+import asyncio
+
+async def read(fetch, chunks):
     try:
         async for chunk in chunks:
             await fetch.write(chunk)
         fetch.finish()
+    except asyncio.CancelledError:
+        fetch.future.cancel()
+        raise
     except Exception as error:
         fetch.abort(error)
+
+def feed(fetch, chunks, loop):
+    task = loop.create_task(read(fetch, chunks))
+    fetch.future.add_done_callback(lambda future: task.cancel())
 )";
 
 void feed_from(const PyRef& fetch, const PyRef& chunks, PyObject* event_loop) {
   static PyObject* const feed = from_python_source(kFeed, "uwsgi_tornado.feed", "feed").release();
-  const PyRef coroutine = py_check(PyObject_CallFunctionObjArgs(feed, fetch.get(), chunks.get(), nullptr));
-  py_check(PyObject_CallMethod(event_loop, "create_task", "O", coroutine.get()));
+  py_check(PyObject_CallFunctionObjArgs(feed, fetch.get(), chunks.get(), event_loop, nullptr));
 }
 
 }  // namespace

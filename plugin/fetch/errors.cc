@@ -7,6 +7,7 @@ constexpr char kHttpErrorDoc[] =
     "A fetch that failed. code: the status of the response, or 599 where none came; response: the\n"
     "Response where one came, else None; curl_code: libcurl's number of what went wrong, or 0.";
 constexpr char kHttpTimeoutErrorDoc[] = "A fetch that took longer than it may. Also a TimeoutError.";
+constexpr char kClientDisconnectedDoc[] = "Whom a fetch was for has gone meanwhile. Also a ConnectionError.";
 
 }  // namespace
 
@@ -24,6 +25,16 @@ PyObject* http_timeout_error_type() {
   if (type == nullptr) {
     const PyRef bases = py_check(PyTuple_Pack(2, http_error_type(), PyExc_TimeoutError));
     type = py_check(PyErr_NewExceptionWithDoc("uwsgi_tornado.HTTPTimeoutError", kHttpTimeoutErrorDoc, bases.get(), nullptr))
+               .release();
+  }
+  return type;
+}
+
+PyObject* client_disconnected_type() {
+  static PyObject* type = nullptr;
+  if (type == nullptr) {
+    const PyRef bases = py_check(PyTuple_Pack(2, http_error_type(), PyExc_ConnectionError));
+    type = py_check(PyErr_NewExceptionWithDoc("uwsgi_tornado.ClientDisconnected", kClientDisconnectedDoc, bases.get(), nullptr))
                .release();
   }
   return type;

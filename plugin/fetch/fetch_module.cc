@@ -8,6 +8,7 @@
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/fetch/arguments.h"
 #include "plugin/fetch/async_fetch.h"
+#include "plugin/fetch/client_watch.h"
 #include "plugin/fetch/errors.h"
 #include "plugin/fetch/fiber_wait.h"
 #include "plugin/fetch/response.h"
@@ -27,6 +28,7 @@ class PlainFetch final : public http::TransferObserver {
         worker_(worker),
         body_chunks_(std::move(call.body_chunks)),
         raises_(call.raise_error),
+        client_(worker.io(), call.while_connected ? thread.client_fd() : -1, fiber_),
         transfer_(std::make_unique<http::Transfer>(http::Client::of(worker.io()), std::move(call.request))) {
     transfer_->observe(this);
   }
@@ -35,6 +37,7 @@ class PlainFetch final : public http::TransferObserver {
     transfer_->start();
     const bool streamed = transfer_->request().streamed;
     while (!transfer_->done() && !(streamed && transfer_->has_head() && !body_chunks_)) {
+      if (client_.is_gone()) raise_client_disconnected();
       if (body_chunks_ && transfer_->wants_body()) feed();
       else fiber_.wait(thread_);
     }
@@ -50,6 +53,11 @@ class PlainFetch final : public http::TransferObserver {
   void progressed(http::Transfer&) noexcept override { fiber_.wake(); }
 
  private:
+  [[noreturn]] static void raise_client_disconnected() {
+    raise_exception(
+        make_http_error(client_disconnected_type(), kNoResponse, "the client of this request has gone", nullptr, 0));
+  }
+
   // The application's iterator may wait for whatever it likes.
   void feed() {
     const PyRef chunk = PyRef::steal(PyIter_Next(body_chunks_.get()));
@@ -67,6 +75,7 @@ class PlainFetch final : public http::TransferObserver {
   FiberWait fiber_;
   PyRef body_chunks_;
   const bool raises_;
+  ClientWatch client_;
   std::unique_ptr<http::Transfer> transfer_;
 };
 
@@ -85,8 +94,12 @@ PyObject* fetch(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
 // The loop that runs here, else in a request the worker's.
 PyRef loop_for_fetch() {
   PyRef running = get_running_loop();
-  if (running.get() == Py_None) running = PyRef::borrow(running_worker_loop("fetch_async").event_loop());
-  return running;
+  if (running.get() != Py_None) return running;
+  WorkerLoop& worker = running_worker_loop("fetch_async");
+  if (VirtualThread::current() == nullptr) {
+    raise(PyExc_RuntimeError, "fetch_async() is for requests and for where an event loop runs: not for another thread");
+  }
+  return PyRef::borrow(worker.event_loop());
 }
 
 // `loop` must be one of ours: libcurl's sockets are watched by its IoLoop.
@@ -102,6 +115,7 @@ PyObject* fetch_async(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     const PyRef loop = loop_for_fetch();
     loop::IoLoop& io = io_of(loop.get());
     FetchCall call = parse_fetch("fetch_async", args, kwargs);
+    if (call.while_connected) raise(PyExc_TypeError, "while_connected is for fetch(): a future may outlive its request");
     return future_of_fetch(start_async_fetch(loop.get(), io, std::move(call), {nullptr, nullptr}).get());
   });
 }
@@ -143,12 +157,22 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
+std::size_t fetches_in_flight(const loop::IoLoop& loop) noexcept {
+  const auto* const client = loop.part<http::Client>();
+  return client == nullptr ? 0 : client->in_flight();
+}
+
+#ifdef UWSGI_TORNADO_DEBUG
+long live_transfers() noexcept { return http::live_transfers; }
+#endif
+
 void add_fetch_names(PyObject* module) {
   py_check_status(PyModule_AddFunctions(module, functions));
   const struct {
     const char* name;
     PyObject* value;
   } names[] = {
+      {"ClientDisconnected", client_disconnected_type()},
       {"HTTPError", http_error_type()},
       {"HTTPTimeoutError", http_timeout_error_type()},
       {"Response", response_type()},

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/await.h"
 #include "plugin/fetch/errors.h"
 #include "plugin/fetch/fiber_wait.h"
@@ -27,7 +28,7 @@ class ResponseState final : public http::TransferObserver {
         effective_url(transfer.effective_url()),
         header_lines(transfer.header_lines()),
         timings(transfer.timings()) {}
-  ~ResponseState() { close(); }
+  ~ResponseState() { drop_transfer(); }
 
   void stream(std::unique_ptr<http::Transfer> transfer, PyObject* loop) {
     transfer_ = std::move(transfer);
@@ -49,6 +50,7 @@ class ResponseState final : public http::TransferObserver {
 
   // An asyncio future of the next chunk; StopAsyncIteration at the end.
   PyRef next_chunk_async() {
+    if (get_running_loop().get() != loop_.get()) raise(PyExc_RuntimeError, "this response is of another event loop than the running one");
     need_to_be_alone();
     PyRef future = py_check(PyObject_CallMethod(loop_.get(), "create_future", nullptr));
     chunk_future_ = future;
@@ -67,7 +69,7 @@ class ResponseState final : public http::TransferObserver {
 
   // Who waits for a chunk comes to the end.
   void close() noexcept {
-    http::Client::destroy(std::exchange(transfer_, nullptr));
+    drop_transfer();
     fiber_.wake_soon();
     try {
       settle_chunk();
@@ -81,7 +83,7 @@ class ResponseState final : public http::TransferObserver {
     return 0;
   }
   void clear() noexcept {
-    close();
+    drop_transfer();
     for (PyRef* ref : {&body, &headers, &loop_, &chunk_future_}) *ref = PyRef();
   }
 
@@ -95,7 +97,10 @@ class ResponseState final : public http::TransferObserver {
   PyRef headers;
 
  private:
-  void need_to_be_alone() const {
+  void drop_transfer() noexcept { http::Client::destroy(std::exchange(transfer_, nullptr)); }
+
+  void need_to_be_alone() {
+    forget_given_up_future();
     if (fiber_.waiting() || chunk_future_) raise(PyExc_RuntimeError, "somebody waits for the next chunk of this response already");
   }
 
@@ -114,7 +119,13 @@ class ResponseState final : public http::TransferObserver {
     return true;
   }
 
+  // What comes is for who asks next.
+  void forget_given_up_future() {
+    if (chunk_future_ && is_true(py_check(PyObject_CallMethod(chunk_future_.get(), "done", nullptr)))) chunk_future_ = PyRef();
+  }
+
   void settle_chunk() {
+    forget_given_up_future();
     if (!chunk_future_) return;
     PyRef error;
     PyRef chunk;
@@ -125,13 +136,15 @@ class ResponseState final : public http::TransferObserver {
       error = take_exception();
     }
     const PyRef future = std::move(chunk_future_);
-    if (is_true(py_check(PyObject_CallMethod(future.get(), "done", nullptr)))) return;
     if (chunk) {
       py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", chunk.get()));
       return;
     }
-    if (!error) error = PyRef::borrow(PyExc_StopAsyncIteration);
+    const bool ended = !error;
+    if (ended) error = PyRef::borrow(PyExc_StopAsyncIteration);
     py_check(PyObject_CallMethod(future.get(), "set_exception", "O", error.get()));
+    // Nothing has failed that would have to be told to nobody.
+    if (ended) py_check_status(PyObject_SetAttrString(future.get(), "_log_traceback", Py_False));
   }
 
   std::unique_ptr<http::Transfer> transfer_;  // Of a stream, until its end.
@@ -217,7 +230,7 @@ PyGetSetDef attributes[] = {
     {"body", get_body, nullptr, "The body as bytes; None where it is streamed.", nullptr},
     {"timings", get_timings, nullptr,
      "Seconds from the start, a dict: namelookup, connect, appconnect, pretransfer, starttransfer,\n"
-     "total, redirect; libcurl's words. Of a streamed response all are 0.",
+     "total, redirect; libcurl's words. Of a streamed response, until its headers.",
      nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
@@ -253,7 +266,7 @@ PyObject* enter(PyObject* self, PyObject*) noexcept { return PyRef::borrow(self)
 
 // An asyncio future that is done: what an async method without a wait gives.
 PyRef done_future(PyObject* result) {
-  const PyRef loop = py_check(PyObject_CallNoArgs(imported("asyncio", "get_running_loop").get()));
+  const PyRef loop = py_check(PyObject_CallObject(imported("asyncio", "get_running_loop").get(), nullptr));
   PyRef future = py_check(PyObject_CallMethod(loop.get(), "create_future", nullptr));
   py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", result));
   return future;
@@ -279,7 +292,12 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyAsyncMethods async_methods = {nullptr, iter, async_next, nullptr};
+PyAsyncMethods async_methods = [] {
+  PyAsyncMethods m = {};
+  m.am_aiter = iter;
+  m.am_anext = async_next;
+  return m;
+}();
 
 // --- The type -------------------------------------------------------------------------------------
 
@@ -299,7 +317,14 @@ int clear(PyObject* self) noexcept {
   return 0;
 }
 
+// Calls Python, so it comes before anything of a cycle is cleared.
+void finalize(PyObject* self) noexcept {
+  const ErrorAside error;
+  if (reinterpret_cast<Response*>(self)->state != nullptr) state_of(self).close();
+}
+
 void dealloc(PyObject* self) noexcept {
+  if (PyObject_CallFinalizerFromDealloc(self) < 0) return;  // Somebody has it again.
   PyObject_GC_UnTrack(self);
   delete reinterpret_cast<Response*>(self)->state;
   Py_TYPE(self)->tp_free(self);
@@ -326,6 +351,7 @@ PyObject* response_type() {
     t.tp_repr = repr;
     t.tp_traverse = traverse;
     t.tp_clear = clear;
+    t.tp_finalize = finalize;
     t.tp_dealloc = dealloc;
     return t;
   }();

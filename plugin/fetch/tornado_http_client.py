@@ -10,7 +10,7 @@ import time
 import unicodedata
 
 import uwsgi_tornado
-from tornado import httputil
+from tornado import gen, httputil
 from tornado.escape import native_str, utf8
 from tornado.httpclient import AsyncHTTPClient as Base
 from tornado.httpclient import HTTPError, HTTPResponse
@@ -60,6 +60,7 @@ class AsyncHTTPClient(Base):
             fetch.abort(CurlError(0, 'the client was closed'))
         for queued in list(self._queue):
             self._leave_queue(queued)
+            self._fail(queued, CurlError(0, 'the client was closed'))
 
     # --- max_clients ---------------------------------------------------------------------------
 
@@ -80,7 +81,9 @@ class AsyncHTTPClient(Base):
     def _queued_too_long(self, queued):
         queued.timeout = None
         self._leave_queue(queued)
-        error = HTTPTimeoutError('Timeout in request queue')
+        self._fail(queued, HTTPTimeoutError('Timeout in request queue'))
+
+    def _fail(self, queued, error):
         response = HTTPResponse(queued.request, NO_RESPONSE, error=error,
                                 request_time=self.io_loop.time() - queued.since)
         self.io_loop.add_callback(self._answer, queued.callback, response)
@@ -92,8 +95,7 @@ class AsyncHTTPClient(Base):
             try:
                 self._start(queued)
             except Exception as error:
-                response = HTTPResponse(queued.request, NO_RESPONSE, error=error)
-                self.io_loop.add_callback(self._answer, queued.callback, response)
+                self._fail(queued, error)
 
     # --- One fetch -----------------------------------------------------------------------------
 
@@ -107,8 +109,6 @@ class AsyncHTTPClient(Base):
         fetch = uwsgi_tornado._start_fetch(self.io_loop.asyncio_loop, headers, chunk, native_str(request.url),
                                            {**self._limits, **options_of(request)})
         self._active.add(fetch)
-        if request.body_producer is not None:
-            self._produce(fetch, request.body_producer)
 
         def done(future):
             self._active.discard(fetch)
@@ -130,20 +130,28 @@ class AsyncHTTPClient(Base):
             self._start_queued()
 
         fetch.future.add_done_callback(done)
+        if request.body_producer is not None:
+            self._produce(fetch, request.body_producer)
 
     def _produce(self, fetch, body_producer):
         def produced(future):
-            error = future.exception()
+            if future.cancelled():
+                error = CurlError(0, 'the body producer was cancelled')
+            else:
+                error = future.exception()
             if error is None:
                 fetch.finish()
             else:
                 fetch.abort(error)
 
-        future = body_producer(fetch.write)
-        if future is None:  # It has written all.
-            fetch.finish()
-        else:
-            self.io_loop.add_future(future, produced)
+        try:
+            future = body_producer(fetch.write)
+            if future is None:  # It has written all.
+                fetch.finish()
+            else:
+                self.io_loop.add_future(gen.convert_yielded(future), produced)
+        except Exception as error:
+            fetch.abort(error)
 
     def _answer(self, callback, response):
         try:

@@ -24,8 +24,14 @@ PyMethodDef functions[] = {
 
 void add_fetch_names(PyObject* module) { py_check_status(PyModule_AddFunctions(module, functions)); }
 
+std::size_t fetches_in_flight(const loop::IoLoop&) noexcept { return 0; }
+
 PyObject* tornado_http_client() { refuse(); }
 
 void configure_tornado_http_client() { refuse(); }
+
+#ifdef UWSGI_TORNADO_DEBUG
+long live_transfers() noexcept { return 0; }
+#endif
 
 }  // namespace python

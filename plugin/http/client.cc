@@ -52,16 +52,21 @@ Client::Client(loop::IoLoop& loop) : loop_(loop), timer_(loop.raw(), this), tell
 
 Client::~Client() {
   const bool own = is_of_this_process();
-  for (Transfer* const transfer : running_) {
+  // An observer may destroy its transfer, or others.
+  while (!transfers_.empty()) {
+    Transfer* const transfer = *transfers_.begin();
+    transfers_.erase(transfers_.begin());
     if (own) {
       curl_multi_remove_handle(multi_.get(), transfer->easy_);
       curl_easy_cleanup(transfer->easy_);
     }
     transfer->client_ = nullptr;
     transfer->easy_ = nullptr;
+    if (transfer->done_) continue;
     transfer->done_ = true;
     transfer->result_ = CURLE_ABORTED_BY_CALLBACK;
     transfer->fail("the event loop ended before the transfer");
+    if (own && transfer->observer_ != nullptr) transfer->observer_->loop_ended(*transfer);
   }
   if (own) {
     for (CURL* const easy : spare_) curl_easy_cleanup(easy);
@@ -80,6 +85,12 @@ void Client::destroy(std::unique_ptr<Transfer> transfer) noexcept {
       {[](void* dying) noexcept { delete static_cast<Transfer*>(dying); }, transfer.release()});
 }
 
+std::size_t Client::in_flight() const noexcept {
+  return static_cast<std::size_t>(std::count_if(transfers_.begin(), transfers_.end(), [](const Transfer* transfer) {
+    return transfer->started_ && !transfer->done_ && !transfer->request().streamed;
+  }));
+}
+
 // --- For Transfer -------------------------------------------------------------------------------
 
 CURL* Client::take_easy() {
@@ -93,8 +104,8 @@ CURL* Client::take_easy() {
   return easy;
 }
 
-void Client::give_easy_back(CURL* easy) noexcept {
-  if (spare_.size() == kSpareMax) {
+void Client::give_easy_back(CURL* easy, bool may_be_used_again) noexcept {
+  if (!may_be_used_again || spare_.size() == kSpareMax) {
     curl_easy_cleanup(easy);
     return;
   }
@@ -104,20 +115,20 @@ void Client::give_easy_back(CURL* easy) noexcept {
 
 void Client::start(Transfer& transfer) {
   starting_.push_back(&transfer);
-  running_.insert(&transfer);
   pass_soon();
 }
 
 // The transfer goes; one that is under way ends here.
 void Client::forget(Transfer& transfer) noexcept {
   CURL* const easy = std::exchange(transfer.easy_, nullptr);
-  running_.erase(&transfer);
+  transfers_.erase(&transfer);
   erase(starting_, &transfer);
   erase(woken_, &transfer);
   erase(touched_, &transfer);
   if (!is_of_this_process()) return;
   curl_multi_remove_handle(multi_.get(), easy);  // Does nothing for one that was not added.
-  give_easy_back(easy);
+  // A reset leaves cookies, and whatever else an option of libcurl's own has switched on.
+  give_easy_back(easy, !transfer.request_.has_curl_options());
   if (overdue_) pass_soon();
 }
 
@@ -173,7 +184,7 @@ void Client::pass() noexcept {
   in_curl_ = true;
   for (Transfer* const transfer : std::exchange(starting_, {})) {
     const CURLMcode added = curl_multi_add_handle(multi_.get(), transfer->easy_);
-    if (added != CURLM_OK) end(*transfer, added == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
+    if (added != CURLM_OK) transfer->end(added == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
   }
   for (Transfer* const transfer : std::exchange(woken_, {})) {
     transfer->is_woken_ = false;
@@ -207,14 +218,9 @@ void Client::collect() noexcept {
     char* found = nullptr;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &found);
     auto* const transfer = reinterpret_cast<Transfer*>(found);
-    end(*transfer, result);
+    transfer->end(result);
     curl_multi_remove_handle(multi_.get(), easy);
   }
-}
-
-void Client::end(Transfer& transfer, CURLcode result) noexcept {
-  running_.erase(&transfer);
-  transfer.end(result);
 }
 
 // An observer may end transfers, or turn the loop, which comes by here again.

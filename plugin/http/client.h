@@ -33,8 +33,8 @@ class Client final : public loop::IoLoop::Part {
   // threads apart (the GIL).
   static void destroy(std::unique_ptr<Transfer> transfer) noexcept;
 
-  // Transfers started and not yet over.
-  std::size_t in_flight() const noexcept { return running_.size(); }
+  // Transfers started and not yet over, but for streams: those may have no end.
+  std::size_t in_flight() const noexcept;
   loop::IoLoop& loop() const noexcept { return loop_; }
 
  private:
@@ -58,7 +58,8 @@ class Client final : public loop::IoLoop::Part {
 
   // For Transfer. A handle that is given back is used again.
   CURL* take_easy();
-  void give_easy_back(CURL* easy) noexcept;
+  void give_easy_back(CURL* easy, bool may_be_used_again) noexcept;
+  void know(Transfer& transfer) { transfers_.insert(&transfer); }
   void start(Transfer& transfer);
   void forget(Transfer& transfer) noexcept;
   void wake(Transfer& transfer);
@@ -71,7 +72,6 @@ class Client final : public loop::IoLoop::Part {
   void act(int fd, int what) noexcept;
   void rearm_timer() noexcept;
   void collect() noexcept;
-  void end(Transfer& transfer, CURLcode result) noexcept;
   void tell() noexcept;
   void pass_soon() noexcept;
 
@@ -83,18 +83,19 @@ class Client final : public loop::IoLoop::Part {
   loop::IoLoop& loop_;
   const pthread_t thread_ = pthread_self();
   const int generation_ = fork_generation;
-  std::unique_ptr<CURLM, CleanUpMulti> multi_;
   std::vector<CURL*> spare_;
   std::vector<Transfer*> starting_;
   std::vector<Transfer*> woken_;
   std::deque<Transfer*> touched_;
-  std::unordered_set<Transfer*> running_;
+  std::unordered_set<Transfer*> transfers_;  // Until they are destroyed.
   std::unordered_map<int, Socket> sockets_;
   loop::TimerWatcher<Client, &Client::on_time> timer_;
   loop::TimerWatcher<Client, &Client::tell> tells_;
   loop::PrepareWatcher<Client, &Client::on_before_poll> before_poll_;
   bool in_curl_ = false;
   bool overdue_ = false;  // libcurl asked to be called at once.
+  // Last, so that it ends first: it calls back as it does.
+  std::unique_ptr<CURLM, CleanUpMulti> multi_;
 };
 
 }  // namespace http

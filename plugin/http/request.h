@@ -63,6 +63,7 @@ struct Request {
   // Options of libcurl's own, by number: for who knows them.
   std::vector<std::pair<int, std::int64_t>> curl_numbers;
   std::vector<std::pair<int, std::string>> curl_texts;
+  bool has_curl_options() const noexcept { return !curl_numbers.empty() || !curl_texts.empty(); }
 };
 
 }  // namespace http

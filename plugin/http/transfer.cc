@@ -45,9 +45,24 @@ bool starts_with(const char* data, std::size_t size, const char* prefix) noexcep
   return size >= length && std::memcmp(data, prefix, length) == 0;
 }
 
+// libcurl quotes some URLs (a proxy's) with the password in them.
+const char* describe(CURLcode result, const char* details) noexcept {
+  const bool may_be_told = details[0] != '\0' && std::strchr(details, '@') == nullptr;
+  return may_be_told ? details : curl_easy_strerror(result);
+}
+
 bool is_header(const std::string& line, const char* name) noexcept {
   const std::size_t length = std::strlen(name);
   return line.size() > length && line[length] == ':' && strncasecmp(line.data(), name, length) == 0;
+}
+
+// A URL that may go into a log.
+std::string without_credentials(std::string url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t host = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::size_t at = url.substr(0, url.find_first_of("/?#", host)).rfind('@');
+  if (at != std::string::npos && at >= host) url.erase(host, at + 1 - host);
+  return url;
 }
 
 }  // namespace
@@ -56,8 +71,9 @@ Transfer::Transfer(Client& client, Request request)
     : client_(&client), request_(std::move(request)), easy_(client.take_easy()) {
   try {
     set_up();
+    client.know(*this);
   } catch (...) {
-    client.give_easy_back(easy_);
+    client.give_easy_back(easy_, false);
     throw;
   }
 }
@@ -71,6 +87,10 @@ Transfer::~Transfer() {
 
 void Transfer::set_up() {
   set(easy_, CURLOPT_NOSIGNAL, 1L);
+#if CURL_AT_LEAST_VERSION(7, 87, 0)
+  // Who gives up while a name is looked up does not wait for the end of that.
+  set(easy_, CURLOPT_QUICK_EXIT, 1L);
+#endif
   set(easy_, CURLOPT_PRIVATE, this);
   set(easy_, CURLOPT_ERRORBUFFER, error_buffer_.data());
   set(easy_, CURLOPT_URL, request_.url.c_str());
@@ -204,6 +224,7 @@ void Transfer::fail(std::string why) noexcept {
 void Transfer::take_status_line(const std::string& line) {
   // "HTTP/1.1 200 OK": each head begins anew.
   header_lines_.clear();
+  content_length_.clear();
   const std::size_t first = line.find(' ');
   http_version_ = line.substr(5, first == std::string::npos ? first : first - 5);
   status_ = first == std::string::npos ? 0 : std::atoi(line.c_str() + first + 1);
@@ -222,6 +243,17 @@ bool Transfer::head_is_final() const noexcept {
                       [](const std::string& line) { return is_header(line, "Location"); });
 }
 
+// libcurl believes the last one. Somebody on the way may believe the first: what lies between would be
+// the answer to somebody else's request (RFC 9112, 6.3).
+bool Transfer::take_content_length(const std::string& line) {
+  if (!content_length_.empty() && strcasecmp(line.c_str(), content_length_.c_str()) != 0) {
+    fail("the response has two lengths: \"" + content_length_ + "\" and \"" + line + "\"");
+    return false;
+  }
+  content_length_ = line;
+  return true;
+}
+
 std::size_t Transfer::take_header(const char* data, std::size_t size) {
   header_size_ += static_cast<std::int64_t>(size);
   if (request_.max_header_size > 0 && header_size_ > request_.max_header_size) {
@@ -238,18 +270,22 @@ std::size_t Transfer::take_header(const char* data, std::size_t size) {
   if (starts_with(data, size, "HTTP/")) {
     take_status_line(line);
   } else if (line.empty()) {
-    if (!has_head_ && head_is_final()) {
-      has_head_ = true;
-      if (request_.streamed) touched();
-    }
+    if (head_is_final()) head_came();
   } else if ((line[0] == ' ' || line[0] == '\t') && !header_lines_.empty()) {
     // A folded line: one space stands for the fold (RFC 9112, 5.2).
     const std::size_t text = line.find_first_not_of(" \t");
     if (text != std::string::npos) header_lines_.back() += " " + line.substr(text);
   } else {
+    if (is_header(line, "Content-Length") && !take_content_length(line)) return 0;
     header_lines_.push_back(std::move(line));
   }
   return size;
+}
+
+void Transfer::head_came() {
+  if (std::exchange(has_head_, true) || !request_.streamed) return;
+  take_info();
+  touched();
 }
 
 std::size_t Transfer::take_body_part(const char* data, std::size_t size) {
@@ -257,7 +293,7 @@ std::size_t Transfer::take_body_part(const char* data, std::size_t size) {
     fail("the response's body is longer than " + std::to_string(request_.max_body_size) + " bytes");
     return 0;
   }
-  has_head_ = true;
+  head_came();
   if (request_.streamed) {
     if (!body_.empty() && body_.size() + size > kHeldMax) {
       receiving_paused_ = true;
@@ -281,6 +317,7 @@ std::string Transfer::take_body() {
 // --- The request's body -------------------------------------------------------------------------
 
 std::size_t Transfer::hand_body_over(char* buffer, std::size_t size) noexcept {
+  if (has_wrong_size_) return CURL_READFUNC_ABORT;
   const std::string& all = request_.body_is_given_later ? given_ : request_.body;
   const std::size_t part = std::min(size, all.size() - sent_);
   if (part == 0 && request_.body_is_given_later && !given_all_) {
@@ -300,18 +337,34 @@ std::size_t Transfer::hand_body_over(char* buffer, std::size_t size) noexcept {
 
 // Wanted again after a redirect or a challenge.
 int Transfer::seek(curl_off_t offset, int origin) noexcept {
-  if (request_.body_is_given_later || origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+  if (request_.body_is_given_later || origin != SEEK_SET) {
+    fail("the body has been read and cannot be sent again, to where it was redirected or on another connection");
+    return CURL_SEEKFUNC_CANTSEEK;
+  }
   sent_ = static_cast<std::size_t>(offset);
   return CURL_SEEKFUNC_OK;
 }
 
 void Transfer::give_body(const char* data, std::size_t size) {
+  given_size_ += static_cast<std::int64_t>(size);
+  if (request_.body_size >= 0 && given_size_ > request_.body_size) {
+    has_wrong_size_ = true;
+    fail("the request's body is longer than its Content-Length");
+  }
   given_.append(data, size);
-  if (std::exchange(wants_body_, false) && client_ != nullptr) client_->wake(*this);
+  go_on_sending();
 }
 
 void Transfer::end_body() {
   given_all_ = true;
+  if (given_size_ < request_.body_size) {
+    has_wrong_size_ = true;
+    fail("the request's body is shorter than its Content-Length");
+  }
+  go_on_sending();
+}
+
+void Transfer::go_on_sending() {
   if (std::exchange(wants_body_, false) && client_ != nullptr) client_->wake(*this);
 }
 
@@ -319,7 +372,7 @@ void Transfer::end_body() {
 
 void Transfer::take_info() {
   const char* url = nullptr;
-  if (curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr) effective_url_ = url;
+  if (curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr) effective_url_ = without_credentials(url);
   const struct {
     CURLINFO info;
     double& where;
@@ -340,7 +393,7 @@ void Transfer::end(CURLcode result) {
   done_ = true;
   result_ = result;
   if (result == CURLE_OK) has_head_ = true;
-  else fail(error_buffer_[0] != '\0' ? error_buffer_.data() : curl_easy_strerror(result));
+  else fail(describe(result, error_buffer_.data()));
   touched();
 }
 

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -21,6 +22,8 @@ class TransferObserver {
   // Something has come, the request's body is wanted, or it is over. From the loop, outside of
   // libcurl; may destroy the transfer.
   virtual void progressed(Transfer& transfer) noexcept = 0;
+  // It is over because its loop is; the transfer may be destroyed. Nothing can be waited for any more.
+  virtual void loop_ended(Transfer&) noexcept {}
 
  protected:
   ~TransferObserver() = default;
@@ -30,6 +33,10 @@ class TransferObserver {
 struct Timings {
   double namelookup = 0, connect = 0, appconnect = 0, pretransfer = 0, starttransfer = 0, total = 0, redirect = 0;
 };
+
+#ifdef UWSGI_TORNADO_DEBUG
+inline std::atomic<int> live_transfers{0};
+#endif
 
 // On its client's thread. Destroying it before its end cancels it, and closes its connection.
 class Transfer {
@@ -71,7 +78,7 @@ class Transfer {
   // CURLE_OK when the response is whole. After done().
   CURLcode result() const noexcept { return result_; }
   const std::string& error() const noexcept { return error_; }
-  // After done().
+  // After done(); of a streamed transfer also with its head, as of then.
   const std::string& effective_url() const noexcept { return effective_url_; }
   const Timings& timings() const noexcept { return timings_; }
 
@@ -83,6 +90,7 @@ class Transfer {
   std::size_t body_waiting() const noexcept { return given_.size() - sent_; }
   void give_body(const char* data, std::size_t size);
   void end_body();
+  bool body_is_whole() const noexcept { return !request_.body_is_given_later || given_all_; }
 
  private:
   friend class Client;
@@ -97,12 +105,15 @@ class Transfer {
   void fail(std::string why) noexcept;
   void take_status_line(const std::string& line);
   bool head_is_final() const noexcept;
+  bool take_content_length(const std::string& line);
   std::size_t take_header(const char* data, std::size_t size);
   std::size_t take_body_part(const char* data, std::size_t size);
   std::size_t hand_body_over(char* buffer, std::size_t size) noexcept;
+  void go_on_sending();
   int seek(curl_off_t offset, int origin) noexcept;
   // From the client: libcurl is through with it.
   void end(CURLcode result);
+  void head_came();
   void take_info();
   void touched() noexcept;
 
@@ -110,6 +121,13 @@ class Transfer {
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept;
   static std::size_t on_read(char* buffer, std::size_t size, std::size_t count, void* self) noexcept;
   static int on_seek(void* self, curl_off_t offset, int origin) noexcept;
+
+#ifdef UWSGI_TORNADO_DEBUG
+  struct Counted {
+    Counted() noexcept { ++live_transfers; }
+    ~Counted() { --live_transfers; }
+  } const counted_;
+#endif
 
   Client* client_;
   const Request request_;
@@ -124,16 +142,19 @@ class Transfer {
   std::vector<std::string> header_lines_;
   std::vector<std::string> raw_lines_;
   std::int64_t header_size_ = 0;
+  std::string content_length_;  // The line, of the last head.
   std::string body_;
   std::int64_t body_size_ = 0;
   std::string given_;  // Of the request's body: what libcurl has not sent yet.
   std::size_t sent_ = 0;
+  std::int64_t given_size_ = 0;
 
   bool has_head_ = false;
   bool started_ = false;
   bool receiving_paused_ = false;
   bool wants_body_ = false;
   bool given_all_ = false;
+  bool has_wrong_size_ = false;  // The body given later is not as long as was said.
   bool done_ = false;
   bool is_touched_ = false;  // On the client's list of those to tell their observer.
   bool is_woken_ = false;  // On its list of those to go on.

@@ -50,6 +50,9 @@ class VirtualThread : public suspend::SwitchObserver {
   GreenletThread* greenlets() const noexcept { return greenlets_; }
   void set_greenlets(GreenletThread* greenlets) noexcept { greenlets_ = greenlets; }
 
+  // The connection of who asked for what this thread does; -1 where nobody did.
+  virtual int client_fd() const noexcept { return -1; }
+
   // Sections in which this thread must not be suspended nest.
   void forbid_suspension() noexcept { ++forbidden_; }
   void allow_suspension() noexcept { --forbidden_; }

@@ -109,8 +109,7 @@ Core::Core(Engine& engine, wsgi_request* request) noexcept
     : engine_(engine),
       request_(request),
       readable_(engine.loop().raw(), this),
-      timer_(engine.loop().raw(), this),
-      async_timeout_(engine.loop().raw(), this) {}
+      timer_(engine.loop().raw(), this) {}
 
 Core::~Core() = default;
 
@@ -264,7 +263,7 @@ void Core::serve() noexcept {
     }
   }
   uwsgi.wsgi_req = request_;  // Routing may have left another.
-  async_reset_request(request_);
+  thread_->async_wait().end();
   // uWSGI alone would close without a word, or send what start_response() had promised.
   if (failed_ && !request_->headers_sent && request_->response_size == 0) uwsgi_500(request_);
   if (socket_->retry != nullptr) {
@@ -287,14 +286,10 @@ bool Core::parse_in_fiber() noexcept {
   }
 }
 
-bool Core::waits_for_event() const noexcept {
-  return request_->waiting_fds != nullptr || request_->async_timeout != nullptr;
-}
-
 // A generator yields far more often than others need the CPU: going round the loop for
 // each chunk would cost more than the chunk. A yield that sent nothing is one that asks for it.
 bool Core::should_give_way() noexcept {
-  if (waits_for_event()) return true;
+  if (thread_->async_wait().asked()) return true;
   const bool sent = request_->response_size != sent_at_yield_ || request_->switches == 1;
   sent_at_yield_ = request_->response_size;
   if (!sent && engine_.loop().has_callbacks()) return true;
@@ -306,43 +301,7 @@ bool Core::should_give_way() noexcept {
 void Core::give_way() noexcept {
   if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
   uwsgi.schedule_to_main(request_);
-}
-
-void Core::resume_next_turn() noexcept {
-  if (resume_queued_ || waits_for_event()) return;
-  resume_queued_ = true;
-  engine_.loop().add_callback({[](void* core) noexcept {
-                                 auto* self = static_cast<Core*>(core);
-                                 self->resume_queued_ = false;
-                                 if (self->parked_) self->thread_->fiber().resume();
-                               },
-                               this});
-}
-
-void Core::park() noexcept {
-  assert(RequestThread::current() == thread_.get());
-  if (event_came_ || !waits_for_event()) {
-    event_came_ = false;
-    resume_next_turn();
-  } else if (request_->async_timeout != nullptr) {
-    async_timeout_.start(engine_.async_timeout_s(*request_->async_timeout));
-  }
-  parked_ = true;
-  thread_->suspend();
-  parked_ = false;
   slice_began_ = 0;
-  async_timeout_.stop();
-}
-
-void Core::on_async_timeout() noexcept {
-  request_->async_timed_out = 1;
-  on_event();
-}
-
-void Core::on_event() noexcept {
-  async_reset_request(request_);
-  if (parked_) resume_next_turn();
-  else event_came_ = true;
 }
 
 // --- A websocket --------------------------------------------------------------------------
@@ -372,7 +331,7 @@ void Core::python_begins(PyObject* environ) noexcept {
 }
 
 bool Core::python_yielded() noexcept {
-  if (waits_for_event()) return false;
+  if (thread_->async_wait().asked()) return false;
   request_->switches++;
   if (should_give_way()) give_way();
   return true;
@@ -390,7 +349,7 @@ void Core::python_ends() noexcept {
 // --- It is over ---------------------------------------------------------------------------
 
 void Core::finished() noexcept {
-  event_came_ = false;
+  thread_->async_wait().end();  // Code that runs after the application may have asked too.
   if (is_kept_alive(*socket_, request_->async_id)) keep_alive();
   else release();
 }

@@ -30,17 +30,6 @@ class Core {
   // REQUIRES: free.
   bool accept(uwsgi_socket* socket) noexcept;
 
-  // Gives way to what else is ready; an event or timeout the request asked uWSGI's async
-  // API for comes first. REQUIRES: called in the request (uWSGI's schedule_to_main).
-  void park() noexcept;
-
-  // Has a parked request go on in the next turn, unless it waits for an event or timeout
-  // (uWSGI's schedule_fix).
-  void resume_next_turn() noexcept;
-
-  // What the request asked the async API for has come; on_event() resumes it if it is parked.
-  void on_event() noexcept;
-
   // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
   void close_idle_connection() noexcept;
   // False when the client's next request is on its way already. REQUIRES: idle_connection().
@@ -48,6 +37,8 @@ class Core {
   bool idle_connection() const noexcept { return phase_ == Phase::kKeptAlive; }
 
   wsgi_request* request() const noexcept { return request_; }
+  // Null until its first request runs.
+  RequestThread* thread() const noexcept { return thread_.get(); }
 
   // The python plugin starts and ends its part of this core's request.
   void python_begins(PyObject* environ) noexcept;
@@ -77,7 +68,6 @@ class Core {
   void run() noexcept;
   void serve() noexcept;
   bool parse_in_fiber() noexcept;
-  bool waits_for_event() const noexcept;
   bool should_give_way() noexcept;
   void give_way() noexcept;
   void end_websocket() noexcept;
@@ -86,7 +76,6 @@ class Core {
   void release() noexcept;
   void on_readable(int) noexcept;
   void on_deadline() noexcept;
-  void on_async_timeout() noexcept;
   void set_deadline(double after_s) noexcept;
   bool make_thread() noexcept;
 
@@ -100,12 +89,9 @@ class Core {
   python::PyRef connection_;  // What offer_connection() gave.
   python::PyRef context_;  // The request's contextvars.Context while Python runs.
 
-  bool parked_ = false;         // In park().
-  bool resume_queued_ = false;  // A callback will resume it.
-  bool event_came_ = false;     // Before park() was called.
-  bool failed_ = false;         // The application raised.
-  bool asgiref_told_ = false;   // Its thread's async_to_sync() runs on the worker's loop.
-  bool close_after_ = false;    // The connection is not kept alive after this request.
+  bool failed_ = false;        // The application raised.
+  bool asgiref_told_ = false;  // Its thread's async_to_sync() runs on the worker's loop.
+  bool close_after_ = false;   // The connection is not kept alive after this request.
 
   double slice_began_ = 0;         // The first yield since it ran on; 0: none yet.
   std::size_t sent_at_yield_ = 0;  // Of the body, as it yielded last.
@@ -114,7 +100,6 @@ class Core {
   // to arm it. The same for the timer: deadline_ moves, and the timer looks when it is due.
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
-  loop::TimerWatcher<Core, &Core::on_async_timeout> async_timeout_;  // Of uWSGI's async API.
   double deadline_ = 0;  // On the loop's clock; 0: none.
   std::list<Core*>::iterator idle_place_;  // Among the engine's idle connections.
 

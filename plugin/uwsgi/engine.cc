@@ -12,9 +12,11 @@
 #include <cstring>
 #include <string>
 
+#include "plugin/fetch/fetch_module.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
+#include "plugin/uwsgi/locks.h"
 #include "plugin/uwsgi/options.h"
 
 namespace engine {
@@ -103,6 +105,7 @@ Engine::Engine(loop::IoLoop& loop)
   signals_.start();
   watch_requests(this);
   install_hooks();
+  install_locks();
   pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
   blocking::open_gate(&gate_, &loop_);
   python::set_spawner(&side_threads_);
@@ -152,6 +155,7 @@ void Engine::run() noexcept {
 // The loop's thread is Python's main thread: signal handlers and pending calls run here.
 void Engine::turning() noexcept {
   turn_second_ = uwsgi_now();
+  if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
 }
@@ -274,23 +278,18 @@ void Engine::on_async_events(int) noexcept {
   const int count = event_queue_wait_multi(uwsgi.async_queue, 0, events, kEventsPerLook);
   for (int i = 0; i < count; ++i) {
     const int fd = event_queue_interesting_fd(events, i);
-    wsgi_request* request = find_wsgi_req_by_fd(fd);
-    if (request == nullptr) {
-      // Nobody waits for it any more.
-      event_queue_del_fd(uwsgi.async_queue, fd, event_queue_read());
-      continue;
-    }
-    request->async_timed_out = 0;  // A wait before this one may have timed out unseen.
-    request->async_ready_fd = 1;
-    request->async_last_ready_fd = fd;
-    core_of(request).on_event();
+    const wsgi_request* request = find_wsgi_req_by_fd(fd);
+    RequestThread* const thread = request == nullptr ? nullptr : thread_of(request);
+    // Else nobody waits for it any more.
+    if (thread != nullptr) thread->async_wait().on_ready(fd);
+    else event_queue_del_fd(uwsgi.async_queue, fd, event_queue_read());
   }
 }
 
-// uWSGI notes the whole second in which a wait of whole seconds ends, not the seconds. What
-// the clock said as the turn began tells them; it may say a second too many, never too few.
-double Engine::async_timeout_s(const uwsgi_rb_timer& timer) const noexcept {
-  return std::max(0.0, static_cast<double>(timer.value) - static_cast<double>(turn_second_));
+// The request of a side thread has no core, whatever its async_id says.
+RequestThread* Engine::thread_of(const wsgi_request* request) noexcept {
+  const Core& core = core_of(request);
+  return core.request() == request ? core.thread() : side_threads_.thread_of(request);
 }
 
 // --- Python's part of a request -----------------------------------------------------------
@@ -333,7 +332,9 @@ void Engine::drain_soon() noexcept {
 
 void Engine::stop_if_drained() noexcept {
   const int free_cores = uwsgi.async_queue_unused_ptr + 1;
-  if (free_cores == uwsgi.async && side_threads_.running() == 0) loop_.stop();
+  const bool idle = free_cores == uwsgi.async && side_threads_.running() == 0;
+  // Tasks without a request may still be fetching.
+  if (idle && python::fetches_in_flight(loop_) == 0) loop_.stop();
 }
 
 void Engine::on_mercy_over() noexcept {

@@ -59,8 +59,13 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   loop::IoLoop& loop() noexcept { return loop_; }
   const python::Hub& hub() const noexcept { return hub_; }
   SideThreads& side_threads() noexcept { return side_threads_; }
+  Signals& signals() noexcept { return signals_; }
   std::size_t stack_size() const noexcept;
   Core& core_of(const wsgi_request* request) noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
+  // A core's or a side thread's; null when the request has none.
+  RequestThread* thread_of(const wsgi_request* request) noexcept;
+  // What uWSGI's clock said as the turn began.
+  time_t turn_second() const noexcept { return turn_second_; }
 
   // Connections that wait for their next request, the longest idle first.
   using IdleConnections = std::list<Core*>;
@@ -69,9 +74,6 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void core_is_free(Core& core) noexcept;
   IdleConnections::iterator connection_is_idle(Core& core) noexcept;
   void connection_is_busy(IdleConnections::iterator where) noexcept;
-
-  // How long a request that goes to wait now with this timeout of uWSGI's async API may wait.
-  double async_timeout_s(const uwsgi_rb_timer& timer) const noexcept;
 
   // The socket's protocol is through with a connection (its proto_close).
   void connection_ended(wsgi_request* request) noexcept;
@@ -129,7 +131,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   python::Preemption preemption_;
   SideThreads side_threads_;
   Signals signals_;
-  time_t turn_second_ = 0;  // On uWSGI's clock.
+  time_t turn_second_ = 0;
   bool accepting_ = true;
   bool draining_ = false;
   bool unfinished_ = false;

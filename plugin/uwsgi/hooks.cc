@@ -9,13 +9,6 @@
 namespace engine {
 namespace {
 
-// The request that may wait here; null on the loop itself, under a no-suspend guard, on
-// other threads and in a child of the worker, where a wait blocks as it does without a loop.
-RequestThread* waiting_thread() noexcept {
-  RequestThread* thread = RequestThread::current();
-  return thread != nullptr && Engine::instance() != nullptr && thread->may_suspend() ? thread : nullptr;
-}
-
 // uWSGI waits for ever on a timeout of 0.
 double seconds_or_never(int timeout_s) noexcept { return timeout_s > 0 ? timeout_s : -1; }
 
@@ -68,19 +61,19 @@ class EitherWait {
 extern "C" {
 
 static int tornado_wait_read(int fd, int timeout_s) {
-  RequestThread* thread = waiting_thread();
+  RequestThread* thread = RequestThread::waiting();
   return thread == nullptr ? uwsgi_simple_wait_read_hook(fd, timeout_s)
                            : wait_fd(*thread, fd, EV_READ, timeout_s);
 }
 
 static int tornado_wait_write(int fd, int timeout_s) {
-  RequestThread* thread = waiting_thread();
+  RequestThread* thread = RequestThread::waiting();
   return thread == nullptr ? uwsgi_simple_wait_write_hook(fd, timeout_s)
                            : wait_fd(*thread, fd, EV_WRITE, timeout_s);
 }
 
 static int tornado_wait_read2(int fd0, int fd1, int timeout_s, int* ready_fd) {
-  RequestThread* thread = waiting_thread();
+  RequestThread* thread = RequestThread::waiting();
   if (thread == nullptr) return uwsgi_simple_wait_read2_hook(fd0, fd1, timeout_s, ready_fd);
   const int ready = EitherWait(*thread, fd0, fd1).wait(timeout_s);
   if (ready < 0) return 0;
@@ -89,7 +82,7 @@ static int tornado_wait_read2(int fd0, int fd1, int timeout_s, int* ready_fd) {
 }
 
 static int tornado_wait_milliseconds(int timeout_ms) {
-  RequestThread* thread = waiting_thread();
+  RequestThread* thread = RequestThread::waiting();
   if (thread == nullptr) return uwsgi_simple_wait_milliseconds_hook(timeout_ms);
   loop::FdWait wait(Engine::instance()->loop(), blocking::resumes(thread->fiber()));
   wait.start(timeout_ms * 1e-3);
@@ -97,62 +90,17 @@ static int tornado_wait_milliseconds(int timeout_ms) {
   return 0;
 }
 
-// A signal handler's request has no core: it only gives way.
-static void tornado_schedule_to_main(wsgi_request* request) {
-  RequestThread* thread = waiting_thread();
-  if (thread == nullptr) return;
-  Core& core = Engine::instance()->core_of(request);
-  if (core.request() == thread->request()) core.park();
-  else tornado_wait_milliseconds(0);
+static void tornado_schedule_to_main(wsgi_request*) {
+  if (RequestThread* thread = RequestThread::waiting()) thread->async_wait().park();
 }
 
-static void tornado_schedule_fix(wsgi_request* request) {
-  if (waiting_thread() == nullptr) return;
-  Core& core = Engine::instance()->core_of(request);
-  if (core.request() == request) core.resume_next_turn();
-}
-
-// uWSGI's locks (uwsgi.lock(), shared areas, caches) stop the OS thread that finds one taken, so
-// a request that holds one does not give way: the next to want it could never be resumed.
-static uwsgi_lock_ops original_locks;
-
-static void after_locking(void) {
-  if (RequestThread* thread = RequestThread::current()) thread->keep_turn();
-}
-
-static void after_unlocking(void) {
-  if (RequestThread* thread = RequestThread::current()) thread->yield_turn();
-}
-
-static void tornado_lock(uwsgi_lock_item* item) {
-  original_locks.lock(item);
-  after_locking();
-}
-
-static void tornado_rlock(uwsgi_lock_item* item) {
-  original_locks.rlock(item);
-  after_locking();
-}
-
-static void tornado_wlock(uwsgi_lock_item* item) {
-  original_locks.wlock(item);
-  after_locking();
-}
-
-static void tornado_unlock(uwsgi_lock_item* item) {
-  original_locks.unlock(item);
-  after_unlocking();
-}
-
-static void tornado_rwunlock(uwsgi_lock_item* item) {
-  original_locks.rwunlock(item);
-  after_unlocking();
+static void tornado_schedule_fix(wsgi_request*) {
+  if (RequestThread* thread = RequestThread::waiting()) thread->async_wait().resume_next_turn();
 }
 
 // uWSGI's own async loop calls this to give a request the CPU; here the IOLoop does.
 static void tornado_schedule_to_req(void) {
-  wsgi_request* request = current_request();
-  if (request != nullptr && Engine::instance() != nullptr) Engine::instance()->core_of(request).resume_next_turn();
+  if (RequestThread* thread = RequestThread::waiting()) thread->async_wait().resume_next_turn();
 }
 
 static wsgi_request* tornado_current_wsgi_req(void) { return current_request(); }
@@ -179,12 +127,6 @@ void install_hooks() noexcept {
   uwsgi.schedule_fix = tornado_schedule_fix;
   uwsgi.current_wsgi_req = tornado_current_wsgi_req;
   uwsgi.gbcw_hook = tornado_goodbye;
-  original_locks = uwsgi.lock_ops;
-  uwsgi.lock_ops.lock = tornado_lock;
-  uwsgi.lock_ops.rlock = tornado_rlock;
-  uwsgi.lock_ops.wlock = tornado_wlock;
-  uwsgi.lock_ops.unlock = tornado_unlock;
-  uwsgi.lock_ops.rwunlock = tornado_rwunlock;
 }
 
 }  // namespace engine

@@ -6,6 +6,7 @@
 
 #include "plugin/python/application.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/uwsgi/names_once.h"
 
 extern "C" {
 #include "plugins/python/uwsgi_python.h"
@@ -124,7 +125,8 @@ std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t*
 }
 
 // The python plugin names its keys by C strings, and CPython interns each: a string nobody else
-// keeps is entered in the table of interned strings and taken out of it at every request.
+// keeps is entered in the table of interned strings and taken out of it at every request. That is so
+// where names_once.h has no calls to redirect.
 void keep_keys_interned() noexcept {
   for (const char* key : {"wsgi.input", "wsgi.file_wrapper", "wsgi.version", "wsgi.errors", "wsgi.run_once",
                           "wsgi.multithread", "wsgi.multiprocess", "wsgi.url_scheme", "uwsgi.version", "uwsgi.core",
@@ -205,6 +207,7 @@ void take_over_gil() noexcept {
 void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
   forget_wrappers_of_predecessor();
+  make_names_once();
   keep_keys_interned();
   wrap_single_callables();
   original.env_create = up.wsgi_env_create;

@@ -15,7 +15,12 @@ wsgi_request* handled_by_loop = nullptr;
 
 RequestThread::RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::size_t stack_size,
                              wsgi_request* request, loop::Callback finished)
-    : VirtualThread(hub, loop, stack_size), request_(request), finished_(finished) {}
+    : VirtualThread(hub, loop, stack_size), request_(request), finished_(finished), async_wait_(*this) {}
+
+RequestThread* RequestThread::waiting() noexcept {
+  RequestThread* const thread = current();
+  return thread != nullptr && Engine::instance() != nullptr && thread->may_suspend() ? thread : nullptr;
+}
 
 void RequestThread::entering() noexcept {
   // A fiber that gave way comes back without the GIL, so this is done for it here.

@@ -3,6 +3,7 @@
 
 #include "plugin/loop/ready_queue.h"
 #include "plugin/python/virtual_thread.h"
+#include "plugin/uwsgi/async_wait.h"
 #include "plugin/uwsgi/harakiri.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
@@ -23,8 +24,17 @@ class RequestThread : public python::VirtualThread {
     return static_cast<RequestThread*>(python::VirtualThread::current());
   }
 
+  // The thread that may wait here; null on the loop itself, under a no-suspend guard, on other
+  // OS threads and in a child of the worker, where a wait blocks as it does without a loop.
+  static RequestThread* waiting() noexcept;
+
+  // What its request asked uWSGI's async API for.
+  AsyncWait& async_wait() noexcept { return async_wait_; }
+
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
   void set_environ(PyObject* environ) noexcept { environ_ = environ; }
+
+  int client_fd() const noexcept override { return request_->fd; }
 
   void entering() noexcept override;
   void entered() noexcept override;
@@ -35,6 +45,7 @@ class RequestThread : public python::VirtualThread {
 
   wsgi_request* const request_;
   const loop::Callback finished_;
+  AsyncWait async_wait_;
   UserHarakiri user_harakiri_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
 };

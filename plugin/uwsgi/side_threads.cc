@@ -1,5 +1,7 @@
 #include "plugin/uwsgi/side_threads.h"
 
+#include <algorithm>
+
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/uwsgi/engine.h"
 
@@ -9,7 +11,9 @@ struct SideThreads::Thread {
   explicit Thread(SideThreads& owner)
       : threads(owner),
         virtual_thread(owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
-                       loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {}
+                       loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {
+    request.fd = -1;  // Nobody asked for what it does.
+  }
 
   void start() noexcept {
     virtual_thread.fiber().start(
@@ -17,6 +21,7 @@ struct SideThreads::Thread {
           auto* const thread = static_cast<Thread*>(self);
           thread->run(thread->argument);
           python::end_greenlets_of(thread->virtual_thread);
+          thread->virtual_thread.async_wait().end();
         },
         this);
   }
@@ -47,6 +52,12 @@ SideThreads::Thread& SideThreads::take() {
   Thread& thread = *free_.back();
   free_.pop_back();
   return thread;
+}
+
+RequestThread* SideThreads::thread_of(const wsgi_request* request) noexcept {
+  const auto found = std::find_if(threads_.begin(), threads_.end(),
+                                  [=](const auto& thread) { return &thread->request == request; });
+  return found == threads_.end() ? nullptr : &(*found)->virtual_thread;
 }
 
 void SideThreads::spawn(void (*run)(void*) noexcept, void* argument) {

@@ -24,6 +24,9 @@ class SideThreads final : public python::Spawner {
   // turn, else at once. Throws std::bad_alloc.
   void spawn(void (*run)(void*) noexcept, void* argument) override;
 
+  // The one that stands on `request`, or null.
+  RequestThread* thread_of(const wsgi_request* request) noexcept;
+
   // Those that have not ended.
   int running() const noexcept { return running_; }
 

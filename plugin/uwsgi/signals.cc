@@ -1,9 +1,16 @@
 #include "plugin/uwsgi/signals.h"
 
-#include <csignal>
-#include <new>
+#include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+#include "plugin/blocking/gate.h"
 #include "plugin/uwsgi/engine.h"
+#include "plugin/uwsgi/request_thread.h"
 
 namespace engine {
 
@@ -28,6 +35,17 @@ void Signals::start() noexcept {
 void Signals::stop() noexcept {
   shared_.stop();
   own_.stop();
+  for (Waiter* waiter : std::exchange(waiters_, {})) {
+    engine_.loop().add_callback(blocking::resumes(waiter->thread.fiber()));
+  }
+}
+
+int Signals::wait(RequestThread& thread, int number) noexcept {
+  if (!shared_.active()) return -1;
+  Waiter waiter{thread, number, -1};
+  waiters_.push_back(&waiter);
+  thread.suspend();
+  return waiter.received;
 }
 
 void Signals::on_signal_socket(int) noexcept { handle(&uwsgi.signal_socket); }
@@ -42,13 +60,36 @@ void Signals::handle(int* signal_socket) noexcept {
   try {
     engine_.side_threads().spawn(
         [](void* socket) noexcept {
-          // Reads the signal before anything can wait, so the socket is not seen ready twice.
-          uwsgi_receive_signal(*static_cast<int*>(socket), const_cast<char*>("worker"), uwsgi.mywid);
+          if (Engine* engine = Engine::instance()) engine->signals().receive(*static_cast<int*>(socket));
         },
         signal_socket);
   } catch (const std::bad_alloc&) {
     // The signal stays in its socket; the next turn tries again.
   }
+}
+
+// Reads the signal before anything can wait, so the socket is not seen ready twice.
+void Signals::receive(int signal_socket) noexcept {
+  auto* const name = const_cast<char*>("worker");
+  std::uint8_t number;
+  const ssize_t count = read(signal_socket, &number, 1);
+  // The master has gone, which uWSGI sees for itself.
+  if (count == 0) uwsgi_receive_signal(signal_socket, name, uwsgi.mywid);
+  if (count <= 0) return;
+  if (uwsgi_signal_handler(number) != 0) {
+    uwsgi_log_verbose("error managing signal %d on %s %d\n", number, name, uwsgi.mywid);
+  }
+  end_waits(number);
+}
+
+void Signals::end_waits(int number) noexcept {
+  const auto still_waits = [=](const Waiter* waiter) { return waiter->number != kAny && waiter->number != number; };
+  const auto ended = std::stable_partition(waiters_.begin(), waiters_.end(), still_waits);
+  for (auto waiter = ended; waiter != waiters_.end(); ++waiter) {
+    (*waiter)->received = number;
+    engine_.loop().add_callback(blocking::resumes((*waiter)->thread.fiber()));
+  }
+  waiters_.erase(ended, waiters_.end());
 }
 
 }  // namespace engine

@@ -1,11 +1,14 @@
 // uWSGI's signals and the process's own, served by the loop.
 #pragma once
 
+#include <vector>
+
 #include "plugin/loop/watcher.h"
 
 namespace engine {
 
 class Engine;
+class RequestThread;
 
 // Runs the handlers of uWSGI signals (timers, cron, file monitors, uwsgi.signal()) as they
 // arrive, each on a side thread: a handler may wait and costs no core. SIGHUP drains the worker.
@@ -17,19 +20,33 @@ class Signals {
   Signals& operator=(const Signals&) = delete;
 
   void start() noexcept;
-  // No more uWSGI signals are taken; handlers that run go on.
+  // No more uWSGI signals are taken; handlers that run go on, waits end.
   void stop() noexcept;
 
+  // Suspends `thread`, the current one, until the uWSGI signal `number`, or any, has reached this
+  // worker and its handler has ended. Returns its number; -1 when none will come.
+  int wait(RequestThread& thread, int number) noexcept;
+  static constexpr int kAny = -1;
+
  private:
+  struct Waiter {
+    RequestThread& thread;
+    const int number;
+    int received;
+  };
+
   void on_signal_socket(int) noexcept;
   void on_my_signal_socket(int) noexcept;
   void on_hangup() noexcept;
   void handle(int* signal_socket) noexcept;
+  void receive(int signal_socket) noexcept;
+  void end_waits(int number) noexcept;
 
   Engine& engine_;
   loop::IoWatcher<Signals, &Signals::on_signal_socket> shared_;
   loop::IoWatcher<Signals, &Signals::on_my_signal_socket> own_;
   loop::SignalWatcher<Signals, &Signals::on_hangup> hangup_;
+  std::vector<Waiter*> waiters_;
 };
 
 }  // namespace engine

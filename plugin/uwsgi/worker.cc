@@ -22,6 +22,7 @@
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "plugin/uwsgi/uwsgi_module.h"
 #include "plugin/uwsgi/websocket_functions.h"
 #include "suspend/coroutine.h"
 
@@ -136,11 +137,12 @@ void check_applications() noexcept {
 }
 
 // uWSGI may have given the GIL up, or not have threads at all: CPython knows.
-void make_event_loop() noexcept {
+void prepare_for_applications() noexcept {
   if (!options().requested) return;
   const PyGILState_STATE gil = PyGILState_Ensure();
   try {
     python::WorkerLoop::make();
+    replace_functions_of_uwsgi();
     install_websocket_functions();
     install_engineio_driver();
     if (!options().native_asgiref) python::prepare_asgiref();
@@ -157,7 +159,7 @@ void make_event_loop() noexcept {
 
 void run_worker() noexcept {
   if (is_patched_by_gevent()) refuse_worker(kPatched);  // Loaded here: --lazy-apps.
-  if (python::WorkerLoop::instance() == nullptr) make_event_loop();  // A worker without applications.
+  if (python::WorkerLoop::instance() == nullptr) prepare_for_applications();  // A worker without applications.
   python::WorkerLoop& worker_loop = *python::WorkerLoop::instance();
   worker_loop.io().after_fork();
   std::unique_ptr<Engine> engine;
@@ -186,6 +188,7 @@ void run_worker() noexcept {
   finalise_python();
 #ifdef UWSGI_TORNADO_DEBUG
   // Only now: a module may keep a handle of the loop, which has references of its own.
+  report_leak("transfers", python::live_transfers());
   report_leak("references", python::live_references);
 #endif
   exit(reload ? UWSGI_RELOAD_CODE : 0);

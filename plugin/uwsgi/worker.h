@@ -13,8 +13,9 @@ void register_plugin() noexcept;
 // Returns 0, uWSGI's "fine".
 int check_options() noexcept;
 
-// Before the applications are loaded: makes the event loop they may ask for.
-void make_event_loop() noexcept;
+// Before the applications are loaded: makes the event loop they may ask for, and the functions
+// of module uwsgi those that suspend.
+void prepare_for_applications() noexcept;
 
 // Once the applications are loaded: the same for what they have done to Python.
 void check_applications() noexcept;

@@ -48,6 +48,12 @@ async def by_aiohttp(n):
         return await response.text()
 
 
+async def by_name(n):
+    """The name is looked up by a thread of the loop's executor."""
+    async with aiohttp.ClientSession() as client, client.get(f'{UPSTREAM.replace("127.0.0.1", "localhost")}/{n}') as response:
+        return await response.text()
+
+
 async def by_httpx(n):
     return (await httpx_client.get(f'{UPSTREAM}/{n}')).text
 
@@ -83,4 +89,4 @@ def awaits(function):
 
 
 application = serve({f'/{function.__name__[3:]}': awaits(function) for function in (
-    by_aiohttp, by_httpx, by_asyncpg, by_redis, by_websocket, by_sqlalchemy)})
+    by_aiohttp, by_name, by_httpx, by_asyncpg, by_redis, by_websocket, by_sqlalchemy)})

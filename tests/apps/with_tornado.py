@@ -205,6 +205,18 @@ def raw_stream(query):
     return answer.decode()
 
 
+def closes(query):
+    """A peer that goes a while after its last byte."""
+    mine, peer = socket.socketpair()
+    stream, noticed = IOStream(mine), io_loop.asyncio_loop.create_future()
+    stream.set_close_callback(lambda: noticed.set_result('closed'))
+    rest = stream.read_until_close()
+    peer.send(b'rest')
+    await_(gen.sleep(0.02))
+    peer.close()
+    return await_(rest, timeout=10), await_(noticed, timeout=10)
+
+
 def subprocess(query):
     script = 'import sys; sys.stdout.write("o" * 100000); sys.stderr.write("error"); sys.exit(3)'
 

@@ -18,8 +18,8 @@ import time
 
 import pytest
 
-from services import free_port, mariadb, memcached, postgres, redis_server  # Fixtures, for every test.
-from upstreams import certificate, loop_thread, mail_server, pages, slow_memcached, slow_names, tls_upstream, upstream
+from services import free_port, mariadb, memcached, nginx, postgres, redis_server  # Fixtures, for every test.
+from upstreams import certificate, held_line, loop_thread, mail_server, pages, slow_memcached, slow_names, tls_upstream, upstream
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 APPS = ROOT / 'tests' / 'apps'

@@ -1,8 +1,12 @@
 """Many requests at once that wait in a driver: right answers, far sooner than in turn."""
+import concurrent.futures
+import time
+
 import pytest
 
 REQUESTS = 100
 WAIT_S = 0.2
+WAITING, QUICK = 50, 20
 
 
 def ask_at_once(running, path, count=REQUESTS):
@@ -38,3 +42,25 @@ def is_one_to_one(pairs):
     """Whether nothing is in two of the pairs: a connection and the thread that keeps it."""
     pairs = set(pairs)
     return all(len(set(column)) == len(pairs) for column in zip(*pairs))
+
+
+def wait_until(happens, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while not happens():
+        assert time.monotonic() < deadline, 'it has not happened'
+        time.sleep(0.005)  # A poll of the condition, not a guess at its time.
+
+
+def answers_beside(running, paths, waiting, release, quick='/'):
+    """The bodies of `paths`, asked at once. All wait until release(), as waiting() counts them,
+    and meanwhile QUICK others are answered."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(running.get_all, paths)
+        wait_until(lambda: waiting() == len(paths) or asked.done())
+        results, _ = running.get_all([quick] * QUICK)
+        assert [r[0] for r in results] == [200] * QUICK
+        assert waiting() == len(paths), asked.result(60)[0]
+        release()
+        results, _ = asked.result(60)
+        assert [r[0] for r in results] == [200] * len(paths), results
+        return [r[2] for r in results]

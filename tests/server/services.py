@@ -196,6 +196,70 @@ class Memcached(Service):
         return ['memcached', '-l', '127.0.0.1', '-p', self.port, '-c', 1024, '-m', 16]
 
 
+class Nginx(Service):
+    """Over HTTP on `port`, TLS and HTTP/2 on `tls_port` of 127.0.0.1 and 127.0.0.2, and on the socket `socket`."""
+
+    program = shutil.which('nginx') or '/usr/sbin/nginx'
+
+    def __init__(self, certificate):
+        self.certificate = certificate
+        self.tls_port = free_port()
+        super().__init__()
+
+    @property
+    def socket(self):
+        return str(self.folder / 'socket')
+
+    def set_up(self):
+        for name, source in zip(('certificate.pem', 'key.pem'), self.certificate):
+            shutil.copy(source, self.folder / name)
+        (self.folder / 'pages').mkdir()
+        (self.folder / 'pages' / 'text.txt').write_text('a line of text\n' * 10000)
+        (self.folder / 'pages' / 'big').write_bytes(bytes(range(256)) * 4 * 20480)
+        (self.folder / 'nginx.conf').write_text(NGINX_CONF.format(self=self))
+        if os.geteuid() == 0:
+            for path in self.folder.rglob('*'):
+                shutil.chown(path, 'nobody', 'nogroup')
+
+    def command(self):
+        return [self.program, '-p', self.folder, '-c', self.folder / 'nginx.conf', '-e', self.folder / 'errors']
+
+
+NGINX_CONF = '''
+daemon off;
+worker_processes 1;
+pid {self.folder}/pid;
+events {{ worker_connections 1024; }}
+http {{
+    types {{ text/plain txt; }}
+    access_log off;
+    client_body_temp_path {self.folder}/bodies;
+    proxy_temp_path {self.folder}/proxied;
+    fastcgi_temp_path {self.folder}/fastcgi;
+    uwsgi_temp_path {self.folder}/uwsgi;
+    scgi_temp_path {self.folder}/scgi;
+    client_max_body_size 0;
+    server {{
+        listen 127.0.0.1:{self.port};
+        listen 127.0.0.1:{self.tls_port} ssl http2;
+        listen 127.0.0.2:{self.tls_port} ssl http2;
+        listen unix:{self.folder}/socket;
+        ssl_certificate {self.folder}/certificate.pem;
+        ssl_certificate_key {self.folder}/key.pem;
+        root {self.folder}/pages;
+        gzip on;
+        gzip_types text/plain;
+        dav_methods PUT DELETE;
+        location = /who {{ return 200 "$connection $server_protocol $request_method $host"; }}
+        location = /moved {{ return 302 /who; }}
+        location = /moved-to-tls {{ return 302 https://127.0.0.1:{self.tls_port}/who; }}
+        location = /round {{ return 302 /round; }}
+        location = /refused {{ return 403 "no"; }}
+    }}
+}}
+'''
+
+
 def running(service):
     """The body of a fixture: the service, stopped when the session ends."""
     started = service()
@@ -216,6 +280,11 @@ def mariadb():
 @pytest.fixture(scope='session')
 def redis_server():
     yield from running(Redis)
+
+
+@pytest.fixture(scope='session')
+def nginx(certificate):
+    yield from running(lambda: Nginx(certificate))
 
 
 @pytest.fixture(scope='session')

@@ -65,6 +65,11 @@ def test_requests_share_an_http_client(start, upstream, client):
     assert upstream.connections == made <= REQUESTS  # Those of the first round are kept.
 
 
+def test_an_answer_of_a_thread_wakes_the_loop(start, upstream):
+    running = start(upstream)
+    assert running.get('/name?1')[2] == b'/1'  # Alone: nothing else wakes the loop.
+
+
 def items(postgres):
     return [request for request, in postgres.query('select request from item order by 1')]
 

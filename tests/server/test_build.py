@@ -118,6 +118,17 @@ def test_plugin_built_by_hand_in_another_folder_serves(server, tmp_path, monkeyp
 
 @plugin_only
 @pytest.mark.slow
+def test_plugin_built_without_libcurl_serves_and_says_what_it_lacks(server, tmp_path, monkeypatch):
+    plugin = build(tmp_path, UWSGI_TORNADO_CURL='no')
+    assert 'libcurl' not in subprocess.check_output(['ldd', plugin], text=True)
+    monkeypatch.setattr(conftest, 'PLUGIN', str(plugin))
+    running = server('fetch_life.py', environ={'UPSTREAM': 'http://127.0.0.1:1'})
+    assert running.get('/fetch')[0] == 500
+    assert 'RuntimeError: this plugin was built without libcurl, which fetches: install libcurl4-openssl-dev' in running.log
+
+
+@plugin_only
+@pytest.mark.slow
 def test_plugin_built_for_another_python_says_so(other_python, tmp_path):
     plugin = build(tmp_path, PYTHON=other_python)
     log = start_and_fail(tmp_path, 'python3', plugin)

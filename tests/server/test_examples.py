@@ -85,3 +85,17 @@ def test_greenlet_timer(start, services):
     results, seconds = running.get_all(['/'] * 50)
     assert [body for _, _, body in results] == [b'services'] * 50
     assert 0.2 <= seconds < 50 * 0.2 / 3
+
+
+@pytest.mark.parametrize('face, body', [
+    ('fetch', b'services'), ('gather', b'services services services'), ('tornado', b'services'), ('requests', b'services')])
+def test_fetch(start, services, face, body):
+    running = start('fetch', environ={'SERVICES': services})
+    results, _ = running.get_all([f'/{face}'] * 50)
+    assert [result[2] for result in results] == [body] * 50
+
+
+def test_fetch_that_fails(start):
+    running = start('fetch', environ={'SERVICES': f'http://127.0.0.1:{first_of_free_ports(1) + 1}/'})
+    status, _, body = running.get('/fetch')
+    assert status == 502 and b"Couldn't connect to server" in body

@@ -244,7 +244,7 @@ def test_right_quantum_serves(server, quantum):
     assert server('basic.py', '--tornado-quantum', quantum).get()[2] == b'hello'
 
 
-def test_holder_of_a_user_lock_does_not_give_way(server):
+def test_requests_compute_under_a_user_lock_in_turn(server):
     running = server('compute.py')
     assert ask_all(running, 'under_user_lock', 1) == ['done']
     results, _ = running.get_all(['/under_user_lock?0.4'] * 4)

@@ -113,6 +113,28 @@ class SlowLine:
         writer.close()
 
 
+class HeldLine(SlowLine):
+    """The same, whose answers arrive once it is released."""
+
+    async def start(self):
+        self.held = 0  # Connections with an answer on its way.
+        self.released = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        await super().start()
+
+    def release(self):
+        self.loop.call_soon_threadsafe(self.released.set)
+
+    async def pass_on(self, reader, writer, delay_s):
+        if delay_s == 0:
+            return await super().pass_on(reader, writer, 0)
+        data = await reader.read(65536)
+        self.held += 1
+        await self.released.wait()
+        writer.write(data)
+        await super().pass_on(reader, writer, 0)
+
+
 class MailServer:
     """A real SMTP server that keeps what it gets, and thinks DELAY_S about each mail."""
 
@@ -195,6 +217,12 @@ def tls_upstream(loop_thread, certificate):
 @pytest.fixture
 def slow_memcached(loop_thread, memcached):
     return started(loop_thread, SlowLine(memcached.port))
+
+
+@pytest.fixture
+def held_line(loop_thread):
+    """Makes lines to a port: held_line(port)."""
+    return lambda port: started(loop_thread, HeldLine(port))
 
 
 @pytest.fixture

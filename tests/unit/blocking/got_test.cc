@@ -1,6 +1,7 @@
 // Redirection of slots, on tables made by hand and on those of the running program.
 #include "plugin/blocking/got.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -256,6 +257,14 @@ TEST(ReadTables, LeavesNullWhatAnObjectLacks) {
   EXPECT_EQ(0u, bare.plt_count + bare.data_count);
   std::vector<Slot> changed;
   EXPECT_EQ(0, redirect(bare, kPoll, changed));
+}
+
+TEST(TablesOf, AreThoseOfTheObjectThatHoldsTheAddress) {
+  const ObjectTables of_libc = tables_of(dlsym(RTLD_DEFAULT, "puts"));
+  EXPECT_NE(std::string::npos, of_libc.name.find("libc.so"));
+  EXPECT_NE(nullptr, of_libc.symbols);
+  const int on_no_object = 0;
+  EXPECT_EQ(nullptr, tables_of(&on_no_object).symbols);
 }
 
 }  // namespace
