@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -82,6 +83,17 @@ void add_header(http::Request& request, PyObject* name_object, PyObject* value) 
   request.headers.push_back(text.find_first_not_of(" \t") == std::string::npos ? name + ";" : name + ": " + text);
 }
 
+bool is_header(const std::string& line, const char* name) noexcept {
+  const std::size_t length = std::strlen(name);
+  return line.size() > length && (line[length] == ':' || line[length] == ';') &&
+         strncasecmp(line.c_str(), name, length) == 0;
+}
+
+bool has_header(const http::Request& request, const char* name) noexcept {
+  return std::any_of(request.headers.begin(), request.headers.end(),
+                     [name](const std::string& line) { return is_header(line, name); });
+}
+
 // Of pairs, or of a mapping.
 void add_headers(FetchCall& call, PyObject* headers) {
   PyRef pairs = PyRef::borrow(headers);
@@ -130,6 +142,22 @@ void take_body(FetchCall& call, PyObject* body) {
   }
 }
 
+// The other way to say where a body ends. Beside a length, or where no body comes, it would have the server
+// take the next request on the connection for a part of this one.
+void check_transfer_encoding(const http::Request& request) {
+  constexpr char kName[] = "Transfer-Encoding";
+  constexpr std::size_t kLength = sizeof kName - 1;
+  bool is_said = false;
+  for (const std::string& line : request.headers) {
+    if (!is_header(line, kName)) continue;
+    const bool chunked = strcasecmp(line.c_str() + kLength, ": chunked") == 0;
+    if (!chunked || is_said || !request.has_body) {
+      raise_value_error("the header Transfer-Encoding may be \"chunked\" once, where there is a body");
+    }
+    is_said = true;
+  }
+}
+
 // The length of the body is libcurl's to say, in one way only: two lengths are how requests are smuggled.
 void settle_length(http::Request& request) {
   constexpr char kName[] = "Content-Length:";
@@ -160,17 +188,6 @@ void settle_length(http::Request& request) {
   }
 }
 
-bool has_header(const http::Request& request, const char* name) {
-  const std::size_t length = std::strlen(name);
-  for (const std::string& line : request.headers) {
-    if (line.size() > length && (line[length] == ':' || line[length] == ';') &&
-        strncasecmp(line.c_str(), name, length) == 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
 // --- libcurl's own options ------------------------------------------------------------------------
 
 // {number of an option: int or str}
@@ -182,6 +199,10 @@ void take_curl_options(http::Request& request, PyObject* options) {
     const int number = static_cast<int>(count_of("the number of an option of libcurl's", key));
     const curl_easyoption* const known = curl_easy_option_by_id(static_cast<CURLoption>(number));
     if (known == nullptr) raise_value_error("libcurl has no option " + std::to_string(number));
+    // libcurl would read on behind the body.
+    if (number == CURLOPT_POSTFIELDSIZE || number == CURLOPT_POSTFIELDSIZE_LARGE) {
+      raise_value_error(std::string("libcurl's option ") + known->name + " cannot be set from here");
+    }
     switch (known->type) {
       case CURLOT_LONG:
       case CURLOT_VALUES:
@@ -348,6 +369,7 @@ FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
   if (request.has_body && !given(kwargs, "method")) request.method = "POST";
   // libcurl takes any body of a POST for a form.
   if (request.method == "POST" && !has_header(request, "Content-Type")) request.headers.emplace_back("Content-Type:");
+  check_transfer_encoding(request);
   settle_length(request);
   return call;
 }

@@ -28,7 +28,7 @@ class ResponseState final : public http::TransferObserver {
         effective_url(transfer.effective_url()),
         header_lines(transfer.header_lines()),
         timings(transfer.timings()) {}
-  ~ResponseState() { close(); }
+  ~ResponseState() { drop_transfer(); }
 
   void stream(std::unique_ptr<http::Transfer> transfer, PyObject* loop) {
     transfer_ = std::move(transfer);
@@ -69,7 +69,7 @@ class ResponseState final : public http::TransferObserver {
 
   // Who waits for a chunk comes to the end.
   void close() noexcept {
-    http::Client::destroy(std::exchange(transfer_, nullptr));
+    drop_transfer();
     fiber_.wake_soon();
     try {
       settle_chunk();
@@ -83,7 +83,7 @@ class ResponseState final : public http::TransferObserver {
     return 0;
   }
   void clear() noexcept {
-    close();
+    drop_transfer();
     for (PyRef* ref : {&body, &headers, &loop_, &chunk_future_}) *ref = PyRef();
   }
 
@@ -97,6 +97,8 @@ class ResponseState final : public http::TransferObserver {
   PyRef headers;
 
  private:
+  void drop_transfer() noexcept { http::Client::destroy(std::exchange(transfer_, nullptr)); }
+
   void need_to_be_alone() {
     forget_given_up_future();
     if (fiber_.waiting() || chunk_future_) raise(PyExc_RuntimeError, "somebody waits for the next chunk of this response already");
@@ -138,8 +140,11 @@ class ResponseState final : public http::TransferObserver {
       py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", chunk.get()));
       return;
     }
-    if (!error) error = PyRef::borrow(PyExc_StopAsyncIteration);
+    const bool ended = !error;
+    if (ended) error = PyRef::borrow(PyExc_StopAsyncIteration);
     py_check(PyObject_CallMethod(future.get(), "set_exception", "O", error.get()));
+    // Nothing has failed that would have to be told to nobody.
+    if (ended) py_check_status(PyObject_SetAttrString(future.get(), "_log_traceback", Py_False));
   }
 
   std::unique_ptr<http::Transfer> transfer_;  // Of a stream, until its end.
@@ -312,7 +317,14 @@ int clear(PyObject* self) noexcept {
   return 0;
 }
 
+// Calls Python, so it comes before anything of a cycle is cleared.
+void finalize(PyObject* self) noexcept {
+  const ErrorAside error;
+  if (reinterpret_cast<Response*>(self)->state != nullptr) state_of(self).close();
+}
+
 void dealloc(PyObject* self) noexcept {
+  if (PyObject_CallFinalizerFromDealloc(self) < 0) return;  // Somebody has it again.
   PyObject_GC_UnTrack(self);
   delete reinterpret_cast<Response*>(self)->state;
   Py_TYPE(self)->tp_free(self);
@@ -339,6 +351,7 @@ PyObject* response_type() {
     t.tp_repr = repr;
     t.tp_traverse = traverse;
     t.tp_clear = clear;
+    t.tp_finalize = finalize;
     t.tp_dealloc = dealloc;
     return t;
   }();

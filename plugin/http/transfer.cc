@@ -45,6 +45,12 @@ bool starts_with(const char* data, std::size_t size, const char* prefix) noexcep
   return size >= length && std::memcmp(data, prefix, length) == 0;
 }
 
+// libcurl quotes some URLs (a proxy's) with the password in them.
+const char* describe(CURLcode result, const char* details) noexcept {
+  const bool may_be_told = details[0] != '\0' && std::strchr(details, '@') == nullptr;
+  return may_be_told ? details : curl_easy_strerror(result);
+}
+
 bool is_header(const std::string& line, const char* name) noexcept {
   const std::size_t length = std::strlen(name);
   return line.size() > length && line[length] == ':' && strncasecmp(line.data(), name, length) == 0;
@@ -387,7 +393,7 @@ void Transfer::end(CURLcode result) {
   done_ = true;
   result_ = result;
   if (result == CURLE_OK) has_head_ = true;
-  else fail(error_buffer_[0] != '\0' ? error_buffer_.data() : curl_easy_strerror(result));
+  else fail(describe(result, error_buffer_.data()));
   touched();
 }
 

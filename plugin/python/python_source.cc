@@ -4,16 +4,15 @@ namespace python {
 namespace {
 
 constexpr char kImports[] = R"(
-import importlib.util
 import sys
 
 
 class Loader:
-    """The module's own loader, and the function once the module has run."""
+    """The module's own loader, and the finder's function once the module has run."""
 
-    def __init__(self, loader, function):
+    def __init__(self, loader, finder):
         self.loader = loader
-        self.function = function
+        self.finder = finder
 
     def __getattr__(self, name):
         return getattr(self.loader, name)
@@ -24,26 +23,32 @@ class Loader:
     def exec_module(self, module):
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
-        self.function(module)
+        self.finder.imported(module)
 
 
 class Finder:
-    """Waits for the one import."""
+    """Waits for the first import that succeeds; some only ask whether there is such a module."""
 
     def __init__(self, name, function):
         self.name = name
         self.function = function
 
     def find_spec(self, name, path=None, target=None):
-        if name != self.name:
+        if name != self.name or self not in sys.meta_path:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            sys.meta_path.insert(0, self)
-        else:
-            spec.loader = Loader(spec.loader, self.function)
-        return spec
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1:]:
+            find_spec = getattr(finder, 'find_spec', None)  # Old ones have find_module() only.
+            spec = find_spec and find_spec(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = Loader(spec.loader, self)
+                return spec
+        return None
+
+    def imported(self, module):
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            self.function(module)
 
 
 def when_imported(name, function):

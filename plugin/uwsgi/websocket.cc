@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <cerrno>
+#include <stdexcept>
 #include <utility>
 
 #include "plugin/blocking/gate.h"
@@ -14,12 +15,15 @@ namespace engine {
 
 // --- FiberLock ----------------------------------------------------------------------------
 
-// Where nobody may be suspended it is not taken either: whoever has it waits, and cannot be
-// waited for. Its frame may then cut another's in two, as without a lock.
-void FiberLock::lock(RequestThread& thread) noexcept {
-  if (!taken_ || !thread.may_suspend()) {
+// uWSGI keeps how far a frame is written in the request: a second writer would go on from there in its own.
+void FiberLock::lock(RequestThread& thread) {
+  if (!taken_) {
     taken_ = true;
     return;
+  }
+  if (!thread.may_suspend()) {
+    throw std::runtime_error("another fiber uses this websocket, and none may wait for it inside no_suspend() or a "
+                             "greenlet of the greenlet package");
   }
   waiting_.push_back(&thread);
   thread.suspend();  // It is handed over: taken_ stays.

@@ -16,7 +16,8 @@ namespace engine {
 // One fiber at a time; the others wait in turn.
 class FiberLock {
  public:
-  void lock(RequestThread& thread) noexcept;
+  // Throws std::runtime_error where it is taken and `thread` may not wait.
+  void lock(RequestThread& thread);
   void unlock() noexcept;
   bool taken() const noexcept { return taken_; }
 
@@ -48,7 +49,8 @@ class WebSocket {
     return got;
   }
 
-  // False when the websocket is closed.
+  // False when the websocket is closed. Throws, as receive() and close() do, std::runtime_error where
+  // another fiber is at it and `thread` may not wait.
   bool send(RequestThread& thread, Opcode opcode, std::string_view payload);
 
   // Says goodbye, unless that was said, and closes.
@@ -80,7 +82,7 @@ class WebSocket {
 
   class Locked {
    public:
-    Locked(FiberLock& lock, RequestThread& thread) noexcept : lock_(lock) { lock.lock(thread); }
+    Locked(FiberLock& lock, RequestThread& thread) : lock_(lock) { lock.lock(thread); }
     ~Locked() { lock_.unlock(); }
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;

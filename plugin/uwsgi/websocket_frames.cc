@@ -109,6 +109,7 @@ FrameReader::Got FrameReader::take_control(Opcode opcode) noexcept {
   close_code_ = close_code::kNoneGiven;
   if (!payload_.empty()) {
     close_code_ = static_cast<int>(big_endian(payload_.data(), 2));
+    if (!close_code::may_be_sent(close_code_)) return broken(close_code::kProtocolError);
     payload_.remove_prefix(2);
   }
   return Got::kClose;

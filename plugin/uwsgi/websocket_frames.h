@@ -18,7 +18,7 @@ enum class Opcode : std::uint8_t {
   kPong = 10,
 };
 
-// RFC 6455, section 7.4.1. The three from 1005 are never sent: they say what was not said.
+// RFC 6455, section 7.4.1. 1005 and 1006 are never sent: they say what was not said.
 namespace close_code {
 inline constexpr int kNormal = 1000;
 inline constexpr int kGoingAway = 1001;
@@ -26,6 +26,13 @@ inline constexpr int kProtocolError = 1002;
 inline constexpr int kNoneGiven = 1005;
 inline constexpr int kConnectionLost = 1006;
 inline constexpr int kTooBig = 1009;
+
+// Whether one side may give it to the other: what the protocol or its registry has a meaning for, and the
+// ranges of libraries (3000) and applications (4000).
+constexpr bool may_be_sent(int code) noexcept {
+  return (code >= 1000 && code <= 1014 && code != 1004 && code != kNoneGiven && code != kConnectionLost) ||
+         (code >= 3000 && code <= 4999);
+}
 }  // namespace close_code
 
 // Appends a whole, unmasked frame to `out`: a server's.

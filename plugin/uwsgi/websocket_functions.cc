@@ -169,7 +169,9 @@ PyObject* websocket_close(PyObject*, PyObject* args, PyObject* kwargs) noexcept 
                                      &size, &context)) {
       throw PyError{};
     }
-    if (code < 1000 || code > 4999) raise(PyExc_ValueError, "a close code is from 1000 to 4999");
+    if (!close_code::may_be_sent(code)) {
+      raise(PyExc_ValueError, "a close code is from 1000 to 1014, but for 1004 to 1006, or from 3000 to 4999");
+    }
     if (size > 123) raise(PyExc_ValueError, "a reason has 123 bytes at most");
     RequestThread& thread = calling_thread();
     websocket_of(context, thread)->close(thread, code, {reason, static_cast<std::size_t>(size)});

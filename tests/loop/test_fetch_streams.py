@@ -1,5 +1,6 @@
 """Responses that are read as they come; who sends waits for who reads."""
 import asyncio
+import gc
 
 import pytest
 from http_upstream import ON_THE_WAY, answer, answering, failure, no_transfer_is_left, run, upstream
@@ -137,3 +138,27 @@ def test_a_whole_response_is_no_stream(run):
                 async for _ in response:
                     pass
     run(test())
+
+
+def test_who_waits_for_a_chunk_in_a_cycle_of_garbage_is_told_by_whole_objects(run):
+    """The collector clears what it collects; nothing of that may be called after."""
+    told, errors = [], []
+
+    async def head_only(served, reader, writer):
+        await served.take(reader)
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\n')
+        await reader.read()
+
+    async def test():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        async with upstream(head_only) as server:
+            response = await fetch_async(server.url, stream=True)
+            chunk = response.__anext__()
+            chunk.add_done_callback(lambda future, response=response: told.append(type(future.exception())))
+            del response, chunk
+            await asyncio.sleep(0)  # The present callback of the loop still has it.
+            gc.collect()
+            await server.until(lambda: server.open == 0)
+            await asyncio.sleep(0)
+    run(test())
+    assert (told, errors) == ([StopAsyncIteration], [])

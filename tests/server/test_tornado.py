@@ -175,3 +175,8 @@ def test_drain_closes_websockets_that_are_open(start):
 
     assert asyncio.run(stay()) == 0
     assert 'Traceback' not in running.log
+
+
+@pytest.mark.parametrize('options, module', [((), b'tornado.simple_httpclient'), (('--tornado-http-client',), b'uwsgi_tornado')])
+def test_client_of_tornado_is_ours_where_the_option_says_so(server, options, module):
+    assert server('tornado_client.py', *options).get('/')[2] == b'True ' + module

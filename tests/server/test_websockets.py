@@ -19,7 +19,7 @@ PING, PONG, CLOSE, TEXT = 0x89, 0x8a, 0x88, 0x81
 
 @pytest.fixture
 def start(server):
-    return lambda *options, cores=60, **more: server('websockets.py', *options, cores=cores, **more)
+    return lambda *options, cores=60, **more: server('with_websockets.py', *options, cores=cores, **more)
 
 
 def connect(running, path, port=None, scheme='ws', **more):
@@ -163,7 +163,7 @@ def test_request_that_ends_takes_its_websocket_from_others(start):
 
 
 def test_misuse_is_refused(start):
-    assert start().get('/misuse')[2] == b'RuntimeError TypeError ValueError ValueError'
+    assert start().get('/misuse')[2] == b'RuntimeError TypeError ValueError ValueError ValueError'
 
 
 def test_fragments_of_connections_are_not_mixed(start):
@@ -249,3 +249,13 @@ def test_worker_that_ends_says_so(start):
             assert closed_by_server(client) == bytes([CLOSE, 2]) + struct.pack('>H', 1001)
     assert running.process.wait(30) == 17
     assert running.log.count("closed with 1001 ''") == 20
+
+
+def test_who_may_not_wait_cannot_cut_the_frame_of_another(start):
+    running = start()
+    with raw(running, '/overtaken') as client:
+        running.wait_for_log('the sender waits')
+        assert exactly(client, 10) == bytes([TEXT, 127]) + struct.pack('>Q', 5_000_000)
+        assert exactly(client, 5_000_000) == b'x' * 5_000_000
+        assert closed_by_server(client)
+    assert 'refused: ' in running.log

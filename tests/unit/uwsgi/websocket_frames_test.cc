@@ -100,6 +100,15 @@ TEST(WebsocketFrames, CloseTellsItsCodeAndReason) {
   EXPECT_EQ(close_code::kNoneGiven, silent.close_code());
 }
 
+TEST(WebsocketFrames, CloseCodesThatNobodyMaySendAreBroken) {
+  for (const int code : {0, 999, 1004, 1005, 1006, 1015, 2999, 5000}) {
+    std::string payload;
+    payload.push_back(static_cast<char>(code >> 8));
+    payload.push_back(static_cast<char>(code));
+    EXPECT_EQ(Got::kBroken, first_of(frame(0x88, payload))) << code;
+  }
+}
+
 TEST(WebsocketFrames, WhatBreaksTheProtocolIsBroken) {
   EXPECT_EQ(Got::kBroken, first_of(frame(0xc1, "reserved bit")));
   EXPECT_EQ(Got::kBroken, first_of(frame(0x83, "reserved opcode")));

@@ -70,6 +70,19 @@ def left_in_use(environ):
     time.sleep(0.05)
 
 
+def overtaken(environ):
+    """Sends where it may not wait, while another sends what its client does not read."""
+    sender = uwsgi_tornado.spawn(uwsgi.websocket_send, 'x' * 5_000_000, request_context=uwsgi.request_context())
+    time.sleep(0.05)
+    print('the sender waits')
+    try:
+        with uwsgi_tornado.no_suspend():
+            uwsgi.websocket_send('y' * 100)
+    except RuntimeError as error:
+        print('refused:', error)
+    concurrent.futures.wait([sender])
+
+
 def tell(calls):
     print('ended with', [type(call.exception()).__name__ for call in calls])
 
@@ -103,7 +116,8 @@ def misuse(environ):
     said = []
     for call in (lambda: uwsgi_tornado.spawn(uwsgi.websocket_recv).result(),
                  lambda: uwsgi.websocket_send('x', request_context=1),
-                 lambda: uwsgi.websocket_close(1), lambda: uwsgi.websocket_close(1000, 'x' * 124)):
+                 lambda: uwsgi.websocket_close(1), lambda: uwsgi.websocket_close(1006),
+                 lambda: uwsgi.websocket_close(1000, 'x' * 124)):
         try:
             call()
         except Exception as error:
