@@ -230,7 +230,7 @@ PyGetSetDef attributes[] = {
     {"body", get_body, nullptr, "The body as bytes; None where it is streamed.", nullptr},
     {"timings", get_timings, nullptr,
      "Seconds from the start, a dict: namelookup, connect, appconnect, pretransfer, starttransfer,\n"
-     "total, redirect; libcurl's words. Of a streamed response all are 0.",
+     "total, redirect; libcurl's words. Of a streamed response, until its headers.",
      nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };

@@ -270,10 +270,7 @@ std::size_t Transfer::take_header(const char* data, std::size_t size) {
   if (starts_with(data, size, "HTTP/")) {
     take_status_line(line);
   } else if (line.empty()) {
-    if (!has_head_ && head_is_final()) {
-      has_head_ = true;
-      if (request_.streamed) touched();
-    }
+    if (head_is_final()) head_came();
   } else if ((line[0] == ' ' || line[0] == '\t') && !header_lines_.empty()) {
     // A folded line: one space stands for the fold (RFC 9112, 5.2).
     const std::size_t text = line.find_first_not_of(" \t");
@@ -285,12 +282,18 @@ std::size_t Transfer::take_header(const char* data, std::size_t size) {
   return size;
 }
 
+void Transfer::head_came() {
+  if (std::exchange(has_head_, true) || !request_.streamed) return;
+  take_info();
+  touched();
+}
+
 std::size_t Transfer::take_body_part(const char* data, std::size_t size) {
   if (request_.max_body_size > 0 && body_size_ + static_cast<std::int64_t>(size) > request_.max_body_size) {
     fail("the response's body is longer than " + std::to_string(request_.max_body_size) + " bytes");
     return 0;
   }
-  has_head_ = true;
+  head_came();
   if (request_.streamed) {
     if (!body_.empty() && body_.size() + size > kHeldMax) {
       receiving_paused_ = true;

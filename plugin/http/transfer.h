@@ -78,7 +78,7 @@ class Transfer {
   // CURLE_OK when the response is whole. After done().
   CURLcode result() const noexcept { return result_; }
   const std::string& error() const noexcept { return error_; }
-  // After done().
+  // After done(); of a streamed transfer also with its head, as of then.
   const std::string& effective_url() const noexcept { return effective_url_; }
   const Timings& timings() const noexcept { return timings_; }
 
@@ -113,6 +113,7 @@ class Transfer {
   int seek(curl_off_t offset, int origin) noexcept;
   // From the client: libcurl is through with it.
   void end(CURLcode result);
+  void head_came();
   void take_info();
   void touched() noexcept;
 

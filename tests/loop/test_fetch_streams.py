@@ -40,6 +40,7 @@ def test_a_sender_waits_for_a_reader_who_takes_his_time(run):
     async def test():
         async with upstream(sender) as server:
             response = await fetch_async(server.url, stream=True)
+            assert response.effective_url == server.url + '/' and response.timings['starttransfer'] > 0
             assert response.body is None and response.headers['Content-Length'] == str(BIG)
             await sender.at_rest.wait()
             assert sender.sent < ON_THE_WAY

@@ -19,7 +19,7 @@ PING, PONG, CLOSE, TEXT = 0x89, 0x8a, 0x88, 0x81
 
 @pytest.fixture
 def start(server):
-    return lambda *options, cores=60, **more: server('websockets.py', *options, cores=cores, **more)
+    return lambda *options, cores=60, **more: server('with_websockets.py', *options, cores=cores, **more)
 
 
 def connect(running, path, port=None, scheme='ws', **more):
