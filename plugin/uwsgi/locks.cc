@@ -106,7 +106,8 @@ class Waiter {
 };
 
 // Who holds and who waits for which lock. The loop's thread only: to the locks themselves all
-// its requests are one.
+// its requests are one. So a lock that several of them read is had once: uWSGI's master, which unlocks
+// what a process that died has had, does that once.
 class Locks {
  public:
   // False where the lock is taken, or others wait for it. `thread` is null on the loop's own stack.
@@ -114,7 +115,7 @@ class Locks {
   // take it again: uwsgi.sharedarea_write() takes what uwsgi.sharedarea_wlock() has taken.
   bool take_at_once(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
     if (use != Use::kMutex && take_again(item, thread, use)) return true;
-    if ((use != Use::kRead && is_waited_for(item)) || !take(item)) return false;
+    if ((use != Use::kRead && is_waited_for(item)) || !take_now(item, take, use)) return false;
     note(item, thread, use);
     return true;
   }
@@ -134,6 +135,7 @@ class Locks {
     if (held != held_.end()) {
       if (--held->depth > 0) return;
       held_.erase(held);
+      if (is_held(item)) return;  // Others read on.
     }
     release(item);
     wake_first(item);
@@ -169,6 +171,15 @@ class Locks {
     return true;
   }
 
+  bool take_now(uwsgi_lock_item* item, Try take, Use use) const noexcept {
+    return (use == Use::kRead && is_read(item)) || take(item);
+  }
+
+  bool is_read(const uwsgi_lock_item* item) const noexcept {
+    return std::any_of(held_.begin(), held_.end(),
+                       [=](const Held& held) { return held.item == item && held.use == Use::kRead; });
+  }
+
   bool is_waited_for(uwsgi_lock_item* item) const noexcept {
     return !queues_.empty() && queues_.find(item) != queues_.end();
   }
@@ -198,7 +209,7 @@ class Locks {
       const bool is_first = queue.front() == &waiter;
       // Its holder here wakes the first, who wakes the next.
       waiter.wait(!is_first || is_held(item) ? -1 : rest_s);
-      if ((use == Use::kRead || queue.front() == &waiter) && take(item)) break;
+      if ((use == Use::kRead || queue.front() == &waiter) && take_now(item, take, use)) break;
       rest_s = std::min(2 * rest_s, kLongRestS);
     }
     queue.erase(place);

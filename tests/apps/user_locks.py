@@ -44,6 +44,19 @@ def want(number):
     return 'had'
 
 
+def read(_):
+    uwsgi.sharedarea_rlock(0)
+    wait_for_release()
+    uwsgi.sharedarea_unlock(0)
+    return 'read'
+
+
+def write(_):
+    uwsgi.sharedarea_wlock(0)
+    uwsgi.sharedarea_unlock(0)
+    return 'written'
+
+
 def compute(_):
     """Holds the lock and computes until /release."""
     global computing
@@ -120,7 +133,7 @@ def fork(_):
 
 
 application = serve({
-    '/take_turns': take_turns, '/hold': hold, '/want': want, '/wanting': lambda _: wanting, '/compute': compute,
+    '/take_turns': take_turns, '/hold': hold, '/read': read, '/write': write, '/want': want, '/wanting': lambda _: wanting, '/compute': compute,
     '/computing': lambda _: computing, '/order': lambda _: ' '.join(order), '/add': add,
     '/is_locked': lambda number: uwsgi.is_locked(int(number)),
     '/on_the_loop': lambda _: uwsgi_tornado.await_(lock_on_the_loop()), '/from_thread': from_thread,

@@ -140,6 +140,17 @@ def test_lock_of_a_process_that_died_is_had(mutexes):
     assert running.get('/want?2')[2] == b'had'
 
 
+def test_lock_that_many_read_in_a_process_that_died_is_had(mutexes):
+    running = mutexes('--master', '--sharedarea', '1')
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for _ in range(3):
+            pool.submit(running.get, '/read')
+        wait_until(lambda: waiting(running) == 3)
+        os.kill(int(re.findall(r'spawned uWSGI worker 1 \(pid: (\d+)', running.log)[0]), signal.SIGKILL)
+    running.wait_for_log('Respawned uWSGI worker 1')
+    assert running.get('/write')[2] == b'written'
+
+
 @pytest.mark.parametrize('who', ['on_the_loop', 'from_thread'])
 def test_others_than_requests_wait_for_a_request(start, who):
     """A task on the worker's event loop, which the requests outrun, and a thread of the application."""
