@@ -3,6 +3,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 import threading
 
 import pytest
@@ -208,6 +209,8 @@ def test_a_response_freed_on_another_thread(run):
     async def test():
         async with upstream(endless) as server:
             box = [await fetch_async(server.url, stream=True)]
+            while sys.getrefcount(box[0]) > 2:  # The loop's handles have the future, and it the response.
+                await asyncio.sleep(0)
             thread = threading.Thread(target=box.clear)
             thread.start()
             await asyncio.to_thread(thread.join)
