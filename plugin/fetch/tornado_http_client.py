@@ -15,7 +15,7 @@ from tornado.escape import native_str, utf8
 from tornado.httpclient import AsyncHTTPClient as Base
 from tornado.httpclient import HTTPError, HTTPResponse
 from tornado.log import app_log
-from tornado.simple_httpclient import HTTPTimeoutError
+from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
 METHODS_WITH_BODY = {'POST', 'PATCH', 'PUT'}
 METHODS = METHODS_WITH_BODY | {'GET', 'HEAD', 'DELETE', 'OPTIONS'}
@@ -45,6 +45,8 @@ class AsyncHTTPClient(Base):
 
     max_clients: fetches at once, the others wait; their wait counts as connecting.
     max_body_size, max_header_size: bytes of a response; a longer one is an error.
+
+    On another loop (that of Tornado's synchronous HTTPClient in a request) Tornado's own client fetches.
     """
 
     def initialize(self, max_clients=10, defaults=None, max_body_size=104857600, max_header_size=65536):
@@ -53,9 +55,14 @@ class AsyncHTTPClient(Base):
         self._limits = {'max_body_size': max_body_size, 'max_header_size': max_header_size}
         self._queue = collections.deque()
         self._active = set()
+        self._tornados = None
+        if not isinstance(self.io_loop.asyncio_loop, uwsgi_tornado.EventLoop):
+            self._tornados = SimpleAsyncHTTPClient(force_instance=True, max_clients=max_clients, defaults=defaults, **self._limits)
 
     def close(self):
         super().close()
+        if self._tornados is not None:
+            self._tornados.close()
         for fetch in list(self._active):
             fetch.abort(CurlError(0, 'the client was closed'))
         for queued in list(self._queue):
@@ -65,6 +72,9 @@ class AsyncHTTPClient(Base):
     # --- max_clients ---------------------------------------------------------------------------
 
     def fetch_impl(self, request, callback):
+        if self._tornados is not None:
+            self._tornados.fetch_impl(request, callback)
+            return
         queued = Queued(request, callback, self.io_loop.time())
         self._queue.append(queued)
         self._start_queued()

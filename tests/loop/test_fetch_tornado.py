@@ -388,8 +388,13 @@ def test_the_synchronous_client_runs_on_a_loop_of_ours(configured, pages):
         asyncio.set_event_loop_policy(None)
 
 
-def test_the_loop_of_asyncio_is_refused_with_a_sentence(configured):
+def test_on_asyncios_own_loop_tornados_client_fetches(configured, pages):
     async def test():
-        await AsyncHTTPClient(force_instance=True).fetch('http://127.0.0.1/')
-    with pytest.raises(RuntimeError, match="fetching needs the worker's event loop or a uwsgi_tornado.EventLoop"):
-        asyncio.run(test())
+        client = AsyncHTTPClient(force_instance=True)
+        assert type(client) is uwsgi_tornado.AsyncHTTPClient
+        response = await client.fetch(pages)
+        with pytest.raises(HTTPError, match='HTTP 404'):
+            await client.fetch(pages + '/404')
+        client.close()
+        return response.body
+    assert asyncio.run(test()) == b'page'
