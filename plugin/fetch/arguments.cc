@@ -292,6 +292,7 @@ void take_protocols(FetchCall& call, const char* name, PyObject* value) {
 
 // Each as uwsgi_tornado.fetch's documentation says. None is as if it were not given.
 constexpr Field kFields[] = {
+    {"url", line<&http::Request::url>},
     {"method", take_method},
     {"headers", take_headers},
     {"body", take_body_field},
@@ -344,13 +345,14 @@ bool given(PyObject* kwargs, const char* name) {
 }  // namespace
 
 FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
-  if (PyTuple_GET_SIZE(args) != 1) {
+  const bool url_by_name = given(kwargs, "url");
+  if (PyTuple_GET_SIZE(args) + (url_by_name ? 1 : 0) != 1) {
     PyErr_Format(PyExc_TypeError, "%s() takes a URL, and all else by name", function);
     throw PyError{};
   }
   FetchCall call;
   http::Request& request = call.request;
-  request.url = line_of("url", PyTuple_GET_ITEM(args, 0));
+  if (!url_by_name) request.url = line_of("url", PyTuple_GET_ITEM(args, 0));
   request.accept_encoding = "";
   request.user_agent = "uwsgi-tornado/" UWSGI_TORNADO_VERSION;
   PyObject *name, *value;  // Borrowed.

@@ -1,6 +1,7 @@
 #include "plugin/http/client.h"
 
 #include <algorithm>
+#include <cassert>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -126,6 +127,7 @@ void Client::forget(Transfer& transfer) noexcept {
   erase(woken_, &transfer);
   erase(touched_, &transfer);
   if (!is_of_this_process()) return;
+  assert(pthread_equal(thread_, pthread_self()) != 0);
   curl_multi_remove_handle(multi_.get(), easy);  // Does nothing for one that was not added.
   // A reset leaves cookies, and whatever else an option of libcurl's own has switched on.
   give_easy_back(easy, !transfer.request_.has_curl_options());

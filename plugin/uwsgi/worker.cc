@@ -129,6 +129,11 @@ int check_options() noexcept {
 void end_if_worker_gave_up() noexcept {
   if (gave_up == nullptr || !gave_up->load() || uwsgi.status.dying_for_need_app) return;
   uwsgi.status.dying_for_need_app = 1;  // The exit code is that of --need-app.
+  // Another may still be importing the same application, where the master's SIGINT is but a
+  // KeyboardInterrupt: a traceback, and a worker that goes on.
+  for (int i = 1; i <= uwsgi.numproc; ++i) {
+    if (uwsgi.workers[i].pid > 0) kill(uwsgi.workers[i].pid, SIGKILL);
+  }
   kill_them_all(0);
 }
 

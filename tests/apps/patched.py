@@ -1,5 +1,17 @@
 """An application that has replaced the calls which suspend here by themselves."""
-import gevent.monkey
+import os
+import time
+
+import uwsgi
+
+SLOW_WORKER = os.environ.get('SLOW_WORKER')
+if SLOW_WORKER == str(uwsgi.worker_id()):
+    open('the slow worker imports', 'w').close()
+    time.sleep(60)
+while SLOW_WORKER and not os.path.exists('the slow worker imports'):
+    time.sleep(0.01)
+
+import gevent.monkey  # noqa: E402: what waits above is not patched yet.
 
 gevent.monkey.patch_all()
 

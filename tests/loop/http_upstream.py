@@ -118,15 +118,6 @@ def silent():
     return upstream(handler)
 
 
-async def stays_silent(awaitable, seconds=0.2):
-    """Whether nothing comes for a while; gives up then. For what must not happen: it can only err by passing."""
-    try:
-        await asyncio.wait_for(asyncio.shield(awaitable), seconds)
-    except asyncio.TimeoutError:
-        return True
-    return False
-
-
 @pytest.fixture
 def run():
     """run(coroutine) on a loop of ours, closed in the end."""

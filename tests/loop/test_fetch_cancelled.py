@@ -3,6 +3,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 import threading
 
 import pytest
@@ -127,6 +128,8 @@ def test_a_chunk_whose_waiter_gave_up_is_for_the_next(run):
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(response.__anext__(), 0.05)
             go.set()
+            await server.until(lambda: server.open == 0)
+            await asyncio.sleep(0.05)  # It has come, with nobody to take it.
             assert b''.join([chunk async for chunk in response]) == b'onetwo'
     run(test())
 
@@ -206,6 +209,8 @@ def test_a_response_freed_on_another_thread(run):
     async def test():
         async with upstream(endless) as server:
             box = [await fetch_async(server.url, stream=True)]
+            while sys.getrefcount(box[0]) > 2:  # The loop's handles have the future, and it the response.
+                await asyncio.sleep(0)
             thread = threading.Thread(target=box.clear)
             thread.start()
             await asyncio.to_thread(thread.join)
@@ -250,6 +255,35 @@ def test_a_child_of_a_fork_leaves_the_parents_transfers_alone(run):
             assert [r.body for r in await asyncio.gather(*futures)] == [b'/%d' % n for n in range(5)]
             assert (await fetch_async(f'{server.url}/again')).body == b'/again'
             assert server.accepted == 5
+    run(test())
+
+
+def test_a_stream_closed_in_a_child_of_a_fork_goes_on_in_the_parent(run, server_tls):
+    """Over TLS, which says goodbye when it is closed."""
+    go = asyncio.Event()
+
+    async def handler(served, reader, writer):
+        await served.take(reader)
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none')
+        leaves = asyncio.ensure_future(reader.read())
+        await go.wait()
+        await asyncio.sleep(0.05)  # A goodbye of the child's would be there by now.
+        assert not leaves.done()
+        writer.write(b'two')
+        await leaves
+
+    async def test():
+        async with upstream(handler, ssl=server_tls) as server:
+            response = await fetch_async(f'https://127.0.0.1:{server.port}', verify=False, stream=True)
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    response.close()
+                finally:
+                    os._exit(0)
+            assert await asyncio.to_thread(os.waitpid, pid, 0) == (pid, 0)
+            go.set()
+            assert b''.join([chunk async for chunk in response]) == b'onetwo'
     run(test())
 
 

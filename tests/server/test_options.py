@@ -128,6 +128,14 @@ def test_app_patched_by_gevent_is_refused(options, tmp_path):
                    'gevent.monkey.patch_all', tmp_path)
 
 
+def test_refusal_does_not_wait_for_a_worker_that_still_imports(tmp_path, monkeypatch):
+    monkeypatch.setenv('SLOW_WORKER', '2')
+    arguments = command('--tornado', '10', '--lazy-apps', '--master', '--processes', '2', '--wsgi-file', str(APPS / 'patched.py'))
+    started = time.monotonic()
+    assert_refused(arguments, 'gevent.monkey.patch_all', tmp_path)
+    assert time.monotonic() - started < 50  # Its import takes 60, and worker-reload-mercy is as long.
+
+
 @pytest.mark.skipif(bool(EMBEDDED), reason='Python is always inside the embedded binary')
 @pytest.mark.parametrize('plugins', [[PLUGIN], [PLUGIN, 'python3']], ids=['missing', 'after'])
 def test_python_plugin_must_come_first(plugins, tmp_path):
