@@ -48,13 +48,17 @@ class AsyncFetch final : public http::TransferObserver {
     kept_ = PyRef::borrow(self_);
   }
 
+  // What Python does in a step may wait for a lock, and turn the loop, which comes by here again.
   void progressed(http::Transfer&) noexcept override {
+    came_meanwhile_ = true;
+    if (std::exchange(in_step_, true)) return;
     const PyRef alive = PyRef::borrow(self_);
     try {
-      step();
+      while (transfer_ && std::exchange(came_meanwhile_, false)) step();
     } catch (const PyError&) {
       fail();
     }
+    in_step_ = false;
   }
 
   // Its future is for ever undone, as all of that loop are.
@@ -123,7 +127,8 @@ class AsyncFetch final : public http::TransferObserver {
 
   void feed() {
     while (body_chunks_ && transfer_ && transfer_->body_waiting() <= kUnsentMax) {
-      const PyRef chunk = PyRef::steal(PyIter_Next(body_chunks_.get()));
+      const PyRef chunks = body_chunks_;
+      const PyRef chunk = PyRef::steal(PyIter_Next(chunks.get()));
       if (!chunk && PyErr_Occurred()) throw PyError{};
       if (!transfer_) return;
       if (!chunk) {
@@ -188,6 +193,8 @@ class AsyncFetch final : public http::TransferObserver {
   PyRef body_chunks_;
   std::vector<PyRef> writers_;
   PyRef kept_;  // This object, while the transfer is under way.
+  bool in_step_ = false;
+  bool came_meanwhile_ = false;  // Since the step began.
   const bool raises_;
   const bool streamed_;
   std::unique_ptr<http::Transfer> transfer_;

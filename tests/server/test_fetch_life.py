@@ -112,3 +112,11 @@ def test_a_fetch_goes_on_when_its_requests_client_sends_more(running, upstream):
         assert upstream.asked.wait(30)
         upstream.told.set()
         assert client.makefile('rb').read().endswith(b'the page')
+
+
+def test_a_fetch_that_is_over_while_its_body_is_read_ends_after(server):
+    """The loop turns for the request that holds the lock, and comes by the fetch again."""
+    running = server('fetch_reentered.py')
+    results, _ = running.get_all(['/fetch', '/hold'])
+    assert [r[2] for r in results] == [b'400', b'held']
+    assert 'Exception ignored' not in running.log
