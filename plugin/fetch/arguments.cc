@@ -75,6 +75,10 @@ void check_token(const char* what, const std::string& text) {
 void add_header(http::Request& request, PyObject* name_object, PyObject* value) {
   const std::string name = line_of("the name of a header", name_object, Charset::kLatin1);
   check_token("the name of a header", name);
+  if (strcasecmp(name.c_str(), "Proxy-Authorization") == 0) {
+    // It would go to the server, and to those it redirects to.
+    raise_value_error("the header Proxy-Authorization is not for servers: use proxy_username and proxy_password");
+  }
   if (value == Py_None) {
     request.headers.push_back(name + ":");
     return;

@@ -50,3 +50,10 @@ def test_options_of_libcurl_cannot_send_what_lies_behind_the_body(run, option):
         with pytest.raises(ValueError, match='cannot be set'):
             await fetch_async('http://127.0.0.1:1', body=b'body', curl_options={option: 1000})
     run(test())
+
+
+def test_credentials_for_a_proxy_are_not_sent_to_a_server(run):
+    async def test():
+        with pytest.raises(ValueError, match='use proxy_username and proxy_password'):
+            fetch_async('http://127.0.0.1:1', headers={'proxy-authorization': 'Basic eDp5'})
+    run(test())
