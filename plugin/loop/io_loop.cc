@@ -58,10 +58,9 @@ void IoLoop::drop(const Part& part) noexcept {
 }
 
 void IoLoop::add_callback_threadsafe(Callback callback) {
-  {
-    const std::lock_guard<std::mutex> lock(posted_mutex_);
-    posted_.push_back(callback);
-  }
+  // Sent with the lock held: once the callback has run, the loop may be gone.
+  const std::lock_guard<std::mutex> lock(posted_mutex_);
+  posted_.push_back(callback);
   posted_watcher_.send();
 }
 

@@ -1,6 +1,7 @@
 #include "plugin/loop/io_loop.h"
 
 #include <csignal>
+#include <memory>
 #include <thread>
 
 #include "tests/unit/loop/test_loop.h"
@@ -56,6 +57,23 @@ TEST_F(IoLoop, IsWokenByAnotherThread) {
   the_loop().run();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(4 * kEach, count.seen);
+}
+
+// The loop may go as soon as what was posted has run, whatever its posters still have to do. One
+// wakes it for all.
+TEST(IoLoopOfItsOwn, MayEndOnceWhatOtherThreadsPostedHasRun) {
+  constexpr int kPosters = 4;
+  for (int i = 0; i < 500; ++i) {
+    auto loop = std::make_unique<loop::IoLoop>();
+    Count count{0, loop.get(), kPosters};
+    std::vector<std::thread> posters;
+    for (int poster = 0; poster < kPosters; ++poster) {
+      posters.emplace_back([to = loop.get(), callback = count.callback()] { to->add_callback_threadsafe(callback); });
+    }
+    while (count.seen < kPosters) loop->turn();
+    loop.reset();
+    for (std::thread& poster : posters) poster.join();
+  }
 }
 
 // Endless callbacks must not keep the loop from its events.
