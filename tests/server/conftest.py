@@ -45,7 +45,7 @@ def asan_environment():
     return {
         'LD_PRELOAD': ' '.join(libraries),
         # CPython and uWSGI keep what they allocate; only our own errors are looked for.
-        'ASAN_OPTIONS': 'detect_leaks=0:abort_on_error=1:handle_segv=1',
+        'ASAN_OPTIONS': f'detect_leaks=0:abort_on_error=1:handle_segv=1:suppressions={ROOT}/tests/server/asan_suppressions.txt',
         'UBSAN_OPTIONS': 'print_stacktrace=1',
     }
 

@@ -1,4 +1,5 @@
 """A drained worker waits for the fetches it has begun, and not for streams."""
+import contextlib
 import http.server
 import threading
 import time
@@ -22,8 +23,10 @@ class HeldUpstream:
                 upstream.asked.set()
                 if self.path == '/watched':
                     self.wfile.flush()
-                    if self.connection.recv(1) == b'':
-                        upstream.left.set()
+                    with contextlib.suppress(ConnectionError):  # A reset is an end, too.
+                        if self.connection.recv(1) != b'':
+                            return
+                    upstream.left.set()
                     return
                 if self.path == '/endless':
                     try:

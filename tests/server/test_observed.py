@@ -8,6 +8,7 @@ import pytest
 import clients
 from conftest import EMBEDDED, free_port
 from health import closed_by_server
+from overlap import wait_until
 
 LOGFILE = [] if EMBEDDED else ['--plugin', 'logfile']
 REQUESTS = 50
@@ -83,5 +84,7 @@ def test_alarms(start, tmp_path):
     assert [body for _, _, body in results] == [b'rung'] * REQUESTS + [b'quick'] * 20
     running.get('/say?fire')
     running.wait_for_log(r'ALARM: said fire')
+    # A command each, one after the other.
+    wait_until(lambda: rung.exists() and rung.read_text().count('\n') >= REQUESTS)
     running.drain()
     assert sorted(rung.read_text().split('\n')) == sorted([f'rung by {n}' for n in range(REQUESTS)] + [''])

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import APPS, START_S, command, free_port
+from conftest import APPS, ASAN, START_S, asan_environment, command, free_port
 from health import closed_by_server
 
 READY = 'tornado: [0-9]+ cores on fibers'
@@ -93,7 +93,8 @@ class Emperor:
         self.log = folder / 'emperor.log'
         with open(self.log, 'wb') as log:
             self.process = subprocess.Popen([command()[0], '--emperor', str(folder / 'vassals'), '--die-on-term',
-                                             '--emperor-freq', '1'], stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+                                             '--emperor-freq', '1'], stdout=log, stderr=subprocess.STDOUT, cwd=folder,
+                                            env={**os.environ, **(asan_environment() if ASAN else {})})
 
 
 @pytest.fixture
