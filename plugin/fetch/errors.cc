@@ -9,6 +9,12 @@ constexpr char kHttpErrorDoc[] =
 constexpr char kHttpTimeoutErrorDoc[] = "A fetch that took longer than it may. Also a TimeoutError.";
 constexpr char kClientDisconnectedDoc[] = "Whom a fetch was for has gone meanwhile. Also a ConnectionError.";
 
+// An HTTPError that is a `base`, too. For the process's life.
+PyObject* make_error_type(const char* name, const char* doc, PyObject* base) {
+  const PyRef bases = py_check(PyTuple_Pack(2, http_error_type(), base));
+  return py_check(PyErr_NewExceptionWithDoc(name, doc, bases.get(), nullptr)).release();
+}
+
 }  // namespace
 
 PyObject* http_error_type() {
@@ -21,22 +27,14 @@ PyObject* http_error_type() {
 }
 
 PyObject* http_timeout_error_type() {
-  static PyObject* type = nullptr;
-  if (type == nullptr) {
-    const PyRef bases = py_check(PyTuple_Pack(2, http_error_type(), PyExc_TimeoutError));
-    type = py_check(PyErr_NewExceptionWithDoc("uwsgi_tornado.HTTPTimeoutError", kHttpTimeoutErrorDoc, bases.get(), nullptr))
-               .release();
-  }
+  static PyObject* const type =
+      make_error_type("uwsgi_tornado.HTTPTimeoutError", kHttpTimeoutErrorDoc, PyExc_TimeoutError);
   return type;
 }
 
 PyObject* client_disconnected_type() {
-  static PyObject* type = nullptr;
-  if (type == nullptr) {
-    const PyRef bases = py_check(PyTuple_Pack(2, http_error_type(), PyExc_ConnectionError));
-    type = py_check(PyErr_NewExceptionWithDoc("uwsgi_tornado.ClientDisconnected", kClientDisconnectedDoc, bases.get(), nullptr))
-               .release();
-  }
+  static PyObject* const type =
+      make_error_type("uwsgi_tornado.ClientDisconnected", kClientDisconnectedDoc, PyExc_ConnectionError);
   return type;
 }
 

@@ -13,7 +13,6 @@
 #include "plugin/fetch/fiber_wait.h"
 #include "plugin/fetch/response.h"
 #include "plugin/http/client.h"
-#include "plugin/python/python_source.h"
 
 namespace python {
 namespace {

@@ -149,18 +149,10 @@ void Transfer::set_up() {
   bool says_expect = false;
   for (const std::string& line : request_.headers) {
     says_expect = says_expect || is_header(line, "Expect");
-    curl_slist* const longer = curl_slist_append(header_list_.get(), line.c_str());
-    if (longer == nullptr) throw std::bad_alloc();
-    static_cast<void>(header_list_.release());
-    header_list_.reset(longer);
+    add_header_line(line.c_str());
   }
   // libcurl's own, for large bodies, costs a second where the server does not know it.
-  if (request_.has_body && !says_expect) {
-    curl_slist* const longer = curl_slist_append(header_list_.get(), "Expect:");
-    if (longer == nullptr) throw std::bad_alloc();
-    static_cast<void>(header_list_.release());
-    header_list_.reset(longer);
-  }
+  if (request_.has_body && !says_expect) add_header_line("Expect:");
   if (header_list_) set(easy_, CURLOPT_HTTPHEADER, header_list_.get());
 
   for (const auto& [option, number] : request_.curl_numbers) {
@@ -169,6 +161,13 @@ void Transfer::set_up() {
     else set(easy_, id, static_cast<long>(number));
   }
   for (const auto& [option, text] : request_.curl_texts) set(easy_, static_cast<CURLoption>(option), text.c_str());
+}
+
+void Transfer::add_header_line(const char* line) {
+  curl_slist* const longer = curl_slist_append(header_list_.get(), line);
+  if (longer == nullptr) throw std::bad_alloc();
+  static_cast<void>(header_list_.release());
+  header_list_.reset(longer);
 }
 
 // libcurl changes those it has a name for after some redirects, as browsers do; others it keeps.

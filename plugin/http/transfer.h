@@ -100,6 +100,7 @@ class Transfer {
   };
 
   void set_up();
+  void add_header_line(const char* line);
   void set_up_method();
   void set_up_body();
   void fail(std::string why) noexcept;

@@ -20,6 +20,7 @@
 namespace engine {
 namespace {
 
+using python::none;
 using python::py_boundary;
 using python::py_check;
 using python::PyError;
@@ -34,7 +35,6 @@ struct {
   PyObject* signal_wait;
 } uwsgis;
 
-PyRef none() { return PyRef::borrow(Py_None); }
 PyRef empty_bytes() { return py_check(PyBytes_FromString("")); }
 
 void parse(bool parsed) {
