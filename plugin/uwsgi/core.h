@@ -44,7 +44,7 @@ class Core {
   void python_begins(PyObject* environ) noexcept;
   void python_ends() noexcept;
   bool python_yielded() noexcept;
-  void python_failed() noexcept { failed_ = true; }
+  bool python_failed() noexcept;
 
   // The websocket that the request is or may become; made when first asked for.
   // REQUIRES: the request runs. Throws std::bad_alloc.
@@ -70,6 +70,7 @@ class Core {
   bool parse_in_fiber() noexcept;
   bool should_give_way() noexcept;
   void give_way() noexcept;
+  void answer_failure() noexcept;
   void end_websocket() noexcept;
   void finished() noexcept;
   void keep_alive() noexcept;

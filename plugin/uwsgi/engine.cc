@@ -298,6 +298,10 @@ void Engine::python_begins(wsgi_request* request, PyObject* environ) noexcept {
   core_of(request).python_begins(environ);
 }
 
+void Engine::python_called(PyObject* environ) noexcept {
+  if (RequestThread* const thread = RequestThread::current()) thread->limits().read(environ);
+}
+
 void Engine::python_ends(wsgi_request* request) noexcept { core_of(request).python_ends(); }
 
 bool Engine::python_yielded(wsgi_request* request) noexcept {
@@ -305,9 +309,9 @@ bool Engine::python_yielded(wsgi_request* request) noexcept {
   return core_of(request).python_yielded();
 }
 
-void Engine::python_failed(wsgi_request* request) noexcept {
+bool Engine::python_failed(wsgi_request* request) noexcept {
   end_if_child(1);
-  core_of(request).python_failed();
+  return core_of(request).python_failed();
 }
 
 // --- The end ------------------------------------------------------------------------------

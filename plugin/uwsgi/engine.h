@@ -83,7 +83,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void awake() noexcept override;
   void python_begins(wsgi_request* request, PyObject* environ) noexcept override;
   void python_ends(wsgi_request* request) noexcept override;
-  void python_failed(wsgi_request* request) noexcept override;
+  bool python_failed(wsgi_request* request) noexcept override;
+  void python_called(PyObject* environ) noexcept override;
   void python_returned() noexcept override { end_if_child(0); }
   bool python_yielded(wsgi_request* request) noexcept override;
 
