@@ -14,7 +14,7 @@ class SteadyLoad:
     def __init__(self, port, path, clients, keep=False):
         self.port, self.path, self.clients, self.keep = port, path, clients, keep
         self.answered, self.closes, self.failures, self.pids = 0, 0, [], set()
-        self.ending = False
+        self.slowest_s, self.ending = 0, False
         self.thread = threading.Thread(target=lambda: asyncio.run(self.ask_all()))
 
     def __enter__(self):
@@ -46,7 +46,9 @@ class SteadyLoad:
                 if line is None:
                     line = await asyncio.open_connection('127.0.0.1', self.port)
                 stage = 'answer'
+                began = time.monotonic()
                 closes = await asyncio.wait_for(self.ask(*line), 90)
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
                 self.answered += 1
             except (OSError, EOFError, AssertionError, asyncio.TimeoutError) as error:
                 self.failures.append(f'{stage}: {error!r}')
