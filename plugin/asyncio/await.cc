@@ -41,6 +41,13 @@ WorkerLoop& running_worker_loop(const char* function) {
   throw PyError{};
 }
 
+double seconds_of(PyObject* timeout) {
+  if (timeout == nullptr || timeout == Py_None) return -1;
+  const double seconds = PyFloat_AsDouble(timeout);
+  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
+  return seconds < 0 ? 0 : seconds;
+}
+
 namespace {
 
 // How long a task that a timeout has cancelled may take to clean up.
@@ -151,13 +158,6 @@ PyRef end_timed_out(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
   if (!done) raise_timeout();
   if (!is_true(py_check(PyObject_CallMethod(future, "cancelled", nullptr)))) return result_of(future);
   raise_timeout();
-}
-
-double seconds_of(PyObject* timeout) {
-  if (timeout == nullptr || timeout == Py_None) return -1;
-  const double seconds = PyFloat_AsDouble(timeout);
-  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
-  return seconds < 0 ? 0 : seconds;
 }
 
 bool is_concurrent_future(PyObject* object) {

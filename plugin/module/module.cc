@@ -11,6 +11,7 @@
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_policy.h"
 #include "plugin/asyncio/await.h"
+#include "plugin/asyncio/stopping.h"
 #include "plugin/tornado/io_loop_face.h"
 #include "plugin/tornado/periodic_callback.h"
 #include "plugin/python/interruption.h"
@@ -297,6 +298,7 @@ PyObject* create_module() noexcept {
     }
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
     py_check_status(PyModule_AddFunctions(module.get(), await_methods));
+    add_stopping(module.get());
     add_fetch_names(module.get());
     add_debug_names(module.get());
     return module;

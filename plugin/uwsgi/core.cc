@@ -261,6 +261,7 @@ void Core::run() noexcept {
 
 // The life of a request, top to bottom. On the fiber.
 void Core::serve() noexcept {
+  if (engine_.draining()) announce_close();
   if (!parses_in_fiber(*request_) || parse_in_fiber()) {
 #ifdef UWSGI_ROUTING
     const bool routed_away = uwsgi_apply_routes(request_) == UWSGI_ROUTE_BREAK;
@@ -282,7 +283,7 @@ void Core::serve() noexcept {
   thread_->limits().settle();
   if (failed_ && !request_->headers_sent && request_->response_size == 0) answer_failure();
   if (socket_->retry != nullptr) {
-    close_after_ = failed_ || engine_.draining() || !may_be_kept_alive(*request_);
+    close_after_ = failed_ || !may_be_kept_alive(*request_);
   }
   if (websocket_) end_websocket();
   uwsgi_close_request(request_);
@@ -328,10 +329,33 @@ void Core::give_way() noexcept {
   slice_began_ = 0;
 }
 
+// --- The worker ends ----------------------------------------------------------------------
+
+void Core::going_away() noexcept {
+  if (websocket_) websocket_->going_away();
+  if (phase_ == Phase::kRunning) announce_close();
+}
+
+// A client that is not told sends its next request to a worker that has gone.
+void Core::announce_close() noexcept {
+  if (socket_->retry == nullptr || request_->headers_sent) return;
+  std::uint16_t length = 0;
+  if (uwsgi_get_var(request_, const_cast<char*>("HTTP_UPGRADE"), 12, &length) != nullptr) return;
+  constexpr char kClose[] = "Connection: close";
+  uwsgi_additional_header_add(request_, const_cast<char*>(kClose), sizeof kClose - 1);
+}
+
+void Core::cut_stream() noexcept {
+  if (phase_ == Phase::kRunning && request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
+}
+
 // --- A websocket --------------------------------------------------------------------------
 
 const std::shared_ptr<WebSocket>& Core::websocket() {
-  if (!websocket_) websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
+  if (!websocket_) {
+    websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
+    if (engine_.draining()) websocket_->going_away();
+  }
   return websocket_;
 }
 

@@ -1,9 +1,9 @@
 #include "plugin/uwsgi/signals.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -40,8 +40,7 @@ class Signals::Waiter final : public suspend::Waiting {
 Signals::Signals(Engine& engine) noexcept
     : engine_(engine),
       shared_(engine.loop().raw(), this),
-      own_(engine.loop().raw(), this),
-      hangup_(engine.loop().raw(), this) {}
+      own_(engine.loop().raw(), this) {}
 
 Signals::~Signals() = default;
 
@@ -52,7 +51,6 @@ void Signals::start() noexcept {
   }
   // A client that leaves is an errno of the write, not a reason to die.
   signal(SIGPIPE, SIG_IGN);
-  hangup_.start(SIGHUP);
 }
 
 void Signals::stop() noexcept {
@@ -74,11 +72,6 @@ int Signals::wait(RequestThread& thread, int number) noexcept {
 
 void Signals::on_signal_socket(int) noexcept { handle(&uwsgi.signal_socket); }
 void Signals::on_my_signal_socket(int) noexcept { handle(&uwsgi.my_signal_socket); }
-
-void Signals::on_hangup() noexcept {
-  uwsgi_log("Gracefully killing worker %d (pid: %d)...\n", uwsgi.mywid, uwsgi.mypid);
-  engine_.drain_to_reload();
-}
 
 void Signals::handle(int* signal_socket) noexcept {
   try {

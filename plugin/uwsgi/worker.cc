@@ -17,6 +17,7 @@
 #include "plugin/tornado/tornado_callbacks.h"
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
+#include "plugin/uwsgi/end_signals.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
@@ -126,6 +127,8 @@ int check_options() noexcept {
   return 0;
 }
 
+namespace {
+
 void end_if_worker_gave_up() noexcept {
   if (gave_up == nullptr || !gave_up->load() || uwsgi.status.dying_for_need_app) return;
   uwsgi.status.dying_for_need_app = 1;  // The exit code is that of --need-app.
@@ -135,6 +138,13 @@ void end_if_worker_gave_up() noexcept {
     if (uwsgi.workers[i].pid > 0) kill(uwsgi.workers[i].pid, SIGKILL);
   }
   kill_them_all(0);
+}
+
+}  // namespace
+
+void watch_workers() noexcept {
+  hear_second_end_signal();
+  end_if_worker_gave_up();
 }
 
 void check_applications() noexcept {
@@ -179,9 +189,9 @@ void run_worker() noexcept {
   }
   report_start(*engine);
   engine->run();
-  const bool reload = engine->asked_to_reload();
+  const int exit_code = engine->exit_code();
   // A fiber in the middle of a request cannot be unwound; the process ends over it.
-  if (engine->unfinished()) _exit(reload ? UWSGI_RELOAD_CODE : 0);
+  if (engine->unfinished()) _exit(exit_code);
   engine.reset();
   worker_loop.end(kTasksEndS);
   python::WorkerLoop::destroy();
@@ -196,7 +206,8 @@ void run_worker() noexcept {
   report_leak("transfers", python::live_transfers());
   report_leak("references", python::live_references);
 #endif
-  exit(reload ? UWSGI_RELOAD_CODE : 0);
+  if (uwsgi.workers[uwsgi.mywid].shutdown_sockets) uwsgi_shutdown_all_sockets();
+  exit(exit_code);
 }
 
 }  // namespace engine
