@@ -30,6 +30,12 @@ class Core {
   // REQUIRES: free.
   bool accept(uwsgi_socket* socket) noexcept;
 
+  // Closes a connection that has sent no whole request. Its core is free at once, but in the middle of
+  // a TLS handshake. REQUIRES: incomplete_since() > 0.
+  void close_incomplete_request() noexcept;
+  // On the loop's clock; 0: there is a whole one, or none.
+  double incomplete_since() const noexcept { return incomplete_since_; }
+
   // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
   void close_idle_connection() noexcept;
   // False when the client's next request is on its way already. REQUIRES: idle_connection().
@@ -64,6 +70,8 @@ class Core {
   void begin() noexcept;
   void parse() noexcept;
   void await_bytes() noexcept;
+  void begin_incomplete() noexcept;
+  void end_incomplete() noexcept;
   void abandon() noexcept;
   void run() noexcept;
   void serve() noexcept;
@@ -101,7 +109,8 @@ class Core {
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
   double deadline_ = 0;  // On the loop's clock; 0: none.
-  std::list<Core*>::iterator idle_place_;  // Among the engine's idle connections.
+  double incomplete_since_ = 0;
+  std::list<Core*>::iterator place_;  // Among the engine's idle connections or incomplete requests.
 
   // uWSGI forgets the peer with each request of a kept-alive connection.
   decltype(wsgi_request::client_addr) peer_{};

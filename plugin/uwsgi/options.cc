@@ -11,6 +11,7 @@ constexpr int kSocketTimeoutMinS = 30;
 constexpr std::size_t kStackSizeMin = 256u << 10;
 constexpr double kQuantumMinMs = 0.1;
 constexpr double kQuantumMaxMs = 60000;
+constexpr double kOverloadWaitMaxS = 3600;
 
 [[noreturn]] void refuse(const std::string& why) {
   uwsgi_log("tornado: %s\n", why.c_str());
@@ -28,17 +29,29 @@ long parse_number(const char* option, const char* text, long low, long high) {
   return number;
 }
 
-// 0, or milliseconds with a fraction.
-double parse_quantum(const char* option, const char* text) {
+// strtod() takes more than a decimal number: "inf", "0x10", "1e3".
+bool parse_decimal(const char* text, double& number) {
   const std::size_t length = std::strlen(text);
   char* end = nullptr;
-  const double ms = std::strtod(text, &end);
-  // strtod() takes more than a decimal number: "inf", "0x10", "1e3".
-  const bool decimal = length > 0 && std::strspn(text, "0123456789.") == length && *end == '\0';
-  if (!decimal || (ms != 0 && (ms < kQuantumMinMs || ms > kQuantumMaxMs))) {
+  number = std::strtod(text, &end);
+  return length > 0 && std::strspn(text, "0123456789.") == length && *end == '\0';
+}
+
+// 0, or milliseconds with a fraction.
+double parse_quantum(const char* option, const char* text) {
+  double ms = 0;
+  if (!parse_decimal(text, ms) || (ms != 0 && (ms < kQuantumMinMs || ms > kQuantumMaxMs))) {
     refuse("--" + std::string(option) + " takes milliseconds from 0.1 to 60000, or 0, not \"" + text + "\"");
   }
   return ms;
+}
+
+double parse_seconds(const char* option, const char* text) {
+  double seconds = 0;
+  if (!parse_decimal(text, seconds) || seconds > kOverloadWaitMaxS) {
+    refuse("--" + std::string(option) + " takes seconds from 0 to 3600, not \"" + text + "\"");
+  }
+  return seconds;
 }
 
 void on_tornado(char* option, char* value, void*) {
@@ -56,6 +69,18 @@ void on_stack_size(char* option, char* value, void*) {
 
 void on_quantum(char* option, char* value, void*) {
   options().quantum_ms = parse_quantum(option, value);
+}
+
+void on_overload_status(char* option, char* value, void*) {
+  const std::string status = value;
+  if (status != "429" && status != "503") {
+    refuse("--" + std::string(option) + " takes 429 or 503, not \"" + status + "\"");
+  }
+  options().overload_status = std::atoi(value);
+}
+
+void on_overload_wait(char* option, char* value, void*) {
+  options().overload_wait_s = parse_seconds(option, value);
 }
 
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
@@ -116,6 +141,11 @@ uwsgi_option* option_table() noexcept {
       make("tornado-quantum", required_argument,
            "milliseconds a request computes before it gives way to others (default 10, 0 for ever)",
            on_quantum),
+      make("tornado-overload-status", required_argument,
+           "answer that (429 or 503) when no core is free in time, instead of letting clients wait",
+           on_overload_status),
+      make("tornado-overload-wait", required_argument,
+           "seconds that connections wait for a core before that (default 1)", on_overload_wait),
       make("greenlet", no_argument,
            "give the application a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,
