@@ -91,7 +91,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   // In how many seconds a connection will have stalled long enough to be closed for its core; less
   // than 0: none will.
   double connection_stalled_in_s() const noexcept;
-  const WorkerLoads& loads() const noexcept { return loads_; }
+  WorkerLoads& loads() noexcept { return loads_; }
   void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
   // Connections that were answered without a request running, since the worker began.
   std::uint64_t refused() const noexcept { return listeners_.refused(); }

@@ -22,7 +22,7 @@ constexpr int kAcceptsAfterOthers = 8;
 
 constexpr double kRestS = 0.5;
 
-// How often to look whether other workers still have room.
+// How often to look whether the other workers are overloaded too.
 constexpr double kOthersLookS = 0.05;
 
 bool is_readable(int fd) noexcept {
@@ -97,7 +97,7 @@ void Listeners::pause_or_listen() noexcept {
 Listeners::Taking Listeners::what_to_take() const noexcept {
   if (engine_.draining() || rest_.active() || others_first_.active()) return Taking::kNothing;
   if (has_room_) return Taking::kAll;
-  return overload_.refusing() && !engine_.loads().others_have_room() ? Taking::kRefused : Taking::kNothing;
+  return overload_.refusing() && engine_.loads().others_overloaded() ? Taking::kRefused : Taking::kNothing;
 }
 
 // A level-triggered listener left armed with no core to serve would spin.

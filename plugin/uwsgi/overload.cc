@@ -66,23 +66,28 @@ std::string refusal(const uwsgi_socket& socket, int status) {
 Overload::Overload(Engine& engine) noexcept
     : engine_(engine), farewells_(engine.loop().raw()), timer_(engine.loop().raw(), this) {}
 
+void Overload::change(State to) noexcept {
+  state_ = to;
+  engine_.loads().publish_overloaded(refusing());
+}
+
 void Overload::cores_ran_out() noexcept {
   if (options().overload_status == 0) return;
   if (state_ == State::kCalm) {
-    state_ = State::kWaiting;
+    change(State::kWaiting);
     timer_.start(options().overload_wait_s);
   } else if (state_ == State::kEasing) {
-    state_ = State::kRefusing;
+    change(State::kRefusing);
     timer_.stop();
   }
 }
 
 void Overload::demand_met() noexcept {
   if (state_ == State::kWaiting) {
-    state_ = State::kCalm;
+    change(State::kCalm);
     timer_.stop();
   } else if (state_ == State::kRefusing) {
-    state_ = State::kEasing;
+    change(State::kEasing);
     timer_.start(kEaseS);
   }
 }
@@ -90,20 +95,19 @@ void Overload::demand_met() noexcept {
 void Overload::on_due() noexcept {
   if (state_ == State::kEasing) end_refusing();
   else if (state_ == State::kWaiting && !engine_.has_room()) begin_refusing();
-  else state_ = State::kCalm;
+  else change(State::kCalm);
 }
 
 void Overload::begin_refusing() noexcept {
-  state_ = State::kRefusing;
+  change(State::kRefusing);
   refused_before_ = refused_;
   began_ = ev_now(engine_.loop().raw());
-  uwsgi_log("tornado: all %d cores busy for %.1f s: answering %d\n", uwsgi.async, options().overload_wait_s,
-            options().overload_status);
   engine_.look_at_listeners();
 }
 
 void Overload::end_refusing() noexcept {
-  state_ = State::kCalm;
+  change(State::kCalm);
+  if (refused_ == refused_before_) return;
   uwsgi_log("tornado: cores are free again: %llu connections were answered %d in %.1f s\n",
             static_cast<unsigned long long>(refused_ - refused_before_), options().overload_status,
             ev_now(engine_.loop().raw()) - began_);
@@ -113,7 +117,10 @@ int Overload::refuse_from(const uwsgi_socket& socket, const std::string& answer)
   for (int i = 0; i < kRefusalsPerWakeUp; ++i) {
     const int fd = accept4(socket.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return errno;
-    ++refused_;
+    if (refused_++ == refused_before_) {
+      uwsgi_log("tornado: all %d cores busy for %.1f s: answering %d\n", uwsgi.async, options().overload_wait_s,
+                options().overload_status);
+    }
     farewells_.say(fd, answer);
   }
   return 0;

@@ -17,7 +17,7 @@ class Engine;
 std::string refusal(const uwsgi_socket& socket, int status);
 
 // With --tornado-overload-status: once every core has been taken for --tornado-overload-wait while
-// connections waited, those that find no core are answered at once, until cores stay free.
+// connections waited, in all workers, those that find no core are answered at once, until cores stay free.
 //
 // calm -> waiting -> refusing <-> easing -> calm; the loop's thread only.
 class Overload {
@@ -43,6 +43,7 @@ class Overload {
   enum class State { kCalm, kWaiting, kRefusing, kEasing };
 
   void on_due() noexcept;
+  void change(State to) noexcept;
   void begin_refusing() noexcept;
   void end_refusing() noexcept;
 
@@ -51,7 +52,7 @@ class Overload {
   State state_ = State::kCalm;
   std::uint64_t refused_ = 0;
   std::uint64_t refused_before_ = 0;  // As this bout began.
-  double began_ = 0;
+  double began_ = 0;               // On the loop's clock.
   loop::TimerWatcher<Overload, &Overload::on_due> timer_;
 };
 

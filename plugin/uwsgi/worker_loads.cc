@@ -18,6 +18,7 @@ constexpr int kAway = INT_MAX;
 // On a cache line of its own: each is written at every request, by its worker only.
 struct alignas(64) Load {
   std::atomic<int> cores_taken{kAway};
+  std::atomic<bool> overloaded{false};
 };
 
 Load* loads = nullptr;  // By worker id, from 1. Null when workers need not know of each other.
@@ -33,7 +34,10 @@ bool WorkerLoads::prepare() noexcept {
   return true;
 }
 
-WorkerLoads::WorkerLoads() noexcept { publish(0); }
+WorkerLoads::WorkerLoads() noexcept {
+  publish(0);
+  publish_overloaded(false);
+}
 
 void WorkerLoads::publish(int cores_taken) noexcept {
   taken_ = cores_taken;
@@ -52,7 +56,18 @@ int WorkerLoads::least_of_others() const noexcept {
   return least;
 }
 
-bool WorkerLoads::others_have_room() const noexcept { return least_of_others() < uwsgi.async; }
+void WorkerLoads::publish_overloaded(bool overloaded) noexcept {
+  if (loads != nullptr) loads[uwsgi.mywid].overloaded.store(overloaded, std::memory_order_relaxed);
+}
+
+bool WorkerLoads::others_overloaded() const noexcept {
+  for (int id = 1; loads != nullptr && id <= uwsgi.numproc; ++id) {
+    const Load& other = loads[id];
+    const bool away = other.cores_taken.load(std::memory_order_relaxed) == kAway;
+    if (id != uwsgi.mywid && !away && !other.overloaded.load(std::memory_order_relaxed)) return false;
+  }
+  return true;
+}
 
 // A little more is no reason to wait for others.
 bool WorkerLoads::above_share() const noexcept {

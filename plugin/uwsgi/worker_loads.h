@@ -23,7 +23,10 @@ class WorkerLoads {
 
   // More of this worker's cores are taken than of another's that has cores left.
   bool above_share() const noexcept;
-  bool others_have_room() const noexcept;
+
+  // Whether this worker has been full for so long that it may refuse; and whether all others have.
+  void publish_overloaded(bool overloaded) noexcept;
+  bool others_overloaded() const noexcept;
 
  private:
   int least_of_others() const noexcept;
