@@ -243,10 +243,12 @@ bool Core::make_thread() noexcept {
     thread_ = std::make_unique<RequestThread>(
         engine_.hub(), engine_.loop(), engine_.stack_size(), request_,
         loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
+    lacks_stack_ = false;
     // As threads mode names them.
     thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
     return true;
   } catch (const std::bad_alloc&) {
+    lacks_stack_ = true;
     return false;
   }
 }

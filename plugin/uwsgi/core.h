@@ -43,6 +43,8 @@ class Core {
   bool idle_connection() const noexcept { return phase_ == Phase::kKeptAlive; }
 
   wsgi_request* request() const noexcept { return request_; }
+  // There was no memory for its stack when last it needed one.
+  bool lacks_stack() const noexcept { return lacks_stack_; }
   // Null until its first request runs.
   RequestThread* thread() const noexcept { return thread_.get(); }
 
@@ -97,6 +99,7 @@ class Core {
   python::PyRef connection_;  // What offer_connection() gave.
   python::PyRef context_;  // The request's contextvars.Context while Python runs.
 
+  bool lacks_stack_ = false;
   bool failed_ = false;        // The application raised.
   bool asgiref_told_ = false;  // Its thread's async_to_sync() runs on the worker's loop.
   bool close_after_ = false;   // The connection is not kept alive after this request.

@@ -199,9 +199,17 @@ double Engine::connection_stalled_in_s() const noexcept {
   return left_s < 0.001 ? 0 : left_s;
 }
 
-// Last in, first out, so that few cores stay warm.
+// Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
+// they may have theirs.
 void Engine::give_back(Core& core) noexcept {
-  uwsgi.async_queue_unused[++uwsgi.async_queue_unused_ptr] = core.request();
+  wsgi_request** const free_cores = uwsgi.async_queue_unused;
+  const int top = ++uwsgi.async_queue_unused_ptr;
+  if (core.lacks_stack()) {
+    std::copy_backward(free_cores, free_cores + top, free_cores + top + 1);
+    free_cores[0] = core.request();
+  } else {
+    free_cores[top] = core.request();
+  }
   publish_load();
 }
 

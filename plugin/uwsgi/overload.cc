@@ -100,16 +100,16 @@ void Overload::on_due() noexcept {
 
 void Overload::begin_refusing() noexcept {
   change(State::kRefusing);
-  refused_before_ = refused_;
+  refused_in_bout_ = 0;
   began_ = ev_now(engine_.loop().raw());
   engine_.look_at_listeners();
 }
 
 void Overload::end_refusing() noexcept {
   change(State::kCalm);
-  if (refused_ == refused_before_) return;
+  if (refused_in_bout_ == 0) return;
   uwsgi_log("tornado: cores are free again: %llu connections were answered %d in %.1f s\n",
-            static_cast<unsigned long long>(refused_ - refused_before_), options().overload_status,
+            static_cast<unsigned long long>(refused_in_bout_), options().overload_status,
             ev_now(engine_.loop().raw()) - began_);
 }
 
@@ -117,7 +117,8 @@ int Overload::refuse_from(const uwsgi_socket& socket, const std::string& answer)
   for (int i = 0; i < kRefusalsPerWakeUp; ++i) {
     const int fd = accept4(socket.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return errno;
-    if (refused_++ == refused_before_) {
+    ++refused_;
+    if (refused_in_bout_++ == 0) {
       uwsgi_log("tornado: all %d cores busy for %.1f s: answering %d\n", uwsgi.async, options().overload_wait_s,
                 options().overload_status);
     }

@@ -51,7 +51,7 @@ class Overload {
   Farewells farewells_;
   State state_ = State::kCalm;
   std::uint64_t refused_ = 0;
-  std::uint64_t refused_before_ = 0;  // As this bout began.
+  std::uint64_t refused_in_bout_ = 0;
   double began_ = 0;               // On the loop's clock.
   loop::TimerWatcher<Overload, &Overload::on_due> timer_;
 };
