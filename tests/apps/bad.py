@@ -97,6 +97,11 @@ def allocate(environ, start_response):
     return good(environ, start_response)
 
 
+def read(environ, start_response):
+    environ['wsgi.input'].read()
+    return good(environ, start_response)
+
+
 mappings = []
 
 

@@ -1,6 +1,7 @@
 """Many connections at once, from one thread of the test. The app is overload.py."""
 import contextlib
 import pathlib
+import resource
 import selectors
 import socket
 import time
@@ -30,6 +31,14 @@ def cores_taken(running, count):
             connection.sendall(b'x')
         for connection in held:
             assert closed_by_server(connection).endswith(b' let go')
+
+
+def raise_descriptor_limit(wanted):
+    """Of this process and the servers it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    return min(max(soft, wanted), hard)
 
 
 def status_of(answer):

@@ -11,8 +11,8 @@ import pytest
 import clients
 from clients import body_of
 from conftest import EMBEDDED, free_port
-from crowd import GET, ask_at_once, backlog, cores_taken, status_of
-from health import closed_by_server
+from crowd import GET, ask_at_once, backlog, cores_taken, raise_descriptor_limit, status_of
+from health import closed_by_server, unharmed
 
 CORES = 4
 HTTP = [] if EMBEDDED else ['--plugin', 'http']  # Debian has the router in a file.
@@ -140,6 +140,18 @@ def test_all_workers_refuse_once_all_are_full(server):
         for answer in ask_at_once(running.port, 30):
             assert_refused(answer)
     assert running.get()[0] == 200
+
+
+@pytest.mark.parametrize('options', [[], REFUSE], ids=' '.join)
+def test_a_flood_is_served_or_refused(server, options):
+    """Clients beyond the listen queue are asked again by their own kernel."""
+    raise_descriptor_limit(4000)
+    running = server('bad.py', '--listen', backlog(1024), *options, cores=50)
+    with unharmed(running, 50):
+        answers = ask_at_once(running.port, 1000, b'GET /sleep?0.02 HTTP/1.0\r\n\r\n')
+        counts = collections.Counter(map(status_of, answers))
+        assert set(counts) <= ({200, 503} if options else {200}), counts
+        assert counts[200] > 0
 
 
 # --- Fair shares --------------------------------------------------------------------------
