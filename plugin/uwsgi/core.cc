@@ -172,15 +172,28 @@ void Core::parse() noexcept {
 
 void Core::await_bytes() noexcept {
   if (!readable_.active()) readable_.start(request_->fd, EV_READ);
-  // One deadline for the whole header: a client that drips does not hold the core for ever.
-  if (deadline_ == 0) set_deadline(uwsgi.socket_timeout);
+  if (incomplete_since_ == 0) begin_incomplete();
+}
+
+// One deadline for the whole header: a client that drips does not hold the core for ever.
+void Core::begin_incomplete() noexcept {
+  set_deadline(uwsgi.socket_timeout);
+  incomplete_since_ = ev_now(engine_.loop().raw());
+  place_ = engine_.request_is_incomplete(*this);
+}
+
+void Core::end_incomplete() noexcept {
+  if (incomplete_since_ == 0) return;
+  deadline_ = 0;
+  incomplete_since_ = 0;
+  engine_.request_is_complete(place_);
 }
 
 void Core::on_readable(int) noexcept {
   switch (phase_) {
     case Phase::kKeptAlive:
       deadline_ = 0;
-      engine_.connection_is_busy(idle_place_);
+      engine_.connection_is_busy(place_);
       slot_of(*request_).in_request = 1;
       request_->client_addr = peer_;
       request_->c_len = peer_size_;
@@ -209,13 +222,20 @@ void Core::on_deadline() noexcept {
     timer_.start(left_s);
   } else if (phase_ == Phase::kKeptAlive) {
     close_idle_connection();
-  } else if (phase_ == Phase::kParsing) {
-    abandon();
+  } else if (incomplete_since_ != 0) {
+    close_incomplete_request();
   }
+}
+
+void Core::close_incomplete_request() noexcept {
+  end_incomplete();
+  if (phase_ == Phase::kParsing) abandon();
+  else shutdown(request_->fd, SHUT_RDWR);  // Its fiber waits for the handshake, and ends by this.
 }
 
 // Nothing was asked that could be answered: the client left, stalled or sent no request.
 void Core::abandon() noexcept {
+  end_incomplete();
   readable_.stop();
   close_after_ = true;
   // FastCGI's close reads the rest of the body; here on the loop that would stop everyone.
@@ -235,22 +255,23 @@ bool Core::make_thread() noexcept {
     thread_ = std::make_unique<RequestThread>(
         engine_.hub(), engine_.loop(), engine_.stack_size(), request_,
         loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
+    lacks_stack_ = false;
     // As threads mode names them.
     thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
     return true;
   } catch (const std::bad_alloc&) {
-    uwsgi_log("tornado: no memory for the stack of core %d; its request is dropped "
-              "(see --tornado-stack-size, limit-as and vm.max_map_count)\n",
-              request_->async_id);
+    lacks_stack_ = true;
     return false;
   }
 }
 
 void Core::run() noexcept {
+  end_incomplete();
   deadline_ = 0;
   // A request that came whole never armed it; a dripped one need not hear of its body.
   if (socket_->retry == nullptr) readable_.stop();
   if (!make_thread()) {
+    engine_.refuse(request_);
     abandon();
     return;
   }
@@ -302,12 +323,13 @@ void Core::answer_failure() noexcept {
 }
 
 bool Core::parse_in_fiber() noexcept {
-  for (;;) {
-    const int status = socket_->proto(request_);
-    if (status == UWSGI_OK) return true;
-    if (status != UWSGI_AGAIN) return false;
-    if (uwsgi.wait_read_hook(request_->fd, uwsgi.socket_timeout) <= 0) return false;
+  int status;
+  while ((status = socket_->proto(request_)) == UWSGI_AGAIN) {
+    if (incomplete_since_ == 0) begin_incomplete();
+    if (uwsgi.wait_read_hook(request_->fd, uwsgi.socket_timeout) <= 0) break;
   }
+  end_incomplete();
+  return status == UWSGI_OK;
 }
 
 // A generator yields far more often than others need the CPU: going round the loop for
@@ -418,7 +440,7 @@ void Core::keep_alive() noexcept {
   phase_ = Phase::kKeptAlive;
   if (!readable_.active()) readable_.start(fd, EV_READ);
   set_deadline(uwsgi.socket_timeout);
-  idle_place_ = engine_.connection_is_idle(*this);
+  place_ = engine_.connection_is_idle(*this);
 }
 
 // uWSGI's protocol has closed the connection or left it open for the next request.
@@ -441,7 +463,7 @@ bool Core::quiet() const noexcept {
 
 void Core::close_idle_connection() noexcept {
   assert(phase_ == Phase::kKeptAlive);
-  engine_.connection_is_busy(idle_place_);
+  engine_.connection_is_busy(place_);
   abandon();
 }
 

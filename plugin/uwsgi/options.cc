@@ -1,6 +1,7 @@
 #include "plugin/uwsgi/options.h"
 
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,6 +13,7 @@ constexpr std::size_t kStackSizeMin = 256u << 10;
 constexpr double kQuantumMinMs = 0.1;
 constexpr double kQuantumMaxMs = 60000;
 constexpr double kTimeoutMaxS = 1e6;
+constexpr double kOverloadWaitMaxS = 3600;
 
 [[noreturn]] void refuse(const std::string& why) {
   uwsgi_log("tornado: %s\n", why.c_str());
@@ -46,6 +48,14 @@ double parse_quantum(const char* option, const char* text) {
   return ms;
 }
 
+double parse_seconds(const char* option, const char* text, double most) {
+  const double seconds = parse_decimal(text);
+  if (seconds < 0 || seconds > most) {
+    refuse("--" + std::string(option) + " takes seconds from 0 to " + std::to_string(std::lround(most)) + ", not \"" + text + "\"");
+  }
+  return seconds;
+}
+
 void on_tornado(char* option, char* value, void*) {
   uwsgi.async = static_cast<int>(parse_number(option, value, 2, 1000000));
   uwsgi.loop = const_cast<char*>("tornado");
@@ -64,14 +74,22 @@ void on_quantum(char* option, char* value, void*) {
 }
 
 void on_request_timeout(char* option, char* value, void*) {
-  const double seconds = parse_decimal(value);
-  if (seconds < 0 || seconds > kTimeoutMaxS) {
-    refuse("--" + std::string(option) + " takes seconds up to 1000000, with a fraction if you like, or 0, not \"" + value + "\"");
-  }
-  options().request_timeout_s = seconds;
+  options().request_timeout_s = parse_seconds(option, value, kTimeoutMaxS);
 }
 
 void on_client_disconnect(char*, char*, void*) { options().client_disconnect = true; }
+void on_overload_status(char* option, char* value, void*) {
+  const std::string status = value;
+  if (status != "429" && status != "503") {
+    refuse("--" + std::string(option) + " takes 429 or 503, not \"" + status + "\"");
+  }
+  options().overload_status = std::atoi(value);
+}
+
+void on_overload_wait(char* option, char* value, void*) {
+  options().overload_wait_s = parse_seconds(option, value, kOverloadWaitMaxS);
+}
+
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
@@ -135,6 +153,11 @@ uwsgi_option* option_table() noexcept {
            on_request_timeout),
       make("tornado-client-disconnect", no_argument,
            "raise ClientDisconnected in a request that waits and whose client has gone", on_client_disconnect),
+      make("tornado-overload-status", required_argument,
+           "answer that (429 or 503) when no core is free in time, instead of letting clients wait",
+           on_overload_status),
+      make("tornado-overload-wait", required_argument,
+           "seconds that connections wait for a core before that (default 1)", on_overload_wait),
       make("greenlet", no_argument,
            "give the application a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,

@@ -121,7 +121,7 @@ int check_options() noexcept {
   const std::string unusable = why_python_is_unusable();
   if (!unusable.empty()) refuse(unusable);
   void* const shared = mmap(nullptr, sizeof *gave_up, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (shared == MAP_FAILED) refuse("no memory");
+  if (shared == MAP_FAILED || !WorkerLoads::prepare()) refuse("no memory");
   if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
   return 0;
