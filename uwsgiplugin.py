@@ -168,6 +168,8 @@ GCC_LIST = [
     'plugin/uwsgi/python_bridge.cc',
     'plugin/uwsgi/async_wait.cc',
     'plugin/uwsgi/harakiri.cc',
+    'plugin/uwsgi/overrun.cc',
+    'plugin/uwsgi/stack_use.cc',
     'plugin/uwsgi/request_thread.cc',
     'plugin/uwsgi/websocket_frames.cc',
     'plugin/uwsgi/websocket.cc',

@@ -3,6 +3,7 @@
 
 #include <boost/context/fiber.hpp>
 
+#include <cassert>
 #include <cstddef>
 
 #include "suspend/sanitizer.h"
@@ -42,6 +43,11 @@ class Fiber {
 
   bool idle() const noexcept { return task_ == nullptr; }
   const Stack& stack() const noexcept { return stack_; }
+  // Between tasks. REQUIRES: idle.
+  Stack& idle_stack() noexcept {
+    assert(idle());
+    return stack_;
+  }
 
   // The fiber running on this OS thread, or null. Null on every other thread.
   static Fiber* current() noexcept { return current_; }
