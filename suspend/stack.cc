@@ -17,6 +17,8 @@ namespace {
 // address space is spent.
 constexpr std::size_t kGuardSize = 64u << 10;
 
+constexpr std::size_t kProbeSize = 8u << 10;
+
 std::size_t page_size() noexcept {
   static const std::size_t size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   return size;
@@ -88,23 +90,25 @@ bool Stack::guards(const void* address) const noexcept {
 
 // --- How deep it was used -----------------------------------------------------------------------
 
-// The page just below what trim() keeps; null in a stack too small to have one. It is read only:
-// what a deep call did not write is the kernel's page of zeros, and costs no memory.
+// The pages just below what trim() keeps; null in a stack too small to have them. They are read
+// only: what a deep call did not write is the kernel's page of zeros, and costs no memory.
 const char* Stack::probe() const noexcept {
-  return size_ < kKept + page_size() ? nullptr : static_cast<char*>(top()) - kKept - page_size();
+  return size_ < kKept + kProbeSize ? nullptr : static_cast<char*>(top()) - kKept - kProbeSize;
 }
 
-// A call that goes deeper leaves something there, in whichever frame: saved registers, return
-// addresses. A few cache lines are looked at, for one may lie in a buffer that was not filled.
+// A call that goes deeper leaves something there: saved registers, return addresses. But its
+// frames may be large and hardly written to (sorted() with a key: 5 KiB, of which 3 are a buffer),
+// so a cache line is looked at in many places.
 __attribute__((no_sanitize("address"))) bool Stack::probe_is_clean() const noexcept {
-  constexpr std::size_t kLines = 4;
+  using Word [[gnu::may_alias]] = std::uint64_t;
+  constexpr std::size_t kApart = 512;
   constexpr std::size_t kWords = 8;
-  const char* const page = probe();
-  if (page == nullptr) return true;
+  const char* const pages = probe();
+  if (pages == nullptr) return true;
   std::uint64_t seen = 0;
-  for (std::size_t line = 0; line < kLines; ++line) {
-    const auto* const words = reinterpret_cast<const volatile std::uint64_t*>(page + line * (page_size() / kLines));
-    for (std::size_t word = 0; word < kWords; ++word) seen |= words[word];
+  for (std::size_t at = 0; at < kProbeSize; at += kApart) {
+    const auto* const line = reinterpret_cast<const Word*>(pages + at);
+    for (std::size_t word = 0; word < kWords; ++word) seen |= line[word];
   }
   return seen == 0;
 }
@@ -114,13 +118,13 @@ std::size_t Stack::bytes_used() const noexcept {
   unsigned char resident[kPages];
   const char* const end = static_cast<char*>(top());
   const char* const looked_at = probe();
-  const bool clean = probe_is_clean();
+  const bool clean = looked_at != nullptr && probe_is_clean();
   for (const char* from = static_cast<char*>(bottom_); from < end; from += kPages * page_size()) {
     const std::size_t size = std::min<std::size_t>(kPages * page_size(), static_cast<std::size_t>(end - from));
     if (mincore(const_cast<char*>(from), size, resident) != 0) return 0;
     for (std::size_t i = 0; i < size / page_size(); ++i) {
       const char* const page = from + i * page_size();
-      const bool only_read = page == looked_at && clean;
+      const bool only_read = clean && page >= looked_at && page < looked_at + kProbeSize;
       if ((resident[i] & 1) != 0 && !only_read) return static_cast<std::size_t>(end - page);
     }
   }

@@ -1,10 +1,11 @@
 """Recursion of every kind, and what it leaves behind.
 
-A route is a function of this module; its argument is the query, its result the body. With
-?greenlet it runs in a greenlet. The functions in ENDLESS recurse until Python stops them; those
+A route is a function of this module; its argument is the query, its result the body. /recurse
+runs one of the kinds below; with &greenlet it runs in a greenlet, with &task in a task of the worker's loop. The functions in ENDLESS recurse until Python stops them; those
 in ENDS are deep without a limit of Python's, and end by themselves.
 """
 import ast
+import contextlib
 import copy
 import ctypes
 import functools
@@ -20,6 +21,7 @@ import threading
 import xml.etree.ElementTree as ElementTree
 
 import uwsgi
+import uwsgi_tornado
 
 try:
     import greenlet
@@ -183,7 +185,7 @@ def in_json_hook(_=None):
 
 
 def in_json_default(_=None):
-    return json.dumps(Again(), default=lambda value: [value])
+    return json.dumps(Again(), default=lambda value: [Again()])
 
 
 def in_except(_=None):
@@ -191,8 +193,13 @@ def in_except(_=None):
         raise KeyError
     except KeyError:
         in_except()
+
+
+def in_finally(_=None):
+    try:
+        raise KeyError
     finally:
-        in_except()
+        in_finally()
 
 
 def in_sql(_=None):
@@ -273,6 +280,7 @@ ENDLESS = {
     'json_hook': in_json_hook,
     'json_default': in_json_default,
     'except': in_except,
+    'finally': in_finally,
     'sql': in_sql,
     'ctypes': in_ctypes,
     'xml_handler': in_xml_handler,
@@ -284,7 +292,6 @@ ENDLESS = {
     'repr_tuple': lambda: repr(nested(lambda inner: (inner,))),
     'eq_lists': lambda: nested(lambda inner: [inner]) == nested(lambda inner: [inner]),
     'lt_tuples': lambda: nested(lambda inner: (inner,)) < nested(lambda inner: (inner,)),
-    'hash_tuple': lambda: hash(nested(lambda inner: (inner,))),
     'deepcopy_nested': lambda: copy.deepcopy(nested(lambda inner: [inner])),
     'partial_repr': lambda: repr(nested(lambda inner: functools.partial(print, inner))),
     'isinstance': lambda: isinstance(1, nested(lambda inner: (inner,))),
@@ -302,6 +309,7 @@ ENDLESS = {
 
 ENDS = {
     'caught_at_the_bottom': lambda: caught_at_the_bottom(),
+    'hash_tuple': lambda: hash(nested(lambda inner: (inner,), 40_000)) and None,
     'free_lists': lambda: nested(lambda inner: [inner]) and None,
     'free_tuples': lambda: nested(lambda inner: (inner,)) and None,
     'free_dicts': lambda: nested(lambda inner: {1: inner}) and None,
@@ -355,11 +363,18 @@ def nested_elements(levels):
 
 def recurse(query):
     """The kind of recursion that the query names; an error is the server's to answer."""
-    kind = {**ENDLESS, **ENDS}[query.split('&')[0]]
-    if 'greenlet' not in query:
+    name, _, where = query.partition('&')
+    kind = {**ENDLESS, **ENDS}[name]
+
+    async def in_task():
         kind()
-    else:
+
+    if where == 'greenlet':
         greenlet.greenlet(kind).switch()
+    elif where == 'task':
+        uwsgi_tornado.await_(in_task())
+    else:
+        kind()
     return 'ended'
 
 
@@ -373,13 +388,18 @@ def deep_together(query):
 
     def deeper(left):
         if left == 0:
-            meet('bottom', count)
+            meet('bottom', count + 1)
             meet('measured', count + 1)
             return 0
         return sorted([left - 1], key=deeper)[0]
 
     deeper(levels)
     return 'ended'
+
+
+def meet_at_the_bottom(query):
+    meet('bottom', int(query) + 1)
+    return 'met'
 
 
 def let_go(query):
@@ -442,8 +462,21 @@ def pid(_):
     return str(os.getpid())
 
 
-def peak(query):
-    return str(uwsgi.metric_get(f'worker.{query}.tornado.stack_peak'))
+def greenlets_recurse(count):
+    """All of them suspended at first, so that none has the stack of another."""
+    def recurse_in(back):
+        back.switch()
+        with contextlib.suppress(RecursionError):
+            in_sort_key(1)
+
+    made = [greenlet.greenlet(recurse_in) for _ in range(int(count))]
+    for each in [*made, *made]:
+        each.switch(greenlet.getcurrent())
+    return 'ended'
+
+
+def peak(worker):
+    return str(uwsgi.metric_get(f'worker.{worker}.tornado.stack_peak'))
 
 
 def application(environ, start_response):

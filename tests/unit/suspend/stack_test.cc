@@ -111,6 +111,17 @@ TEST(Stack, TrimGivesBackWhatADeepCallUsed) {
   EXPECT_EQ(Stack::kKept, stack.bytes_used());
 }
 
+// A sorted() that calls itself leaves 3 KiB of each 5 as they were.
+TEST(Stack, TrimFindsADeepCallWhoseFramesAreHardlyWritten) {
+  for (std::size_t offset = 0; offset < 5 << 10; offset += 64) {
+    Stack stack(1 << 20);
+    for (std::size_t depth = offset; depth + (5 << 10) < stack.size(); depth += 5 << 10) {
+      std::memset(static_cast<char*>(stack.top()) - depth - (2 << 10), 0x5a, 2 << 10);
+    }
+    EXPECT_TRUE(stack.trim()) << offset;
+  }
+}
+
 TEST(Stack, TrimLeavesAShallowStackAsItIs) {
   Stack stack(4 << 20);
   use(stack, Stack::kKept);
