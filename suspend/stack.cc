@@ -100,17 +100,15 @@ const char* Stack::probe() const noexcept {
 // frames may be large and hardly written to (sorted() with a key: 5 KiB, of which 3 are a buffer),
 // so a cache line is looked at in many places.
 __attribute__((no_sanitize("address"))) bool Stack::probe_is_clean() const noexcept {
-  using Word [[gnu::may_alias]] = std::uint64_t;
+  using Line [[gnu::vector_size(64), gnu::may_alias]] = std::uint64_t;
   constexpr std::size_t kApart = 512;
-  constexpr std::size_t kWords = 8;
   const char* const pages = probe();
   if (pages == nullptr) return true;
-  std::uint64_t seen = 0;
-  for (std::size_t at = 0; at < kProbeSize; at += kApart) {
-    const auto* const line = reinterpret_cast<const Word*>(pages + at);
-    for (std::size_t word = 0; word < kWords; ++word) seen |= line[word];
-  }
-  return seen == 0;
+  Line seen{};
+  for (std::size_t at = 0; at < kProbeSize; at += kApart) seen |= *reinterpret_cast<const Line*>(pages + at);
+  std::uint64_t any = 0;
+  for (std::size_t word = 0; word < sizeof seen / sizeof any; ++word) any |= seen[word];
+  return any == 0;
 }
 
 std::size_t Stack::bytes_used() const noexcept {
