@@ -173,6 +173,8 @@ GCC_LIST = [
     'plugin/uwsgi/harakiri.cc',
     'plugin/uwsgi/io_errors.cc',
     'plugin/uwsgi/request_limits.cc',
+    'plugin/uwsgi/overrun.cc',
+    'plugin/uwsgi/stack_use.cc',
     'plugin/uwsgi/request_thread.cc',
     'plugin/uwsgi/websocket_frames.cc',
     'plugin/uwsgi/websocket.cc',

@@ -3,6 +3,7 @@
 
 #include <boost/context/fiber.hpp>
 
+#include <cassert>
 #include <cstddef>
 
 #include "suspend/sanitizer.h"
@@ -62,6 +63,11 @@ class Fiber {
   const Waiting* waiting() const noexcept { return waiting_; }
 
   const Stack& stack() const noexcept { return stack_; }
+  // Between tasks. REQUIRES: idle.
+  Stack& idle_stack() noexcept {
+    assert(idle());
+    return stack_;
+  }
 
   // The fiber running on this OS thread, or null. Null on every other thread.
   static Fiber* current() noexcept { return current_; }

@@ -3,6 +3,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/stack_use.h"
 
 namespace engine {
 namespace {
@@ -44,7 +45,10 @@ bool RequestThread::left() noexcept {
   uwsgi.wsgi_req = &nobody;
   user_harakiri_.left(fiber().idle());
   if (environ_ != nullptr) limits_.read_timeout(environ_);
-  if (fiber().idle()) finished_.function(finished_.argument);
+  if (fiber().idle()) {
+    rest(fiber());
+    finished_.function(finished_.argument);  // Which may start it anew.
+  }
   return straight_back;
 }
 
