@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 
 #include "plugin/uwsgi/engine.h"
@@ -122,10 +123,8 @@ void Listeners::note_cores() noexcept {
 void Listeners::look_again_in_time() noexcept {
   look_again_.stop();
   if (engine_.draining() || has_room_) return;
-  const double stalled_in_s = engine_.connection_stalled_in_s();
-  const double others_in_s = overload_.refusing() ? kOthersLookS : -1;
-  if (stalled_in_s >= 0 && others_in_s >= 0) look_again_.start(std::min(stalled_in_s, others_in_s));
-  else if (stalled_in_s >= 0 || others_in_s >= 0) look_again_.start(std::max(stalled_in_s, others_in_s));
+  const double in_s = std::min(engine_.connection_stalled_in_s(), overload_.refusing() ? kOthersLookS : HUGE_VAL);
+  if (std::isfinite(in_s)) look_again_.start(in_s);
 }
 
 bool Listeners::nobody_waits() const noexcept {

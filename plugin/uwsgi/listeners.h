@@ -24,6 +24,9 @@ class Listeners {
   // To be called whenever a core was taken or freed, or a connection may be closed for its core.
   void pause_or_listen() noexcept;
 
+  // The listen queues are empty.
+  bool nobody_waits() const noexcept;
+
   // What the socket's protocol does at the end of a request, where the engine has its own.
   void close_by_protocol(wsgi_request* request) noexcept;
 
@@ -52,7 +55,6 @@ class Listeners {
   void arm(Taking taking) noexcept;
   void note_cores() noexcept;
   void look_again_in_time() noexcept;
-  bool nobody_waits() const noexcept;
   void take_from(Listener& listener) noexcept;
   int accept_from(Listener& listener, int at_most, bool may_wait) noexcept;
   void let_others_go_first() noexcept;
