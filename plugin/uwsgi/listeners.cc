@@ -163,7 +163,9 @@ int Listeners::accept_from(Listener& listener, int at_most, bool may_wait) noexc
   return 0;
 }
 
-void Listeners::let_others_go_first() noexcept { others_first_.start(kOthersFirstS); }
+void Listeners::let_others_go_first() noexcept {
+  if (!others_first_.active()) others_first_.start(kOthersFirstS);
+}
 
 // What they left is taken; it has waited.
 void Listeners::on_others_went() noexcept {

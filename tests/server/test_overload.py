@@ -109,6 +109,13 @@ def test_nobody_is_refused_before_the_wait_is_over(server):
     assert 'answering' not in running.log
 
 
+def test_the_wait_goes_on_while_cores_change_hands(server):
+    """Each core is free again and again, for a moment, and the queue grows all the same."""
+    running = server('overload.py', '--listen', backlog(256), *REFUSE, cores=CORES)
+    answers = ask_at_once(running.port, 100, b'GET /?0.2 HTTP/1.0\r\n\r\n')
+    assert set(map(status_of, answers)) == {200, 503}
+
+
 def test_tls_clients_wait_where_others_are_refused(server, certificate):
     """A refusal would need a handshake, and that a core."""
     port = free_port()
