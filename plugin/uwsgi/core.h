@@ -52,15 +52,15 @@ class Core {
   void python_begins(PyObject* environ) noexcept;
   void python_ends() noexcept;
   bool python_yielded() noexcept;
-  void python_failed() noexcept { failed_ = true; }
+  bool python_failed() noexcept;
 
   // The websocket that the request is or may become; made when first asked for.
   // REQUIRES: the request runs. Throws std::bad_alloc.
   const std::shared_ptr<WebSocket>& websocket();
-  // The worker ends.
-  void going_away() noexcept {
-    if (websocket_) websocket_->going_away();
-  }
+  // The worker ends: a websocket is closed, a client that would keep its connection is told.
+  void going_away() noexcept;
+  // Ends the connection under a response that has begun.
+  void cut_stream() noexcept;
 
   // The socket's protocol is through with the connection, inside uwsgi_close_request().
   // Only for protocols that keep connections alive.
@@ -80,7 +80,9 @@ class Core {
   bool parse_in_fiber() noexcept;
   bool should_give_way() noexcept;
   void give_way() noexcept;
+  void answer_failure() noexcept;
   void end_websocket() noexcept;
+  void announce_close() noexcept;
   void finished() noexcept;
   void keep_alive() noexcept;
   void release() noexcept;

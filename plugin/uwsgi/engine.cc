@@ -11,6 +11,7 @@
 #include <string>
 
 #include "plugin/fetch/fetch_module.h"
+#include "plugin/asyncio/stopping.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
@@ -25,6 +26,12 @@ namespace {
 // so these are no slow ones.
 constexpr double kStalledS = 1;
 constexpr double kStalledInCrowdS = 0.1;
+
+// How long a drained worker still takes requests on connections it has not said it would close.
+constexpr double kIdleGraceS = 1;
+
+// How long before the end of the mercy a response that goes on is cut, and so closed, at most.
+constexpr double kFarewellS = 2;
 
 blocking::ObjectChoice object_choice() {
   return {options().suspend_libs, options().native_libs};
@@ -79,11 +86,14 @@ Engine::Engine(loop::IoLoop& loop)
       gate_(hub_, loop_),
       redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
       async_queue_(loop_.raw(), this),
+      idle_grace_(loop_.raw(), this),
+      streams_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
       preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
       side_threads_(*this),
       signals_(*this),
+      end_signals_(*this),
       listeners_(*this) {
   loop_.observe(this);
   redirection_.look();
@@ -100,6 +110,7 @@ Engine::Engine(loop::IoLoop& loop)
   blocking::open_gate(&gate_, &loop_);
   python::set_spawner(&side_threads_);
   instance_ = this;
+  end_signals_.start();
   // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
   const bool may_give_way = options().quantum_ms > 0 && !options().native_blocking;
   if (may_give_way && !preemption_.start()) {
@@ -231,6 +242,7 @@ void Engine::core_is_free(Core& core) noexcept {
 
 Engine::Connections::iterator Engine::connection_is_idle(Core& core) noexcept {
   const auto where = idle_connections_.insert(idle_connections_.end(), &core);
+  if (draining_ && !idle_grace_.active()) idle_grace_.start(std::min(kIdleGraceS, mercy_s() * 0.1));
   listeners_.pause_or_listen();
   return where;
 }
@@ -287,6 +299,10 @@ void Engine::python_begins(wsgi_request* request, PyObject* environ) noexcept {
   core_of(request).python_begins(environ);
 }
 
+void Engine::python_called(PyObject* environ) noexcept {
+  if (RequestThread* const thread = RequestThread::current()) thread->limits().read(environ);
+}
+
 void Engine::python_ends(wsgi_request* request) noexcept { core_of(request).python_ends(); }
 
 bool Engine::python_yielded(wsgi_request* request) noexcept {
@@ -294,9 +310,9 @@ bool Engine::python_yielded(wsgi_request* request) noexcept {
   return core_of(request).python_yielded();
 }
 
-void Engine::python_failed(wsgi_request* request) noexcept {
+bool Engine::python_failed(wsgi_request* request) noexcept {
   end_if_child(1);
-  core_of(request).python_failed();
+  return core_of(request).python_failed();
 }
 
 // --- The end ------------------------------------------------------------------------------
@@ -308,12 +324,28 @@ void Engine::drain() noexcept {
     listeners_.pause_or_listen();
     loads_.leave();
     signals_.stop();
-    mercy_.start(uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60);
-    while (Core* core = take_idle_core()) give_back(*core);
+    const double mercy = mercy_s();
+    mercy_.start(mercy);
+    streams_.start(mercy - std::min(kFarewellS, mercy * 0.1));
+    // Their clients may be about to ask: they have a moment for it, and then are told.
+    if (!idle_connections_.empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
+    python::set_stopping();
     for (auto& core : cores_) core->going_away();
     if (engineio_is_used()) side_threads_.spawn([](void*) noexcept { end_engineio_tasks(); }, nullptr);
   }
   stop_if_drained();
+}
+
+int Engine::mercy_s() const noexcept { return uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60; }
+
+void Engine::close_idle_connections() noexcept {
+  while (Core* core = take_idle_core()) give_back(*core);
+  stop_if_drained();
+}
+
+// Generators without an end are closed as for a client that leaves. Those that wait on are lost.
+void Engine::cut_streams() noexcept {
+  for (auto& core : cores_) core->cut_stream();
 }
 
 void Engine::drain_soon() noexcept {

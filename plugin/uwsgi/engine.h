@@ -1,6 +1,7 @@
 // The engine of one worker: its loop, its cores, its sockets.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/core.h"
+#include "plugin/uwsgi/end_signals.h"
 #include "plugin/uwsgi/listeners.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/side_threads.h"
@@ -39,12 +41,15 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void drain() noexcept;
   // The same from anywhere on the loop's thread.
   void drain_soon() noexcept;
-  // The same, and the master starts another worker in its place.
-  void drain_to_reload() noexcept {
-    asked_to_reload_ = true;
+  // The same; the process is to end with `code`. Of several the highest stands: an end is more than
+  // a reload.
+  void drain_to_exit(int code) noexcept {
+    exit_code_ = std::max(exit_code_, code);
     drain();
   }
-  bool asked_to_reload() const noexcept { return asked_to_reload_; }
+  int exit_code() const noexcept { return exit_code_; }
+  // How long a drain may take.
+  int mercy_s() const noexcept;
   bool draining() const noexcept { return draining_; }
   // After run(): requests were left in the middle, their fibers cannot be destroyed.
   bool unfinished() const noexcept { return unfinished_; }
@@ -105,7 +110,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void awake() noexcept override;
   void python_begins(wsgi_request* request, PyObject* environ) noexcept override;
   void python_ends(wsgi_request* request) noexcept override;
-  void python_failed(wsgi_request* request) noexcept override;
+  bool python_failed(wsgi_request* request) noexcept override;
+  void python_called(PyObject* environ) noexcept override;
   void python_returned() noexcept override { end_if_child(0); }
   bool python_yielded(wsgi_request* request) noexcept override;
 
@@ -118,6 +124,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void open_async_queue() noexcept;
   void on_async_events(int) noexcept;
   void stop_if_drained() noexcept;
+  void close_idle_connections() noexcept;
+  void cut_streams() noexcept;
   void on_mercy_over() noexcept;
 
   static inline Engine* instance_ = nullptr;
@@ -134,16 +142,19 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Connections silent_;   // Nothing has.
   Seldom stalled_closed_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
+  loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
+  loop::TimerWatcher<Engine, &Engine::cut_streams> streams_;
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
   python::Preemption preemption_;
   SideThreads side_threads_;
   Signals signals_;
+  EndSignals end_signals_;
   Listeners listeners_;
   time_t turn_second_ = 0;
   bool draining_ = false;
   bool unfinished_ = false;
-  bool asked_to_reload_ = false;
+  int exit_code_ = 0;
 };
 
 }  // namespace engine

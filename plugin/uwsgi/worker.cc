@@ -17,10 +17,13 @@
 #include "plugin/tornado/tornado_callbacks.h"
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
+#include "plugin/uwsgi/end_signals.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/overrun.h"
 #include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/stack_use.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "plugin/uwsgi/uwsgi_module.h"
 #include "plugin/uwsgi/websocket_functions.h"
@@ -80,6 +83,18 @@ bool is_patched_by_gevent() noexcept {
   return patched;
 }
 
+// Up to 3.11 CPython bounds recursion by a count of levels only, whatever the stack.
+void warn_of_small_stack() {
+#if PY_VERSION_HEX < 0x030C0000
+  constexpr std::size_t kLevelKiB = 3;  // What a level of the worst takes: sorted() with a key.
+  const std::size_t needed = static_cast<std::size_t>(Py_GetRecursionLimit()) * kLevelKiB;
+  if (options().stack_size >> 10 >= needed) return;
+  uwsgi_log("tornado: sys.getrecursionlimit() is %d: recursion through C may overrun stacks of %zu KiB; "
+            "--tornado-stack-size %zu holds it\n",
+            Py_GetRecursionLimit(), options().stack_size >> 10, needed);
+#endif
+}
+
 void report_start(const Engine& engine) {
   if (uwsgi.mywid != 1) return;
   const blocking::Redirection& calls = engine.redirection();
@@ -87,6 +102,7 @@ void report_start(const Engine& engine) {
             uwsgi.async, options().stack_size >> 10,
             options().native_blocking ? "blocking calls block, identity in" : "blocking calls suspend,",
             calls.slot_count(), calls.objects().size(), calls.summary().c_str());
+  warn_of_small_stack();
   if (uwsgi.socket_timeout < 30) {
     uwsgi_log("tornado: a socket-timeout of %d s is short; 30 or more is recommended\n", uwsgi.socket_timeout);
   }
@@ -123,8 +139,11 @@ int check_options() noexcept {
   if (shared == MAP_FAILED || !WorkerLoads::prepare()) refuse("no memory");
   if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
+  register_stack_metrics();
   return 0;
 }
+
+namespace {
 
 void end_if_worker_gave_up() noexcept {
   if (gave_up == nullptr || !gave_up->load() || uwsgi.status.dying_for_need_app) return;
@@ -135,6 +154,13 @@ void end_if_worker_gave_up() noexcept {
     if (uwsgi.workers[i].pid > 0) kill(uwsgi.workers[i].pid, SIGKILL);
   }
   kill_them_all(0);
+}
+
+}  // namespace
+
+void watch_workers() noexcept {
+  hear_second_end_signal();
+  end_if_worker_gave_up();
 }
 
 void check_applications() noexcept {
@@ -177,11 +203,12 @@ void run_worker() noexcept {
     PyErr_Print();
     refuse_worker("its event loop cannot run");
   }
+  report_overruns();
   report_start(*engine);
   engine->run();
-  const bool reload = engine->asked_to_reload();
+  const int exit_code = engine->exit_code();
   // A fiber in the middle of a request cannot be unwound; the process ends over it.
-  if (engine->unfinished()) _exit(reload ? UWSGI_RELOAD_CODE : 0);
+  if (engine->unfinished()) _exit(exit_code);
   engine.reset();
   worker_loop.end(kTasksEndS);
   python::WorkerLoop::destroy();
@@ -196,7 +223,8 @@ void run_worker() noexcept {
   report_leak("transfers", python::live_transfers());
   report_leak("references", python::live_references);
 #endif
-  exit(reload ? UWSGI_RELOAD_CODE : 0);
+  if (uwsgi.workers[uwsgi.mywid].shutdown_sockets) uwsgi_shutdown_all_sockets();
+  exit(exit_code);
 }
 
 }  // namespace engine
