@@ -56,6 +56,7 @@ class Listeners {
   void note_cores() noexcept;
   void look_again_in_time() noexcept;
   void take_from(Listener& listener) noexcept;
+  int accept_its_share(Listener& listener) noexcept;
   int accept_from(Listener& listener, int at_most, bool may_wait) noexcept;
   void let_others_go_first() noexcept;
   void on_others_went() noexcept;
@@ -66,6 +67,7 @@ class Listeners {
   std::vector<std::unique_ptr<Listener>> listeners_;
   Taking taking_ = Taking::kNothing;
   bool has_room_ = true;
+  int after_others_ = 1;  // How many to take next time the others went first.
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> rest_;  // After an accept that failed.
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> look_again_;
   loop::TimerWatcher<Listeners, &Listeners::on_others_went> others_first_;
