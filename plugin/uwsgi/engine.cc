@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -22,7 +22,8 @@ namespace engine {
 namespace {
 
 // How long a connection may leave its core without a whole request when others wait for one. The
-// second, when more than half of the cores stand like that: it is no slow client, but a crowd.
+// second, when part of one has come on more than half of the cores: clients send a request at once,
+// so these are no slow ones.
 constexpr double kStalledS = 1;
 constexpr double kStalledInCrowdS = 0.1;
 
@@ -68,6 +69,13 @@ void stop_sharing(T* object) noexcept {
   if (copy == MAP_FAILED) return;
   std::memcpy(copy, reinterpret_cast<void*>(begin), size);
   mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin);
+}
+
+// How long the first of `connections` has left of `patience_s`.
+double left_s(const Engine::Connections& connections, double patience_s, double now) noexcept {
+  if (connections.empty()) return HUGE_VAL;
+  const double left_s = connections.front()->incomplete_since() + patience_s - now;
+  return left_s < 0.001 ? 0 : left_s;
 }
 
 }  // namespace
@@ -204,17 +212,19 @@ Core* Engine::take_stalled_core() noexcept {
     uwsgi_log("tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that wait\n",
               uwsgi.async, times, times == 1 ? "" : "s");
   }
-  incomplete_requests_.front()->close_incomplete_request();
+  Connections& stalled = halting_in_s() == 0 ? halting_ : silent_;
+  stalled.front()->close_incomplete_request();
   return free_core();
 }
 
-double Engine::connection_stalled_in_s() const noexcept {
-  if (incomplete_requests_.empty()) return -1;
-  const bool crowd = incomplete_requests_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
-  const double since = incomplete_requests_.front()->incomplete_since();
-  const double left_s = since + (crowd ? kStalledInCrowdS : kStalledS) - ev_now(loop_.raw());
-  return left_s < 0.001 ? 0 : left_s;
+double Engine::connection_stalled_in_s() const noexcept { return std::min(halting_in_s(), silent_in_s()); }
+
+double Engine::halting_in_s() const noexcept {
+  const bool crowd = halting_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
+  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, ev_now(loop_.raw()));
 }
+
+double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, ev_now(loop_.raw())); }
 
 // Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
 // they may have theirs.
@@ -247,12 +257,6 @@ void Engine::connection_is_busy(Connections::iterator where) noexcept {
   idle_connections_.erase(where);
   listeners_.pause_or_listen();
 }
-
-Engine::Connections::iterator Engine::request_is_incomplete(Core& core) noexcept {
-  return incomplete_requests_.insert(incomplete_requests_.end(), &core);
-}
-
-void Engine::request_is_complete(Connections::iterator where) noexcept { incomplete_requests_.erase(where); }
 
 void Engine::connection_ended(wsgi_request* request) noexcept {
   listeners_.close_by_protocol(request);

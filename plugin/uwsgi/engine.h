@@ -97,8 +97,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void core_is_free(Core& core) noexcept;
   Connections::iterator connection_is_idle(Core& core) noexcept;
   void connection_is_busy(Connections::iterator where) noexcept;
-  Connections::iterator request_is_incomplete(Core& core) noexcept;
-  void request_is_complete(Connections::iterator where) noexcept;
+  Connections& incomplete(bool begun) noexcept { return begun ? halting_ : silent_; }
 
   // --- For the listeners ---
   // There is a free core, or a connection to close for its core.
@@ -107,10 +106,10 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Core* free_core() noexcept;
   Core* make_room() noexcept;
   void give_back(Core& core) noexcept;
-  // In how many seconds a connection will have stalled long enough to be closed for its core; less
-  // than 0: none will.
+  // In how many seconds a connection will have stalled long enough to be closed for its core.
   double connection_stalled_in_s() const noexcept;
   WorkerLoads& loads() noexcept { return loads_; }
+  bool nobody_waits() const noexcept { return listeners_.nobody_waits(); }
   void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
   // Connections that were answered without a request running, since the worker began.
   std::uint64_t refused() const noexcept { return listeners_.refused(); }
@@ -131,6 +130,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   bool python_yielded(wsgi_request* request) noexcept override;
 
  private:
+  double halting_in_s() const noexcept;
+  double silent_in_s() const noexcept;
   void publish_load() noexcept;
   Core* take_idle_core() noexcept;
   Core* take_stalled_core() noexcept;
@@ -151,7 +152,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   std::vector<std::unique_ptr<Core>> cores_;
   WorkerLoads loads_;
   Connections idle_connections_;
-  Connections incomplete_requests_;
+  Connections halting_;  // Part of a request has come.
+  Connections silent_;   // Nothing has.
   Seldom stalled_closed_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
