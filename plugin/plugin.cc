@@ -14,7 +14,7 @@ uwsgi_plugin describe() {
   plugin.init = engine::check_options;
   plugin.preinit_apps = engine::prepare_for_applications;
   plugin.postinit_apps = engine::check_applications;
-  plugin.master_cycle = engine::end_if_worker_gave_up;
+  plugin.master_cycle = engine::watch_workers;
   return plugin;
 }
 

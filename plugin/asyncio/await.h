@@ -33,6 +33,9 @@ VirtualThread& waiting_thread(const char* function);
 // The worker's loop, which runs. Throws PyError likewise.
 WorkerLoop& running_worker_loop(const char* function);
 
+// The seconds of a `timeout` argument: negative, for ever, where it is null or None. Throws PyError.
+double seconds_of(PyObject* timeout);
+
 // What uwsgi_tornado.await_(awaitable, timeout) does. `timeout` may be null or None. Throws PyError.
 PyRef await_in_request(PyObject* awaitable, PyObject* timeout);
 

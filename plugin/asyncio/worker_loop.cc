@@ -85,9 +85,13 @@ void WorkerLoop::begin() {
 namespace {
 
 // Cancels all tasks and waits for them; what a task raised meanwhile goes to the exception handler.
+// Those that wait for uwsgi_tornado.stopping have it first: one turn of the loop for the future, one
+// for the task, one for what it did next.
 constexpr char kFinish[] = R"(
 async def finish(loop, patience):
     import asyncio
+    for _ in range(3):
+        await asyncio.sleep(0)
     tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -1,9 +1,9 @@
 #include "plugin/uwsgi/signals.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -11,14 +11,36 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/request_thread.h"
+#include "suspend/waiting.h"
 
 namespace engine {
+
+// A request that waits for a signal.
+class Signals::Waiter final : public suspend::Waiting {
+ public:
+  Waiter(Signals& signals, RequestThread& waiting_thread, int wanted) noexcept
+      : Waiting(waiting_thread.fiber(), "signal"), thread(waiting_thread), number(wanted), signals_(signals) {}
+
+  RequestThread& thread;
+  const int number;
+  int received = -1;
+
+ private:
+  // One that has its signal goes on in the next turn as it is.
+  void end_early() noexcept override {
+    const auto place = std::find(signals_.waiters_.begin(), signals_.waiters_.end(), this);
+    if (place == signals_.waiters_.end()) return;
+    signals_.waiters_.erase(place);
+    thread.fiber().resume();
+  }
+
+  Signals& signals_;
+};
 
 Signals::Signals(Engine& engine) noexcept
     : engine_(engine),
       shared_(engine.loop().raw(), this),
-      own_(engine.loop().raw(), this),
-      hangup_(engine.loop().raw(), this) {}
+      own_(engine.loop().raw(), this) {}
 
 Signals::~Signals() = default;
 
@@ -29,7 +51,6 @@ void Signals::start() noexcept {
   }
   // A client that leaves is an errno of the write, not a reason to die.
   signal(SIGPIPE, SIG_IGN);
-  hangup_.start(SIGHUP);
 }
 
 void Signals::stop() noexcept {
@@ -42,7 +63,8 @@ void Signals::stop() noexcept {
 
 int Signals::wait(RequestThread& thread, int number) noexcept {
   if (!shared_.active()) return -1;
-  Waiter waiter{thread, number, -1};
+  Waiter waiter(*this, thread, number);
+  if (waiter.interrupted()) return -1;
   waiters_.push_back(&waiter);
   thread.suspend();
   return waiter.received;
@@ -50,11 +72,6 @@ int Signals::wait(RequestThread& thread, int number) noexcept {
 
 void Signals::on_signal_socket(int) noexcept { handle(&uwsgi.signal_socket); }
 void Signals::on_my_signal_socket(int) noexcept { handle(&uwsgi.my_signal_socket); }
-
-void Signals::on_hangup() noexcept {
-  uwsgi_log("Gracefully killing worker %d (pid: %d)...\n", uwsgi.mywid, uwsgi.mypid);
-  engine_.drain_to_reload();
-}
 
 void Signals::handle(int* signal_socket) noexcept {
   try {

@@ -1,4 +1,4 @@
-// uWSGI's signals and the process's own, served by the loop.
+// uWSGI's signals, served by the loop.
 #pragma once
 
 #include <vector>
@@ -11,7 +11,7 @@ class Engine;
 class RequestThread;
 
 // Runs the handlers of uWSGI signals (timers, cron, file monitors, uwsgi.signal()) as they
-// arrive, each on a side thread: a handler may wait and costs no core. SIGHUP drains the worker.
+// arrive, each on a side thread: a handler may wait and costs no core.
 class Signals {
  public:
   explicit Signals(Engine& engine) noexcept;
@@ -29,15 +29,10 @@ class Signals {
   static constexpr int kAny = -1;
 
  private:
-  struct Waiter {
-    RequestThread& thread;
-    const int number;
-    int received;
-  };
+  class Waiter;
 
   void on_signal_socket(int) noexcept;
   void on_my_signal_socket(int) noexcept;
-  void on_hangup() noexcept;
   void handle(int* signal_socket) noexcept;
   void receive(int signal_socket) noexcept;
   void end_waits(int number) noexcept;
@@ -45,7 +40,6 @@ class Signals {
   Engine& engine_;
   loop::IoWatcher<Signals, &Signals::on_signal_socket> shared_;
   loop::IoWatcher<Signals, &Signals::on_my_signal_socket> own_;
-  loop::SignalWatcher<Signals, &Signals::on_hangup> hangup_;
   std::vector<Waiter*> waiters_;
 };
 

@@ -17,6 +17,7 @@
 #include "plugin/tornado/tornado_callbacks.h"
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
+#include "plugin/uwsgi/end_signals.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
@@ -135,12 +136,14 @@ int check_options() noexcept {
   const std::string unusable = why_python_is_unusable();
   if (!unusable.empty()) refuse(unusable);
   void* const shared = mmap(nullptr, sizeof *gave_up, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (shared == MAP_FAILED) refuse("no memory");
+  if (shared == MAP_FAILED || !WorkerLoads::prepare()) refuse("no memory");
   if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
   register_stack_metrics();
   return 0;
 }
+
+namespace {
 
 void end_if_worker_gave_up() noexcept {
   if (gave_up == nullptr || !gave_up->load() || uwsgi.status.dying_for_need_app) return;
@@ -151,6 +154,13 @@ void end_if_worker_gave_up() noexcept {
     if (uwsgi.workers[i].pid > 0) kill(uwsgi.workers[i].pid, SIGKILL);
   }
   kill_them_all(0);
+}
+
+}  // namespace
+
+void watch_workers() noexcept {
+  hear_second_end_signal();
+  end_if_worker_gave_up();
 }
 
 void check_applications() noexcept {
@@ -196,9 +206,9 @@ void run_worker() noexcept {
   report_overruns();
   report_start(*engine);
   engine->run();
-  const bool reload = engine->asked_to_reload();
+  const int exit_code = engine->exit_code();
   // A fiber in the middle of a request cannot be unwound; the process ends over it.
-  if (engine->unfinished()) _exit(reload ? UWSGI_RELOAD_CODE : 0);
+  if (engine->unfinished()) _exit(exit_code);
   engine.reset();
   worker_loop.end(kTasksEndS);
   python::WorkerLoop::destroy();
@@ -213,7 +223,8 @@ void run_worker() noexcept {
   report_leak("transfers", python::live_transfers());
   report_leak("references", python::live_references);
 #endif
-  exit(reload ? UWSGI_RELOAD_CODE : 0);
+  if (uwsgi.workers[uwsgi.mywid].shutdown_sockets) uwsgi_shutdown_all_sockets();
+  exit(exit_code);
 }
 
 }  // namespace engine

@@ -20,8 +20,9 @@ void prepare_for_applications() noexcept;
 // Once the applications are loaded: the same for what they have done to Python.
 void check_applications() noexcept;
 
-// In the master, each time round: ends every worker once one has found that none can serve.
-void end_if_worker_gave_up() noexcept;
+// In the master, each time round: ends every worker once one has found that none can serve, or at
+// a second signal to end.
+void watch_workers() noexcept;
 
 // uWSGI's loop function: runs the engine in this worker, and ends the process with it.
 void run_worker() noexcept;

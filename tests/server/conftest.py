@@ -57,6 +57,11 @@ def command(*options):
     return ['uwsgi', '--plugin', PYTHON_PLUGIN, '--plugin', PLUGIN, *options]
 
 
+def plugins(*names):
+    """Options that load more of uWSGI's plugins: Debian has them as files; the embedded binary has them inside."""
+    return [] if EMBEDDED else [word for name in names for word in ('--plugin', name)]
+
+
 class Server:
     """One running uwsgi, its ports and its log."""
 

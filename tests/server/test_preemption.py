@@ -225,7 +225,9 @@ def test_worker_that_is_killed_while_requests_compute_ends_quietly(server, optio
     running = server('compute.py', *options)
     InBackground(running, '/compute?1000000000', 3)
     running.wait_for_log('computing\n', count=3)
-    running.process.send_signal(2)  # SIGINT: at once, whatever is under way.
+    running.process.send_signal(2)
+    running.wait_for_log('is told to end')
+    running.process.send_signal(2)  # At once, whatever is under way.
     assert running.process.wait(30) >= 0
     assert 'terminate called' not in running.log and 'Fatal Python error' not in running.log
 

@@ -9,14 +9,9 @@ import pytest
 
 import clients
 from clients import body_of
-from conftest import EMBEDDED, free_port
+from conftest import free_port, plugins
 
 REQUESTS = 50
-
-
-def plugins(*names):
-    """Debian has them as files; the embedded binary has them inside."""
-    return [] if EMBEDDED else [word for name in names for word in ('--plugin', name)]
 
 
 @pytest.fixture

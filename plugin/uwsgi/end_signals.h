@@ -1,0 +1,40 @@
+// The process's own signals that tell a worker to end, and its master to wait no longer.
+#pragma once
+
+#include "plugin/loop/watcher.h"
+
+namespace engine {
+
+class Engine;
+
+// SIGHUP, SIGINT, SIGTERM, SIGQUIT, and SIGWINCH from a master that wants fewer workers or a younger
+// one: each drains the worker. A second of SIGINT, SIGTERM and SIGQUIT ends it at once, from whatever it
+// is doing. A terminal, or a supervisor that signals a whole group, tells master and workers both, and
+// the master tells its workers again: what it sends is counted apart from what others send.
+class EndSignals {
+ public:
+  explicit EndSignals(Engine& engine) noexcept;
+  ~EndSignals();
+  EndSignals(const EndSignals&) = delete;
+  EndSignals& operator=(const EndSignals&) = delete;
+
+  void start() noexcept;
+  // From a signal handler, on any thread.
+  void pass_on() noexcept { told_to_end_.send(); }
+
+ private:
+  void on_hangup() noexcept;
+  void on_told_to_end() noexcept;
+  void on_woken() noexcept;
+
+  Engine& engine_;
+  loop::SignalWatcher<EndSignals, &EndSignals::on_hangup> hangup_;
+  loop::SignalWatcher<EndSignals, &EndSignals::on_woken> woken_;
+  loop::AsyncWatcher<EndSignals, &EndSignals::on_told_to_end> told_to_end_;
+};
+
+// In the master, each time round. uWSGI's, once told to end, hears no second signal: this one kills
+// the workers at it, instead of when worker-reload-mercy is over.
+void hear_second_end_signal() noexcept;
+
+}  // namespace engine

@@ -1,0 +1,117 @@
+"""uwsgi_tornado.stopping: whoever goes on for long hears that the worker ends."""
+import contextlib
+import os
+import signal
+
+import pytest
+
+from health import closed_by_server
+
+RELOAD_CODE = 17
+
+
+@pytest.fixture
+def start(server):
+    return lambda *options, **more: server('ending.py', *options, **more)
+
+
+def begin(running, stack, path):
+    client = stack.enter_context(running.connect())
+    client.sendall(f'GET {path} HTTP/1.0\r\n\r\n'.encode())
+    return client
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize('options', [[], ['--tornado-native-blocking']], ids=['', 'native'])
+def test_requests_that_wait_for_it_are_woken(start, options):
+    running = start(*options)
+    # With blocking calls select() and asyncio.run() would block the worker.
+    paths = ['/wait', '/await_it'] if options else ['/wait', '/poll', '/await_it', '/run']
+    with contextlib.ExitStack() as stack:
+        clients = [begin(running, stack, path) for path in paths * 5]
+        running.wait_for_log(': waits', count=len(clients))
+        assert running.get('/is_set')[2] == b'False (False, False) False False True'
+        running.process.send_signal(signal.SIGHUP)
+        for client in clients:
+            assert closed_by_server(client).endswith(b'\r\n\r\nTrue True True')
+    assert running.process.wait(30) == RELOAD_CODE
+    assert 'worker-reload-mercy is over' not in running.log
+
+
+def test_tasks_threads_and_spawned_functions_hear_of_it(start):
+    running = start()
+    assert running.get('/leave')[2] == b'left'
+    running.drain()
+    for who in ('a task knows', 'a spawned function knows', 'a thread knows: True'):
+        assert f': {who}' in running.log
+
+
+@pytest.mark.smoke
+def test_stream_that_looks_ends_well(start):
+    running = start()
+    with contextlib.ExitStack() as stack:
+        clients = [begin(running, stack, '/events') for _ in range(10)]
+        for client in clients:
+            received = b''
+            while b'event' not in received:
+                received += client.recv(1000)
+        running.process.send_signal(signal.SIGHUP)
+        for client in clients:
+            assert closed_by_server(client).endswith(b'last\n')
+    assert running.process.wait(30) == RELOAD_CODE
+    assert running.log.count('the events are closed') == 10
+
+
+def test_stream_without_an_end_is_closed_before_the_mercy_is_over(start):
+    running = start('--worker-reload-mercy', '2')
+    with contextlib.ExitStack() as stack:
+        clients = [begin(running, stack, '/endless') for _ in range(10)]
+        for client in clients:
+            assert client.recv(15)
+        running.process.send_signal(signal.SIGHUP)
+        for client in clients:
+            closed_by_server(client)
+    assert running.process.wait(30) == RELOAD_CODE
+    assert running.log.count('the endless stream is closed') == 10
+    assert 'worker-reload-mercy is over' not in running.log
+
+
+@pytest.mark.parametrize('options', [[], ['--lazy-apps']], ids=' '.join)
+def test_each_worker_has_its_own(start, options):
+    """The one in the place of another has not begun to stop."""
+    running = start('--master', '--processes', '2', *options)
+    with contextlib.ExitStack() as stack:
+        clients = [begin(running, stack, '/wait') for _ in range(20)]
+        running.wait_for_log(': waits', count=20)
+        pids = running.worker_pids()
+        first = next(pid for pid in pids if f'{pid}: waits' in running.log)
+        waiting = running.log.count(f'{first}: waits')
+        os.kill(first, signal.SIGHUP)
+        running.wait_for_log(r'GET /wait', count=waiting)
+        running.wait_for_log('Respawned uWSGI worker')
+        results, _ = running.get_all(['/is_set'] * 20)
+        assert {body for _, _, body in results} == {b'False (False, False) False False True'}
+        running.process.send_signal(signal.SIGTERM)
+        for client in clients:
+            assert closed_by_server(client).endswith(b'True True True')
+
+
+def test_it_is_a_sleep_that_asyncio_may_cancel(start):
+    running = start()
+    for _ in range(3):
+        assert running.get('/cancel')[2] == b'in time'
+
+
+def test_where_it_cannot_be_waited_for_it_says_so(start):
+    assert start().get('/refused')[2].decode().splitlines() == [
+        'stopping.wait() would stop the event loop that runs here',
+        'stopping.wait() would stop the event loop that runs here',
+        'stopping.wait() in a no_suspend() section or in a greenlet of the greenlet package would wait for ever',
+        'stopping is awaited in async code']
+
+
+def test_child_of_a_request_has_its_own(start):
+    running = start()
+    assert running.get('/fork')[2] == b'0'
+    assert running.get('/fork_and_terminate')[2] == b'-15'
+    assert running.get('/is_set')[2].startswith(b'False')
