@@ -110,6 +110,7 @@ def test_worker_of_another_user(server, public, master):
 
 
 @needs_root
+@pytest.mark.skipif(ASAN, reason='the sanitizer reads /proc')
 @pytest.mark.skipif(not can('unshare', '--mount', 'true'), reason='no mount namespaces here')
 @pytest.mark.parametrize('lazy', [[], ['--lazy-apps']], ids=['before the fork', 'after it'])
 def test_worker_in_a_root_of_its_own(server, public, lazy):

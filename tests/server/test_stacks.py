@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import APPS
+from conftest import APPS, ASAN
 
 OVERRAN = r'tornado: (.*) overran its stack of (\d+) KiB, which ends worker 1 \(pid: (\d+)\): .*--tornado-stack-size'
 DIED = r'DAMN ! worker 1 \(pid: {}\) died(.*) :\( trying respawn'
@@ -122,6 +122,10 @@ def resident_kib(running):
     return int(running.get('/resident_kib')[2])
 
 
+needs_free_to_free = pytest.mark.skipif(ASAN, reason='the sanitizer keeps what is freed')
+
+
+@needs_free_to_free
 @pytest.mark.smoke
 def test_memory_of_deep_requests_comes_back(server):
     running = server('deep.py', cores=CORES + 2)
@@ -134,6 +138,7 @@ def test_memory_of_deep_requests_comes_back(server):
     assert resident_kib(running) - before < (deep - before) / 4
 
 
+@needs_free_to_free
 def test_memory_of_deep_greenlets_comes_back(server):
     running = server('deep.py', '--greenlet', cores=2)
     assert running.get('/greenlets_recurse?1')[2] == b'ended'
