@@ -46,10 +46,11 @@ def ask_fatally(running, path):
 
 @pytest.mark.smoke
 @pytest.mark.parametrize('path, who, where', [
-    ('/overrun', 'GET /overrun on core 4', 'in_sort_key'),
-    ('/overrun_in_c', 'GET /overrun_in_c on core 4', 'in overrun_in_c'),
-    ('/overrun_with_alloca?4220000', r'GET /overrun_with_alloca\?4220000 on core 4', 'in overrun_with_alloca'),
-    ('/overrun_in_greenlet', 'a greenlet of GET /overrun_in_greenlet on core 4', 'in_sort_key'),
+    ('/overrun', r'GET /overrun on core \d', 'in_sort_key'),
+    ('/overrun_in_c', r'GET /overrun_in_c on core \d', 'in overrun_in_c'),
+    ('/overrun_with_alloca?4220000', r'GET /overrun_with_alloca\?4220000 on core \d', 'in overrun_with_alloca'),
+    ('/overrun_beside', 'work beside the requests', 'in_sort_key'),
+    ('/overrun_in_greenlet', r'a greenlet of GET /overrun_in_greenlet on core \d', 'in_sort_key'),
 ])
 def test_overrun_is_named_and_the_worker_starts_again(deep, path, who, where):
     pid, died, log = ask_fatally(deep(), path)
@@ -81,7 +82,7 @@ def test_overrun_is_named_beside_faulthandler(deep, options, environ):
     path = '/overrun' if environ else '/overrun_after_faulthandler'
     _, died, log = ask_fatally(deep(*options, **environ), path)
     assert died == KILLED
-    assert re.search(OVERRAN, log)[1] == f'GET {path} on core 4'
+    assert re.search(OVERRAN, log)[1].startswith(f'GET {path} on core ')
     assert log.count('Fatal Python error: Segmentation fault') == (0 if environ else 1)
 
 
