@@ -3,6 +3,7 @@
 
 #include <boost/context/fiber.hpp>
 
+#include <cassert>
 #include <cstddef>
 #include <memory>
 
@@ -37,6 +38,11 @@ class Coroutine {
 
   bool idle() const noexcept { return task_ == nullptr; }
   const Stack* stack() const noexcept { return stack_.get(); }
+  // Between tasks. REQUIRES: idle, own stack.
+  Stack& idle_stack() noexcept {
+    assert(idle() && stack_);
+    return *stack_;
+  }
 
   // Stacks of coroutines in the process, for leak checks.
   static int count() noexcept { return count_; }

@@ -3,6 +3,7 @@
 
 #include <boost/context/fiber.hpp>
 
+#include <cassert>
 #include <cstddef>
 
 #include "suspend/sanitizer.h"
@@ -10,6 +11,8 @@
 #include "suspend/switch_observer.h"
 
 namespace suspend {
+
+class Waiting;
 
 // A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle.
 // It belongs to the OS thread that made it. A task always finishes: CPython's C frames
@@ -41,7 +44,30 @@ class Fiber {
   void suspend() noexcept;
 
   bool idle() const noexcept { return task_ == nullptr; }
+
+  // Ends the wait that the fiber is in, and each later one as it begins, until calm(). Waits
+  // that cannot be ended (waiting.h), and a fiber that does not wait, go on.
+  // REQUIRES: called from outside any fiber.
+  void interrupt() noexcept;
+  void calm() noexcept { interrupt_wanted_ = interrupt_met_ = false; }
+  bool interrupt_wanted() const noexcept { return interrupt_wanted_; }
+  // Wanted, and not kept off by a shield.
+  bool interrupted() const noexcept { return interrupt_wanted_ && shields_ == 0; }
+  // A wait has been ended for it.
+  bool interrupt_met() const noexcept { return interrupt_met_; }
+  // Shields nest.
+  void shield() noexcept { ++shields_; }
+  void unshield() noexcept { --shields_; }
+
+  // What the task waits for; null while it runs, or gave way.
+  const Waiting* waiting() const noexcept { return waiting_; }
+
   const Stack& stack() const noexcept { return stack_; }
+  // Between tasks. REQUIRES: idle.
+  Stack& idle_stack() noexcept {
+    assert(idle());
+    return stack_;
+  }
 
   // The fiber running on this OS thread, or null. Null on every other thread.
   static Fiber* current() noexcept { return current_; }
@@ -50,6 +76,8 @@ class Fiber {
   static int count() noexcept { return count_; }
 
  private:
+  friend class Waiting;
+
   void run_tasks() noexcept;
   void switch_in() noexcept;
   void switch_stacks(const StackBounds& to, StackBounds* came_from) noexcept;
@@ -59,6 +87,10 @@ class Fiber {
   boost::context::fiber other_side_;  // Where a switch goes: the fiber's side or the resumer's.
   Task task_ = nullptr;
   void* argument_ = nullptr;
+  Waiting* waiting_ = nullptr;
+  int shields_ = 0;
+  bool interrupt_wanted_ = false;
+  bool interrupt_met_ = false;
   bool running_ = false;
   bool stopping_ = false;
   // As the sanitizer reported them: the resumer's stack, and the one that suspended, which is

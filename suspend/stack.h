@@ -1,15 +1,16 @@
 // The memory a fiber runs on.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 namespace suspend {
 
-// Reserved address space with a guard page at its low end. Pages are committed
-// by the kernel as they are touched, so a large size costs little until used.
+// Reserved address space with a guard at its low end. Pages are committed by the kernel as
+// they are touched, so a large size costs little until used.
 class Stack {
  public:
-  // Reserves `size` bytes, rounded up to pages, plus the guard page.
+  // Reserves `size` bytes, rounded up to pages, plus the guard.
   // Throws std::bad_alloc when the address space or a limit is exhausted.
   explicit Stack(std::size_t size);
   ~Stack();
@@ -20,12 +21,44 @@ class Stack {
   void* bottom() const noexcept { return bottom_; }
   std::size_t size() const noexcept { return size_; }
 
-  // True when `address` lies in the guard page: the fiber overran its stack.
+  // True when `address` lies in the guard: the fiber overran its stack.
   bool guards(const void* address) const noexcept;
 
+  // How deep it was used since it was made or trimmed, in whole pages: a system call. What the
+  // kernel has swapped out is not seen.
+  std::size_t bytes_used() const noexcept;
+  // The same, and deepest() hears of it.
+  std::size_t measure() noexcept;
+
+  // Gives the memory below the first kKept bytes back to the system where a deep call has used
+  // it: a look at one page where none has. True when there was some.
+  // REQUIRES: idle; nothing stands there.
+  bool trim() noexcept;
+  static constexpr std::size_t kKept = 256u << 10;
+
+  // The deepest use of any stack of the process that measure() or trim() has seen.
+  static std::size_t deepest() noexcept { return deepest_.load(std::memory_order_relaxed); }
+
+  // --- For signal handlers: async-signal-safe, null when another thread is in the way. ---------
+
+  // The stack in whose guard `address` lies, or null.
+  static const Stack* guarding(const void* address) noexcept;
+  // A stack that has been used to its last page, or null.
+  static const Stack* used_up() noexcept;
+
  private:
-  void* bottom_;  // The lowest usable byte; the guard page lies below it.
+  template <typename Predicate>
+  static const Stack* find(Predicate fits) noexcept;
+  const char* probe() const noexcept;
+  bool probe_is_clean() const noexcept;
+
+  void* bottom_;  // The lowest usable byte; the guard lies below it.
   std::size_t size_;
+  Stack* next_ = nullptr;  // Among all of the process.
+  Stack* previous_ = nullptr;
+
+  static inline Stack* first_ = nullptr;
+  static inline std::atomic<std::size_t> deepest_{0};
 };
 
 }  // namespace suspend

@@ -1,12 +1,15 @@
 #include "plugin/asyncio/await.h"
 
 #include <memory>
+#include <utility>
 
 #include "plugin/blocking/gate.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/asyncio/worker_loop.h"
+#include "plugin/python/interruption.h"
+#include "suspend/waiting.h"
 
 namespace python {
 
@@ -62,13 +65,16 @@ bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(fut
 
 // --- Waiting for a future ----------------------------------------------------------------------
 
-// Suspends its thread until the future is done or the time is over. On the thread's own stack.
-class Waiter {
+// Suspends its thread until the future is done, the time is over or the thread is interrupted. On the
+// thread's own stack.
+class Waiter final : public suspend::Waiting {
  public:
-  Waiter(VirtualThread& thread, loop::IoLoop& io) noexcept : thread_(thread), io_(io), timer_(io.raw(), this) {}
+  Waiter(VirtualThread& thread, loop::IoLoop& io) noexcept
+      : Waiting(thread.fiber(), "future"), thread_(thread), io_(io), timer_(io.raw(), this) {}
 
   // `seconds` negative: for ever. Returns once woken or the time is over.
   void wait(double seconds) {
+    if (interrupted()) return;
     if (seconds >= 0) timer_.start(seconds);
     waiting_ = true;
     thread_.suspend();
@@ -82,6 +88,10 @@ class Waiter {
   }
 
  private:
+  void end_early() noexcept override {
+    if (std::exchange(waiting_, false)) thread_.fiber().resume();
+  }
+
   VirtualThread& thread_;
   loop::IoLoop& io_;
   loop::TimerWatcher<Waiter, &Waiter::wake> timer_;
@@ -132,11 +142,20 @@ PyRef result_of(PyObject* future) { return py_check(PyObject_CallMethod(future, 
   throw PyError{};
 }
 
+// The request is interrupted: what it awaited is cancelled and given time to clean up.
+void end_interrupted(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
+  py_check(PyObject_CallMethod(future, "cancel", nullptr));
+  const Shielded shielded(thread);
+  wait_until_done(thread, io, future, kCleanUpS);
+}
+
 // As asyncio.wait_for() ends: cancelled, and given time to clean up. A result that came all the
 // same is the result.
 PyRef end_timed_out(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
   py_check(PyObject_CallMethod(future, "cancel", nullptr));
-  if (!wait_until_done(thread, io, future, kCleanUpS)) raise_timeout();
+  const bool done = wait_until_done(thread, io, future, kCleanUpS);
+  if (!done) raise_if_interrupted(thread);
+  if (!done) raise_timeout();
   if (!is_true(py_check(PyObject_CallMethod(future, "cancelled", nullptr)))) return result_of(future);
   raise_timeout();
 }
@@ -154,6 +173,8 @@ PyRef as_future(PyObject* awaitable, PyObject* event_loop) {
 
 PyRef await_future(VirtualThread& thread, loop::IoLoop& io, PyObject* future, double seconds) {
   if (wait_until_done(thread, io, future, seconds)) return result_of(future);
+  if (thread.fiber().interrupted()) end_interrupted(thread, io, future);
+  raise_if_interrupted(thread);
   return end_timed_out(thread, io, future);
 }
 

@@ -72,8 +72,8 @@ int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept
     // A UNIX socket whose listener's queue is full says EAGAIN and never polls ready for it.
     const Woken woken = on_its_way ? wait_for(*fiber, fd, POLLOUT, deadline)
                                    : wait_for(*fiber, fd, 0, deadline.sooner(Deadline::after(kMomentS)));
-    if (woken == Woken::kClosed) {
-      errno = EBADF;
+    if (woken == Woken::kClosed || woken == Woken::kInterrupted) {
+      errno = woken == Woken::kClosed ? EBADF : kInterruptedErrno;
       return -1;
     }
   }

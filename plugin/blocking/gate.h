@@ -24,6 +24,8 @@ class Gate {
   // Suspends the fiber that was just given. What the caller gave up for the call (the GIL)
   // is given up again when this returns, what it kept it has.
   virtual void suspend(suspend::Fiber& fiber) noexcept = 0;
+  // The fiber, which runs, was interrupted in its wait for a lock, and the caller is about to hear of it.
+  virtual void lock_wait_interrupted(suspend::Fiber& fiber) noexcept = 0;
 
   // True on the loop's own stack, when what it waits for can be waited for by turning the
   // loop; turn() then does that once.

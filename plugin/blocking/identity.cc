@@ -11,6 +11,7 @@ namespace blocking {
 namespace {
 
 thread_local const suspend::Fiber* borrowed = nullptr;
+thread_local bool loop_thread_shown = false;
 
 // The idents of fibers, which to libc are no threads at all: it would read what lies there.
 struct KnownIdents {
@@ -27,7 +28,7 @@ KnownIdents& known() noexcept {
 pthread_t own_pthread_self() noexcept {
   if (borrowed != nullptr) return identity_of(*borrowed);
   const suspend::Fiber* fiber = suspend::Fiber::current();
-  return fiber == nullptr ? real::pthread_self() : identity_of(*fiber);
+  return fiber == nullptr || loop_thread_shown ? real::pthread_self() : identity_of(*fiber);
 }
 
 // The OS thread that an ident of Python's stands for: signal.pthread_kill() of a request's
@@ -64,6 +65,8 @@ BorrowedIdentity::BorrowedIdentity(const suspend::Fiber& fiber) noexcept {
 }
 
 BorrowedIdentity::~BorrowedIdentity() { borrowed = nullptr; }
+
+void show_loop_thread(bool shown) noexcept { loop_thread_shown = shown; }
 
 std::vector<Call> identity_calls() {
   return {

@@ -38,6 +38,10 @@ class BorrowedIdentity {
   BorrowedIdentity& operator=(const BorrowedIdentity&) = delete;
 };
 
+// While shown, libpython's pthread_self() answers with the loop thread's ident in a fiber, too: what
+// CPython has its main thread do alone, the fiber does then. The loop's thread only.
+void show_loop_thread(bool shown) noexcept;
+
 std::vector<Call> identity_calls();
 
 }  // namespace blocking

@@ -11,9 +11,11 @@
 #include <unordered_map>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/identity.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/fd_wait.h"
+#include "suspend/waiting.h"
 
 namespace blocking {
 namespace {
@@ -143,7 +145,12 @@ loop::Callback just_wake(Fiber* fiber) noexcept {
   return {[](void*) noexcept {}, nullptr};
 }
 
-// Takes the semaphore; let_others_run() is called until it can be had. False with ETIMEDOUT.
+// How long a fiber that has been interrupted may still wait for a lock: who cleans up after the
+// exception takes locks (a pool's, a log's), and they are free in a moment.
+constexpr double kLastPatienceS = 1;
+
+// Takes the semaphore; let_others_run() is called until it can be had, or says that it is to be had no
+// more. False with ETIMEDOUT or EINTR.
 template <typename LetOthersRun>
 bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, LetOthersRun let_others_run) {
   Waiter waiter{fiber};
@@ -151,17 +158,18 @@ bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, LetOthersRun let_ot
     lobby().enter(semaphore, waiter);
     bool taken = sem_trywait(semaphore) == 0;
     bool timed_out = false;
+    bool go_on = true;
     if (!taken) {
       loop::FdWait timer(gate_loop(), just_wake(fiber));
       if (!deadline.is_never()) timer.start(deadline.left_s());
-      let_others_run();
+      go_on = let_others_run();
       timed_out = timer.timed_out();
       taken = sem_trywait(semaphore) == 0;
     }
     lobby().leave(semaphore, waiter);
     if (taken) return true;
-    if (timed_out) {
-      errno = ETIMEDOUT;
+    if (timed_out || !go_on) {
+      errno = timed_out ? ETIMEDOUT : EINTR;
       return false;
     }
   }
@@ -169,21 +177,39 @@ bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, LetOthersRun let_ot
 
 // Who may wait here without stopping the thread.
 struct MayWait {
+  // Who was told of an interruption and tries again did not look.
+  MayWait() noexcept { show_loop_thread(false); }
+
   Fiber* const fiber = may_suspend();
   const bool loop = fiber == nullptr && gate() != nullptr && gate()->may_turn();
 
   explicit operator bool() const noexcept { return fiber != nullptr || loop; }
 };
 
+// An interruption is EINTR, which CPython answers by looking for a signal: it finds the exception there.
+bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline) {
+  const bool was_interrupted = fiber.interrupted() && fiber.interrupt_met();
+  const Deadline patience =
+      was_interrupted ? deadline.sooner(Deadline::after(kLastPatienceS)) : deadline;
+  const bool taken = take(&fiber, semaphore, patience, [&] {
+    ++lock_tally.suspended;
+    const suspend::ResumedEarly waiting(fiber, lock_tally.name);
+    if (was_interrupted || !waiting.interrupted()) park(fiber);
+    return was_interrupted || !waiting.interrupted();
+  });
+  if (taken) return true;
+  if (was_interrupted && !deadline.passed()) errno = EINTR;
+  if (errno == EINTR) gate()->lock_wait_interrupted(fiber);
+  return false;
+}
+
 bool take(const MayWait& who, sem_t* semaphore, Deadline deadline) {
-  if (who.fiber != nullptr) {
-    return take(who.fiber, semaphore, deadline, [&] {
-      ++lock_tally.suspended;
-      park(*who.fiber);
-    });
-  }
+  if (who.fiber != nullptr) return take(*who.fiber, semaphore, deadline);
   // A suspended request holds what the loop's own code needs: let the requests run on.
-  return take(nullptr, semaphore, deadline, [] { gate()->turn(); });
+  return take(nullptr, semaphore, deadline, [] {
+    gate()->turn();
+    return true;
+  });
 }
 
 int suspending_sem_wait(sem_t* semaphore) noexcept {

@@ -10,6 +10,7 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
+#include "suspend/waiting.h"
 
 // A C library may keep a mutex of its own while it waits: psycopg2 holds the connection's
 // during a query, SQLite the connection's during a busy timeout. To the kernel all fibers
@@ -65,6 +66,7 @@ class MutexTable {
     waiters_.push_back(&waiter);
     for (;;) {
       ++mutex_tally.suspended;
+      const suspend::Waiting waiting(fiber, mutex_tally.name);
       park(fiber);
       if (!another_holds(mutex)) return;
       waiters_.push_front(&waiter);  // Overtaken while it was on its way; it keeps its place.

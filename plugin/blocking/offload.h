@@ -8,6 +8,7 @@
 #include "plugin/blocking/patience.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/fiber.h"
+#include "suspend/waiting.h"
 
 namespace blocking {
 
@@ -48,6 +49,7 @@ auto offload(suspend::Fiber& fiber, Tally& tally, JobKind kind, Native call, Oth
           &errand, &fiber, kind};
   if (!start_job(job)) return otherwise();
   ++tally.suspended;
+  const suspend::Waiting waiting(fiber, tally.name);
   park(fiber);
   errand.errors.set();
   return errand.result;
@@ -65,7 +67,9 @@ auto wait_looking(suspend::Fiber& fiber, Tally& tally, Look look) noexcept {
   for (;;) {
     if (const auto done = look()) return *done;
     ++tally.suspended;
+    fiber.shield();  // As one that a helper waits in, it cannot be ended early.
     sleep_until(fiber, Deadline::after(kMomentS));
+    fiber.unshield();
   }
 }
 

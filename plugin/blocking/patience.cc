@@ -64,6 +64,7 @@ bool Patience::wait(short events, Deadline moment) {
   waited_ = true;
   const Woken woken = wait_for(fiber_, fd_, events, deadline_.sooner(moment));
   if (woken == Woken::kClosed) errno = EBADF;
+  if (woken == Woken::kInterrupted) errno = kInterruptedErrno;
   return woken == Woken::kReady || (woken == Woken::kTimedOut && !deadline_.passed());
 }
 

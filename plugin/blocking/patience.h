@@ -36,7 +36,7 @@ class Patience {
 
   // True when the call is worth another try. False, with errno EAGAIN, when the caller
   // asked not to wait (O_NONBLOCK) or its socket timeout has passed; with EBADF when the
-  // descriptor was closed meanwhile.
+  // descriptor was closed meanwhile; with ECANCELED when its fiber was interrupted.
   bool wait_again();
 
   // The same where no event tells of what the call waits for: waits a moment.

@@ -31,10 +31,10 @@ bool is_valid(const timespec* timeout) noexcept {
 }
 
 // Looks, then waits and looks again until something is ready or the deadline passes.
-// look() must not block; it returns what the call returns, as does closed() when a
-// descriptor was closed meanwhile.
-template <typename Look, typename WaitFor, typename Closed>
-int look_and_wait(Fiber& fiber, Tally& tally, Deadline deadline, Look look, WaitFor wait_until, Closed closed) {
+// look() must not block; it returns what the call returns, as does ended() when a descriptor
+// was closed meanwhile, or the fiber interrupted.
+template <typename Look, typename WaitFor, typename Ended>
+int look_and_wait(Fiber& fiber, Tally& tally, Deadline deadline, Look look, WaitFor wait_until, Ended ended) {
   for (int in_vain = 0;; ++in_vain) {
     const int ready = look();
     if (ready != 0 || deadline.passed()) return ready;
@@ -43,12 +43,12 @@ int look_and_wait(Fiber& fiber, Tally& tally, Deadline deadline, Look look, Wait
     if (in_vain > 1) sleep_until(fiber, deadline.sooner(Deadline::after(kMomentS)));
     const Woken woken = wait_until(deadline);
     if (woken == Woken::kTimedOut) return look();
-    if (woken == Woken::kClosed) return closed();
+    if (woken == Woken::kClosed || woken == Woken::kInterrupted) return ended(woken);
   }
 }
 
-int bad_descriptor() noexcept {
-  errno = EBADF;
+int error_of(Woken woken) noexcept {
+  errno = woken == Woken::kInterrupted ? kInterruptedErrno : EBADF;
   return -1;
 }
 
@@ -62,7 +62,8 @@ int suspending_ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout,
   return look_and_wait(
       *fiber, poll_tally, deadline, [&] { return real::poll(descriptors, count, 0); },
       [&](Deadline until) { return wait_for(*fiber, descriptors, count, until); },
-      [&] {
+      [&](Woken woken) {
+        if (woken == Woken::kInterrupted) return error_of(woken);
         return static_cast<int>(std::count_if(descriptors, descriptors + count,
                                               [](const pollfd& one) { return one.revents != 0; }));
       });
@@ -152,9 +153,9 @@ int select_until(Fiber& fiber, Tally& tally, int count, fd_set* read, fd_set* wr
   return look_and_wait(
       fiber, tally, deadline, [&] { return sets.look(); },
       [&](Deadline until) { return wait_for(fiber, descriptors.data(), descriptors.size(), until); },
-      [&] {
+      [&](Woken woken) {
         sets.put_back();
-        return bad_descriptor();
+        return error_of(woken);
       });
 }
 
@@ -193,7 +194,7 @@ int suspending_epoll_pwait(int epoll, epoll_event* events, int count, int timeou
   const Deadline deadline = timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3);
   return look_and_wait(
       *fiber, epoll_wait_tally, deadline, [&] { return real::epoll_wait(epoll, events, count, 0); },
-      [&](Deadline until) { return wait_for(*fiber, epoll, POLLIN, until); }, bad_descriptor);
+      [&](Deadline until) { return wait_for(*fiber, epoll, POLLIN, until); }, error_of);
 }
 
 int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) noexcept {

@@ -54,8 +54,13 @@ pid_t suspending_wait4(pid_t process, int* status, int options, rusage* usage) n
   ProcessDescriptor ended(only_its_end ? process : -1);
   while (ended.fd() >= 0) {
     ++waitpid_tally.suspended;
-    if (wait_for(*fiber, ended.fd(), POLLIN, Deadline::never()) == Woken::kClosed) ended.forget();
+    const Woken woken = wait_for(*fiber, ended.fd(), POLLIN, Deadline::never());
+    if (woken == Woken::kClosed) ended.forget();
     if (const auto reaped = look()) return *reaped;
+    if (woken == Woken::kInterrupted) {
+      errno = kInterruptedErrno;
+      return -1;
+    }
   }
   return offload_wait(*fiber, waitpid_tally, [&] { return wait(options); }, look);
 }

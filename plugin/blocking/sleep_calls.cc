@@ -3,6 +3,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
@@ -18,9 +20,16 @@ bool is_valid(const timespec& interval) noexcept {
   return interval.tv_sec >= 0 && interval.tv_nsec >= 0 && interval.tv_nsec < 1000000000L;
 }
 
-void sleep_for(Fiber& fiber, double seconds) {
+// 0, or the error number of a sleep that was interrupted.
+int sleep_for(Fiber& fiber, double seconds) {
   ++sleep_tally.suspended;
-  sleep_until(fiber, Deadline::after(seconds));
+  return sleep_until(fiber, Deadline::after(seconds)) == Woken::kInterrupted ? kInterruptedErrno : 0;
+}
+
+int or_errno(int error) noexcept {
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
 }
 
 double seconds_of(const timespec& interval) noexcept {
@@ -28,7 +37,7 @@ double seconds_of(const timespec& interval) noexcept {
 }
 
 // Returns an error number, not errno, as clock_nanosleep(2) does. A suspended fiber gets
-// no signals, so a sleep is never cut short and `left` stays as it is.
+// no signals, so EINTR does not happen and `left` stays as it is.
 int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* request,
                                timespec* left) noexcept {
   const bool known = clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME;
@@ -42,29 +51,25 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
     seconds = static_cast<double>(request->tv_sec - now.tv_sec) +
               static_cast<double>(request->tv_nsec - now.tv_nsec) * 1e-9;
   }
-  sleep_for(*fiber, seconds);
-  return 0;
+  return sleep_for(*fiber, seconds);
 }
 
 int suspending_nanosleep(const timespec* request, timespec* left) noexcept {
   Fiber* fiber = is_valid(*request) ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(sleep_tally, [&] { return real::nanosleep(request, left); });
-  sleep_for(*fiber, seconds_of(*request));
-  return 0;
+  return or_errno(sleep_for(*fiber, seconds_of(*request)));
 }
 
 int suspending_usleep(useconds_t microseconds) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(sleep_tally, [&] { return real::usleep(microseconds); });
-  sleep_for(*fiber, static_cast<double>(microseconds) * 1e-6);
-  return 0;
+  return or_errno(sleep_for(*fiber, static_cast<double>(microseconds) * 1e-6));
 }
 
 unsigned int suspending_sleep(unsigned int seconds) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(sleep_tally, [&] { return real::sleep(seconds); });
-  sleep_for(*fiber, seconds);
-  return 0;
+  return sleep_for(*fiber, seconds) == 0 ? 0 : seconds;  // It cannot say how much of it is left.
 }
 
 }  // namespace

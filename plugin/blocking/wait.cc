@@ -59,6 +59,11 @@ bool is_plain(const pollfd& descriptor) noexcept {
   return descriptor.events != 0 && (descriptor.events & ~(kReadEvents | kWriteEvents)) == 0;
 }
 
+const char* name_of(short events) noexcept {
+  if (events == 0) return "sleep";  // It hears of the close alone.
+  return (events & kWriteEvents) != 0 ? "write" : "read";
+}
+
 }  // namespace
 
 Deadline Deadline::after(double seconds) noexcept { return Deadline(monotonic_s() + std::max(seconds, 0.0)); }
@@ -69,15 +74,14 @@ double Deadline::left_s() const noexcept {
 }
 
 Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline) {
-  Wait wait(fiber);
+  Wait wait(fiber, name_of(events), fd);
   const Watched watched(wait, fd, ev_events(events));
-  const bool in_time = wait.park_until(deadline);
-  if (watched.closed()) return Woken::kClosed;
-  return in_time ? Woken::kReady : Woken::kTimedOut;
+  const Woken woken = wait.park_until(deadline);
+  return watched.closed() ? Woken::kClosed : woken;
 }
 
 Woken wait_for(suspend::Fiber& fiber, pollfd* descriptors, nfds_t count, Deadline deadline) {
-  Wait wait(fiber);
+  Wait wait(fiber, "poll", count > 0 ? descriptors[0].fd : -1);
   std::unique_ptr<Epoll> rest;
   std::vector<std::unique_ptr<Watched>> watched(count);
   for (nfds_t i = 0; i < count; ++i) {
@@ -91,18 +95,16 @@ Woken wait_for(suspend::Fiber& fiber, pollfd* descriptors, nfds_t count, Deadlin
   }
   std::unique_ptr<Watched> watched_rest;
   if (rest && rest->fd() >= 0) watched_rest = std::make_unique<Watched>(wait, rest->fd(), EV_READ);
-  const bool in_time = wait.park_until(deadline);
+  const Woken woken = wait.park_until(deadline);
   const auto is_closed = [](const auto& one) { return one && one->closed(); };
-  if (std::none_of(watched.begin(), watched.end(), is_closed)) {
-    return in_time ? Woken::kReady : Woken::kTimedOut;
-  }
+  if (std::none_of(watched.begin(), watched.end(), is_closed)) return woken;
   for (nfds_t i = 0; i < count; ++i) descriptors[i].revents = is_closed(watched[i]) ? POLLNVAL : 0;
   return Woken::kClosed;
 }
 
-void sleep_until(suspend::Fiber& fiber, Deadline deadline) {
+Woken sleep_until(suspend::Fiber& fiber, Deadline deadline) {
   assert(!deadline.is_never());
-  Wait(fiber).park_until(deadline);
+  return Wait(fiber, "sleep", -1).park_until(deadline);
 }
 
 }  // namespace blocking

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <time.h>
 
+#include <cerrno>
+
 #include "suspend/fiber.h"
 
 namespace blocking {
@@ -38,7 +40,11 @@ enum class Woken {
   kReady,  // Perhaps: it is a hint, the caller looks again itself.
   kTimedOut,
   kClosed,  // A descriptor was closed meanwhile; its number may mean another file by now.
+  kInterrupted,  // The fiber is to wait no more (suspend::Fiber::interrupt()).
 };
+
+// What a call says that was interrupted so: no caller tries again on it, as on EINTR.
+constexpr int kInterruptedErrno = ECANCELED;
 
 // Suspends `fiber`, the one that runs, until one of the descriptors may be ready for what
 // it asks, one is closed, or the deadline passes. Negative descriptors are skipped.
@@ -48,7 +54,7 @@ Woken wait_for(suspend::Fiber& fiber, pollfd* descriptors, nfds_t count, Deadlin
 // The same for one descriptor and POLLIN, POLLOUT or, to hear only of its closing, 0.
 Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline);
 
-// Suspends `fiber` until the deadline. REQUIRES: not never.
-void sleep_until(suspend::Fiber& fiber, Deadline deadline);
+// Suspends `fiber` until the deadline: timed out or interrupted. REQUIRES: not never.
+Woken sleep_until(suspend::Fiber& fiber, Deadline deadline);
 
 }  // namespace blocking

@@ -17,11 +17,13 @@ void Wait::end_soon() noexcept {
                             this});
 }
 
-bool Wait::park_until(Deadline deadline) noexcept {
+Woken Wait::park_until(Deadline deadline) noexcept {
+  if (interrupted()) return Woken::kInterrupted;
   if (!deadline.is_never()) timer_.start(deadline.left_s());
-  park(fiber_);
+  park(fiber());
   timer_.stop();
-  return !timed_out_;
+  if (interrupted()) return Woken::kInterrupted;
+  return timed_out_ ? Woken::kTimedOut : Woken::kReady;
 }
 
 // Changed on the loop's thread and under the mutex; other threads read under it.

@@ -8,34 +8,37 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/watcher.h"
+#include "suspend/waiting.h"
 
 namespace blocking {
 
 // The wait of one fiber for some descriptors and a deadline. Ends once; the fiber goes on
 // from the loop.
-class Wait {
+class Wait final : public suspend::Waiting {
  public:
-  explicit Wait(suspend::Fiber& fiber) noexcept : fiber_(fiber), timer_(gate_loop().raw(), this) {}
+  // `what` and `fd` as for Waiting.
+  Wait(suspend::Fiber& fiber, const char* what, int fd) noexcept
+      : Waiting(fiber, what, fd), timer_(gate_loop().raw(), this) {}
   ~Wait() { assert(!pending_); }
   Wait(const Wait&) = delete;
   Wait& operator=(const Wait&) = delete;
 
   void end() noexcept {
-    if (!pending_) fiber_.resume();
+    if (!pending_) fiber().resume();
   }
   // Ends the wait from the loop instead of here and now.
   void end_soon() noexcept;
 
-  // Returns false when the deadline passed first.
-  bool park_until(Deadline deadline) noexcept;
+  // Ready, timed out or interrupted.
+  Woken park_until(Deadline deadline) noexcept;
 
  private:
   void on_due() noexcept {
     timed_out_ = !pending_;
     end();
   }
+  void end_early() noexcept override { end(); }
 
-  suspend::Fiber& fiber_;
   loop::TimerWatcher<Wait, &Wait::on_due> timer_;
   bool timed_out_ = false;
   bool pending_ = false;

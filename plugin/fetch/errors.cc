@@ -7,7 +7,6 @@ constexpr char kHttpErrorDoc[] =
     "A fetch that failed. code: the status of the response, or 599 where none came; response: the\n"
     "Response where one came, else None; curl_code: libcurl's number of what went wrong, or 0.";
 constexpr char kHttpTimeoutErrorDoc[] = "A fetch that took longer than it may. Also a TimeoutError.";
-constexpr char kClientDisconnectedDoc[] = "Whom a fetch was for has gone meanwhile. Also a ConnectionError.";
 
 // An HTTPError that is a `base`, too. For the process's life.
 PyObject* make_error_type(const char* name, const char* doc, PyObject* base) {
@@ -29,12 +28,6 @@ PyObject* http_error_type() {
 PyObject* http_timeout_error_type() {
   static PyObject* const type =
       make_error_type("uwsgi_tornado.HTTPTimeoutError", kHttpTimeoutErrorDoc, PyExc_TimeoutError);
-  return type;
-}
-
-PyObject* client_disconnected_type() {
-  static PyObject* const type =
-      make_error_type("uwsgi_tornado.ClientDisconnected", kClientDisconnectedDoc, PyExc_ConnectionError);
   return type;
 }
 

@@ -17,7 +17,6 @@ constexpr int kNoResponse = 599;
 // Borrowed. Made on the first call. Throws PyError.
 PyObject* http_error_type();
 PyObject* http_timeout_error_type();
-PyObject* client_disconnected_type();
 
 // An exception. `response` may be null.
 PyRef make_http_error(PyObject* type, int code, const std::string& message, PyObject* response, int curl_code);

@@ -8,11 +8,11 @@
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/fetch/arguments.h"
 #include "plugin/fetch/async_fetch.h"
-#include "plugin/fetch/client_watch.h"
 #include "plugin/fetch/errors.h"
 #include "plugin/fetch/fiber_wait.h"
 #include "plugin/fetch/response.h"
 #include "plugin/http/client.h"
+#include "plugin/loop/peer_watch.h"
 
 namespace python {
 namespace {
@@ -27,16 +27,17 @@ class PlainFetch final : public http::TransferObserver {
         worker_(worker),
         body_chunks_(std::move(call.body_chunks)),
         raises_(call.raise_error),
-        client_(worker.io(), call.while_connected ? thread.client_fd() : -1, fiber_),
+        client_(worker.io(), {[](void* fiber) noexcept { static_cast<FiberWait*>(fiber)->wake(); }, &fiber_}),
         transfer_(std::make_unique<http::Transfer>(http::Client::of(worker.io()), std::move(call.request))) {
     transfer_->observe(this);
+    if (call.while_connected) client_.start(thread.client_fd());
   }
 
   PyRef run() {
     transfer_->start();
     const bool streamed = transfer_->request().streamed;
     while (!transfer_->done() && !(streamed && transfer_->has_head() && !body_chunks_)) {
-      if (client_.is_gone()) raise_client_disconnected();
+      if (client_.is_gone()) raise(client_disconnected_type(), "the client of this request has gone");
       if (body_chunks_ && transfer_->wants_body()) feed();
       else fiber_.wait(thread_);
     }
@@ -52,11 +53,6 @@ class PlainFetch final : public http::TransferObserver {
   void progressed(http::Transfer&) noexcept override { fiber_.wake(); }
 
  private:
-  [[noreturn]] static void raise_client_disconnected() {
-    raise_exception(
-        make_http_error(client_disconnected_type(), kNoResponse, "the client of this request has gone", nullptr, 0));
-  }
-
   // The application's iterator may wait for whatever it likes.
   void feed() {
     const PyRef chunk = PyRef::steal(PyIter_Next(body_chunks_.get()));
@@ -74,7 +70,7 @@ class PlainFetch final : public http::TransferObserver {
   FiberWait fiber_;
   PyRef body_chunks_;
   const bool raises_;
-  ClientWatch client_;
+  loop::PeerWatch client_;
   std::unique_ptr<http::Transfer> transfer_;
 };
 
@@ -171,7 +167,6 @@ void add_fetch_names(PyObject* module) {
     const char* name;
     PyObject* value;
   } names[] = {
-      {"ClientDisconnected", client_disconnected_type()},
       {"HTTPError", http_error_type()},
       {"HTTPTimeoutError", http_timeout_error_type()},
       {"Response", response_type()},

@@ -4,16 +4,22 @@
 #include <utility>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/python/interruption.h"
 #include "plugin/python/virtual_thread.h"
+#include "suspend/waiting.h"
 
 namespace python {
 
 class FiberWait {
  public:
-  // Suspends `thread`, which runs, until wake().
-  void wait(VirtualThread& thread) noexcept {
-    waiting_ = &thread;
-    thread.suspend();
+  // Suspends `thread`, which runs, until wake(). Throws PyError where it is interrupted.
+  void wait(VirtualThread& thread) {
+    const Wait wait(thread, *this);
+    if (!wait.interrupted()) {
+      waiting_ = &thread;
+      thread.suspend();
+    }
+    raise_if_interrupted(thread);
   }
   bool waiting() const noexcept { return waiting_ != nullptr; }
 
@@ -31,6 +37,16 @@ class FiberWait {
   }
 
  private:
+  class Wait final : public suspend::Waiting {
+   public:
+    Wait(VirtualThread& thread, FiberWait& owner) noexcept : Waiting(thread.fiber(), "fetch"), owner_(owner) {}
+
+   private:
+    void end_early() noexcept override { owner_.wake(); }
+
+    FiberWait& owner_;
+  };
+
   VirtualThread* waiting_ = nullptr;
 };
 

@@ -7,6 +7,7 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/python/thread_state.h"
+#include "suspend/waiting.h"
 
 namespace python {
 namespace {
@@ -488,7 +489,10 @@ PyRef GreenletThread::go_to_loop(Greenlet* target) {
     answer_ = switch_result(std::move(args), std::move(kwargs));
   }
   waits_ = true;
-  fiber_->suspend();
+  {
+    const suspend::Waiting waiting(fiber_->fiber(), "greenlet");
+    fiber_->suspend();
+  }
   assert(wake_target_);
   const PyRef wanted = std::move(wake_target_);
   wake_error_.restore();

@@ -36,6 +36,7 @@ GreenletStack* GreenletStack::take() {
 }
 
 void GreenletStack::give_back(GreenletStack* stack) noexcept {
+  stack->coroutine_.idle_stack().trim();
   const bool of_the_kept = idle().empty() || idle().back()->os_thread_ == stack->os_thread_;
   if (of_the_kept && idle().size() < kIdleMax) idle().push_back(stack);
   else delete stack;

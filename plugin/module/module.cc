@@ -1,5 +1,9 @@
 #include "plugin/module/module.h"
 
+#include <poll.h>
+
+#include <utility>
+
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/policy.h"
 #include "plugin/fetch/fetch_module.h"
@@ -10,6 +14,7 @@
 #include "plugin/asyncio/stopping.h"
 #include "plugin/tornado/io_loop_face.h"
 #include "plugin/tornado/periodic_callback.h"
+#include "plugin/python/interruption.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
 
@@ -70,6 +75,76 @@ PyTypeObject* no_suspend_type() noexcept {
     return t;
   }();
   return PyType_Ready(&type) < 0 ? nullptr : &type;
+}
+
+// --- shield(): a section in which the request is not interrupted -----------------------------
+
+struct Shield {
+  PyObject_HEAD
+  VirtualThread* thread;  // Whom it covers; null outside a request, where there is nothing to do.
+};
+
+PyObject* shield_enter(PyObject* self, PyObject*) noexcept {
+  auto* shield = reinterpret_cast<Shield*>(self);
+  if (shield->thread != nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "this shield() has been entered; make another for a nested section");
+    return nullptr;
+  }
+  shield->thread = VirtualThread::current();
+  if (shield->thread != nullptr) shield->thread->fiber().shield();
+  return PyRef::borrow(self).release();
+}
+
+PyObject* shield_exit(PyObject* self, PyObject*) noexcept {
+  auto* shield = reinterpret_cast<Shield*>(self);
+  if (shield->thread != nullptr && shield->thread != VirtualThread::current()) {
+    PyErr_SetString(PyExc_RuntimeError, "a shield() section ends in the request that began it");
+    return nullptr;
+  }
+  if (shield->thread != nullptr) shield->thread->fiber().unshield();
+  shield->thread = nullptr;
+  return PyRef::borrow(Py_None).release();
+}
+
+PyMethodDef shield_methods[] = {
+    {"__enter__", shield_enter, METH_NOARGS, nullptr},
+    {"__exit__", shield_exit, METH_VARARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+constexpr char kShieldDoc[] =
+    "shield()\n--\n\n"
+    "A context manager: inside it the waits of this request are not ended by RequestTimeout or\n"
+    "ClientDisconnected. For work that must be finished, such as a clean-up. What came meanwhile is\n"
+    "raised at the first wait after it. Sections nest; make a shield() for each. Does nothing outside\n"
+    "a request.\n\n"
+    "Raises RuntimeError when one object is entered twice or left by another request.";
+
+PyTypeObject* shield_type() noexcept {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "uwsgi_tornado.shield";
+    t.tp_basicsize = sizeof(Shield);
+    t.tp_flags = Py_TPFLAGS_DEFAULT;
+    t.tp_doc = kShieldDoc;
+    t.tp_methods = shield_methods;
+    t.tp_new = PyType_GenericNew;
+    return t;
+  }();
+  return PyType_Ready(&type) < 0 ? nullptr : &type;
+}
+
+// --- is_connected() --------------------------------------------------------------------------
+
+PyObject* is_connected(PyObject*, PyObject*) noexcept {
+  return py_boundary([] {
+    VirtualThread* const thread = VirtualThread::current();
+    const int fd = thread == nullptr ? -1 : thread->client_fd();
+    if (fd < 0) raise(PyExc_RuntimeError, "is_connected() asks for the client of a request: call it in one");
+    pollfd look{fd, POLLRDHUP, 0};
+    const bool gone = poll(&look, 1, 0) > 0;  // Or an error or a hang-up, which are always told.
+    return PyRef::borrow(gone ? Py_False : Py_True);
+  });
 }
 
 // --- blocking_report() ----------------------------------------------------------------------
@@ -179,6 +254,11 @@ PyMethodDef module_methods[] = {
     {"__getattr__", module_getattr, METH_O, nullptr},
     {"__dir__", module_dir, METH_NOARGS, nullptr},
     {"run", as_method(run), METH_VARARGS | METH_KEYWORDS, kRunDoc},
+    {"is_connected", is_connected, METH_NOARGS,
+     "is_connected()\n--\n\n"
+     "False when the client of this request has closed the connection, or will send no more. Bytes of its\n"
+     "that wait to be read do not hide that. Costs a system call. Behind a proxy it is the proxy's connection.\n\n"
+     "Raises RuntimeError outside a request."},
     {"blocking_report", blocking_report, METH_NOARGS,
      "blocking_report()\n--\n\n"
      "What blocking calls have done in this worker so far, as a dict:\n"
@@ -206,6 +286,16 @@ PyObject* create_module() noexcept {
     PyTypeObject* type = no_suspend_type();
     if (type == nullptr) throw PyError{};
     py_check_status(PyObject_SetAttrString(module.get(), "no_suspend", reinterpret_cast<PyObject*>(type)));
+    if (shield_type() == nullptr) throw PyError{};
+    py_check_status(PyObject_SetAttrString(module.get(), "shield", reinterpret_cast<PyObject*>(shield_type())));
+    const std::pair<const char*, PyObject*> exceptions[] = {
+        {"RequestInterrupted", request_interrupted_type()},
+        {"RequestTimeout", request_timeout_type()},
+        {"ClientDisconnected", client_disconnected_type()},
+    };
+    for (const auto& [name, exception] : exceptions) {
+      py_check_status(PyObject_SetAttrString(module.get(), name, exception));
+    }
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
     py_check_status(PyModule_AddFunctions(module.get(), await_methods));
     add_stopping(module.get());

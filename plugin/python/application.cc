@@ -33,6 +33,7 @@ void wrapper_dealloc(PyObject* self) noexcept {
 struct Application {
   Wrapper wrapper;
   PyRef (*returned)(PyRef result) noexcept;
+  void (*called)(PyObject* environ) noexcept;
 };
 
 // Round the iterator of what a raw application answered, if uWSGI is to iterate it.
@@ -75,11 +76,12 @@ bool ended_by_itself(PyObject* args) noexcept {
 }
 
 PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
-  if (PyTuple_GET_SIZE(args) > 0 && PyDict_Check(PyTuple_GET_ITEM(args, 0)) &&
-      PyDict_SetItem(PyTuple_GET_ITEM(args, 0), multithread_key(), Py_True) < 0) {
-    return nullptr;
-  }
   auto* const application = reinterpret_cast<Application*>(self);
+  if (PyTuple_GET_SIZE(args) > 0 && PyDict_Check(PyTuple_GET_ITEM(args, 0))) {
+    PyObject* const environ = PyTuple_GET_ITEM(args, 0);
+    if (PyDict_SetItem(environ, multithread_key(), Py_True) < 0) return nullptr;
+    if (application->called != nullptr) application->called(environ);
+  }
   auto result = PyRef::steal(PyObject_Call(application->wrapper.wrapped, args, kwargs));
   if (!result && ended_by_itself(args)) {
     PyErr_Clear();
@@ -123,13 +125,15 @@ PyTypeObject* chunks_type() noexcept {
 
 }  // namespace
 
-PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept) {
+PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept,
+                       void (*called)(PyObject* environ) noexcept) {
   PyTypeObject* type = application_type();
   if (type == nullptr) throw PyError{};
   PyRef wrapped = py_check(PyType_GenericAlloc(type, 0));
   auto* const application = reinterpret_cast<Application*>(wrapped.get());
   application->wrapper.wrapped = PyRef::borrow(callable).release();
   application->returned = returned;
+  application->called = called;
   return wrapped;
 }
 

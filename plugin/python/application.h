@@ -11,9 +11,11 @@ inline constexpr char kConnectionKey[] = "gunicorn.socket";
 
 // Wraps a WSGI callable: environ["wsgi.multithread"] is true, since another request may run
 // in the same process while this one waits (PEP 3333). SystemExit does not come out of it
-// (contain_system_exit), which also serves other callables. `returned`, if not null, is given
-// each result and says what goes on in its place. Throws PyError.
-PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept);
+// (contain_system_exit), which also serves other callables. `called`, if not null, is shown the
+// environ of each call; `returned`, if not null, is given each result and says what goes on in its
+// place. Throws PyError.
+PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept,
+                       void (*called)(PyObject* environ) noexcept = nullptr);
 
 // The bytes object alone of a list or tuple that has nothing else, any other result as it is:
 // a server that takes bare bytes is spared the iteration, and its client sees the same.

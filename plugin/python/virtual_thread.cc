@@ -49,6 +49,7 @@ void VirtualThread::entering() noexcept {
 
 bool VirtualThread::left() noexcept {
   note_switch();
+  blocking::show_loop_thread(false);
   openssl_errors_.take();
   openssl_errors_of_loop_.give_back();
   current_ = nullptr;
@@ -139,6 +140,8 @@ void GilGate::suspend(suspend::Fiber& fiber) noexcept {
   (void)fiber;
   thread->suspend();
 }
+
+void GilGate::lock_wait_interrupted(suspend::Fiber&) noexcept { interrupt_lock_wait(); }
 
 // The loop's own Python code may need a lock that a suspended request holds: the request must
 // run on. Asleep in the poll the state is detached too, but then nothing of Python's runs here.

@@ -8,6 +8,7 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/openssl_errors.h"
+#include "plugin/python/interruption.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/fiber.h"
 
@@ -50,6 +51,9 @@ class VirtualThread : public suspend::SwitchObserver {
   GreenletThread* greenlets() const noexcept { return greenlets_; }
   void set_greenlets(GreenletThread* greenlets) noexcept { greenlets_ = greenlets; }
 
+  // The exception it is being ended with.
+  Interruption& interruption() noexcept { return interruption_; }
+
   // The connection of who asked for what this thread does; -1 where nobody did.
   virtual int client_fd() const noexcept { return -1; }
 
@@ -91,6 +95,7 @@ class VirtualThread : public suspend::SwitchObserver {
   blocking::OpensslErrors openssl_errors_;
   ForeignGreenlets::OfStack foreign_greenlets_;
   GreenletThread* greenlets_ = nullptr;
+  Interruption interruption_;
   loop::IoLoop& loop_;
   int forbidden_ = 0;
   int turns_kept_ = 0;
@@ -111,6 +116,7 @@ class GilGate : public blocking::Gate {
   suspend::Fiber* can_suspend() noexcept override;
   blocking::Refusal why_not() noexcept override;
   void suspend(suspend::Fiber& fiber) noexcept override;
+  void lock_wait_interrupted(suspend::Fiber& fiber) noexcept override;
   bool may_turn() noexcept override;
   bool can_turn() noexcept override;
   void turn() noexcept override;

@@ -8,6 +8,7 @@
 
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/request_thread.h"
+#include "suspend/waiting.h"
 
 namespace engine {
 
@@ -36,12 +37,16 @@ double AsyncWait::left_s() const noexcept {
 void AsyncWait::park() noexcept {
   assert(RequestThread::current() == &thread_);
   look_at_rested();
+  if (thread_.fiber().interrupted()) forget();
   if (!asked()) resume_next_turn();
   else if (thread_.request()->async_timeout != nullptr) timer_.start(left_s());
+  // Interrupted before, it still lets the others have their turn.
+  const suspend::ResumedEarly waiting(thread_.fiber(), "event");
   parked_ = true;
   thread_.suspend();
   parked_ = false;
   timer_.stop();
+  if (waiting.interrupted()) forget();
 }
 
 void AsyncWait::resume_next_turn() noexcept {

@@ -15,6 +15,7 @@
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/python/interruption.h"
 #include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
@@ -59,6 +60,17 @@ bool says_close(std::string_view value) noexcept {
     if (equal_ignoring_case(word, "close")) return true;
   }
   return false;
+}
+
+void answer_504(wsgi_request* request) noexcept {
+  char status[] = "504 Gateway Timeout";
+  char name[] = "Content-Type";
+  char type[] = "text/plain";
+  char text[] = "The request took longer than it may.";
+  if (uwsgi_response_prepare_headers(request, status, sizeof status - 1) != 0) return;
+  if (uwsgi_response_add_connection_close(request) != 0) return;
+  if (uwsgi_response_add_header(request, name, sizeof name - 1, type, sizeof type - 1) != 0) return;
+  uwsgi_response_write_body_do(request, text, sizeof text - 1);
 }
 
 bool is_bodiless(const wsgi_request& request) noexcept {
@@ -160,15 +172,28 @@ void Core::parse() noexcept {
 
 void Core::await_bytes() noexcept {
   if (!readable_.active()) readable_.start(request_->fd, EV_READ);
-  // One deadline for the whole header: a client that drips does not hold the core for ever.
-  if (deadline_ == 0) set_deadline(uwsgi.socket_timeout);
+  if (incomplete_since_ == 0) begin_incomplete();
+}
+
+// One deadline for the whole header: a client that drips does not hold the core for ever.
+void Core::begin_incomplete() noexcept {
+  set_deadline(uwsgi.socket_timeout);
+  incomplete_since_ = ev_now(engine_.loop().raw());
+  place_ = engine_.request_is_incomplete(*this);
+}
+
+void Core::end_incomplete() noexcept {
+  if (incomplete_since_ == 0) return;
+  deadline_ = 0;
+  incomplete_since_ = 0;
+  engine_.request_is_complete(place_);
 }
 
 void Core::on_readable(int) noexcept {
   switch (phase_) {
     case Phase::kKeptAlive:
       deadline_ = 0;
-      engine_.connection_is_busy(idle_place_);
+      engine_.connection_is_busy(place_);
       slot_of(*request_).in_request = 1;
       request_->client_addr = peer_;
       request_->c_len = peer_size_;
@@ -197,13 +222,20 @@ void Core::on_deadline() noexcept {
     timer_.start(left_s);
   } else if (phase_ == Phase::kKeptAlive) {
     close_idle_connection();
-  } else if (phase_ == Phase::kParsing) {
-    abandon();
+  } else if (incomplete_since_ != 0) {
+    close_incomplete_request();
   }
+}
+
+void Core::close_incomplete_request() noexcept {
+  end_incomplete();
+  if (phase_ == Phase::kParsing) abandon();
+  else shutdown(request_->fd, SHUT_RDWR);  // Its fiber waits for the handshake, and ends by this.
 }
 
 // Nothing was asked that could be answered: the client left, stalled or sent no request.
 void Core::abandon() noexcept {
+  end_incomplete();
   readable_.stop();
   close_after_ = true;
   // FastCGI's close reads the rest of the body; here on the loop that would stop everyone.
@@ -223,26 +255,28 @@ bool Core::make_thread() noexcept {
     thread_ = std::make_unique<RequestThread>(
         engine_.hub(), engine_.loop(), engine_.stack_size(), request_,
         loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
+    lacks_stack_ = false;
     // As threads mode names them.
     thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
     return true;
   } catch (const std::bad_alloc&) {
-    uwsgi_log("tornado: no memory for the stack of core %d; its request is dropped "
-              "(see --tornado-stack-size, limit-as and vm.max_map_count)\n",
-              request_->async_id);
+    lacks_stack_ = true;
     return false;
   }
 }
 
 void Core::run() noexcept {
+  end_incomplete();
   deadline_ = 0;
   // A request that came whole never armed it; a dripped one need not hear of its body.
   if (socket_->retry == nullptr) readable_.stop();
   if (!make_thread()) {
+    engine_.refuse(request_);
     abandon();
     return;
   }
   phase_ = Phase::kRunning;
+  thread_->limits().begin();
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
 
@@ -265,26 +299,37 @@ void Core::serve() noexcept {
   }
   uwsgi.wsgi_req = request_;  // Routing may have left another.
   thread_->async_wait().end();
-  // uWSGI alone would close without a word, or send what start_response() had promised.
-  if (failed_ && !request_->headers_sent && request_->response_size == 0) uwsgi_500(request_);
+  // A request outside Python, ended in a wait of uWSGI's own, has said nothing.
+  if (thread_->interruption().begun() && !request_->headers_sent) failed_ = true;
+  thread_->limits().settle();
+  if (failed_ && !request_->headers_sent && request_->response_size == 0) answer_failure();
   if (socket_->retry != nullptr) {
     close_after_ = failed_ || !may_be_kept_alive(*request_);
   }
   if (websocket_) end_websocket();
   uwsgi_close_request(request_);
   harakiri_.end();
+  thread_->limits().end();
   python::end_greenlets_of(*thread_);  // Of code that ran after the application.
   uwsgi.wsgi_req = request_;
   request_->async_status = UWSGI_OK;
 }
 
+// uWSGI alone would close without a word, or send what start_response() had promised.
+void Core::answer_failure() noexcept {
+  if (thread_->limits().client_gone()) return;
+  if (thread_->limits().timed_out()) answer_504(request_);
+  else uwsgi_500(request_);
+}
+
 bool Core::parse_in_fiber() noexcept {
-  for (;;) {
-    const int status = socket_->proto(request_);
-    if (status == UWSGI_OK) return true;
-    if (status != UWSGI_AGAIN) return false;
-    if (uwsgi.wait_read_hook(request_->fd, uwsgi.socket_timeout) <= 0) return false;
+  int status;
+  while ((status = socket_->proto(request_)) == UWSGI_AGAIN) {
+    if (incomplete_since_ == 0) begin_incomplete();
+    if (uwsgi.wait_read_hook(request_->fd, uwsgi.socket_timeout) <= 0) break;
   }
+  end_incomplete();
+  return status == UWSGI_OK;
 }
 
 // A generator yields far more often than others need the CPU: going round the loop for
@@ -302,6 +347,7 @@ bool Core::should_give_way() noexcept {
 void Core::give_way() noexcept {
   if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
   uwsgi.schedule_to_main(request_);
+  python::raise_soon_if_interrupted(*thread_);
   slice_began_ = 0;
 }
 
@@ -354,6 +400,13 @@ void Core::python_begins(PyObject* environ) noexcept {
   if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
 }
 
+bool Core::python_failed() noexcept {
+  failed_ = true;
+  const bool client_left = PyErr_ExceptionMatches(python::client_disconnected_type());
+  thread_->limits().settle();
+  return !(client_left && thread_->limits().client_gone());
+}
+
 bool Core::python_yielded() noexcept {
   if (thread_->async_wait().asked()) return false;
   request_->switches++;
@@ -363,6 +416,7 @@ bool Core::python_yielded() noexcept {
 
 void Core::python_ends() noexcept {
   python::end_greenlets_of(*thread_);
+  thread_->limits().settle();
   thread_->set_environ(nullptr);
   if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
   if (!context_) return;
@@ -386,7 +440,7 @@ void Core::keep_alive() noexcept {
   phase_ = Phase::kKeptAlive;
   if (!readable_.active()) readable_.start(fd, EV_READ);
   set_deadline(uwsgi.socket_timeout);
-  idle_place_ = engine_.connection_is_idle(*this);
+  place_ = engine_.connection_is_idle(*this);
 }
 
 // uWSGI's protocol has closed the connection or left it open for the next request.
@@ -409,7 +463,7 @@ bool Core::quiet() const noexcept {
 
 void Core::close_idle_connection() noexcept {
   assert(phase_ == Phase::kKeptAlive);
-  engine_.connection_is_busy(idle_place_);
+  engine_.connection_is_busy(place_);
   abandon();
 }
 

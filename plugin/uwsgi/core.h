@@ -30,6 +30,12 @@ class Core {
   // REQUIRES: free.
   bool accept(uwsgi_socket* socket) noexcept;
 
+  // Closes a connection that has sent no whole request. Its core is free at once, but in the middle of
+  // a TLS handshake. REQUIRES: incomplete_since() > 0.
+  void close_incomplete_request() noexcept;
+  // On the loop's clock; 0: there is a whole one, or none.
+  double incomplete_since() const noexcept { return incomplete_since_; }
+
   // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
   void close_idle_connection() noexcept;
   // False when the client's next request is on its way already. REQUIRES: idle_connection().
@@ -37,6 +43,8 @@ class Core {
   bool idle_connection() const noexcept { return phase_ == Phase::kKeptAlive; }
 
   wsgi_request* request() const noexcept { return request_; }
+  // There was no memory for its stack when last it needed one.
+  bool lacks_stack() const noexcept { return lacks_stack_; }
   // Null until its first request runs.
   RequestThread* thread() const noexcept { return thread_.get(); }
 
@@ -44,7 +52,7 @@ class Core {
   void python_begins(PyObject* environ) noexcept;
   void python_ends() noexcept;
   bool python_yielded() noexcept;
-  void python_failed() noexcept { failed_ = true; }
+  bool python_failed() noexcept;
 
   // The websocket that the request is or may become; made when first asked for.
   // REQUIRES: the request runs. Throws std::bad_alloc.
@@ -64,12 +72,15 @@ class Core {
   void begin() noexcept;
   void parse() noexcept;
   void await_bytes() noexcept;
+  void begin_incomplete() noexcept;
+  void end_incomplete() noexcept;
   void abandon() noexcept;
   void run() noexcept;
   void serve() noexcept;
   bool parse_in_fiber() noexcept;
   bool should_give_way() noexcept;
   void give_way() noexcept;
+  void answer_failure() noexcept;
   void end_websocket() noexcept;
   void announce_close() noexcept;
   void finished() noexcept;
@@ -90,6 +101,7 @@ class Core {
   python::PyRef connection_;  // What offer_connection() gave.
   python::PyRef context_;  // The request's contextvars.Context while Python runs.
 
+  bool lacks_stack_ = false;
   bool failed_ = false;        // The application raised.
   bool asgiref_told_ = false;  // Its thread's async_to_sync() runs on the worker's loop.
   bool close_after_ = false;   // The connection is not kept alive after this request.
@@ -102,7 +114,8 @@ class Core {
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
   double deadline_ = 0;  // On the loop's clock; 0: none.
-  std::list<Core*>::iterator idle_place_;  // Among the engine's idle connections.
+  double incomplete_since_ = 0;
+  std::list<Core*>::iterator place_;  // Among the engine's idle connections or incomplete requests.
 
   // uWSGI forgets the peer with each request of a kept-alive connection.
   decltype(wsgi_request::client_addr) peer_{};

@@ -3,8 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <poll.h>
-
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
@@ -23,11 +21,10 @@
 namespace engine {
 namespace {
 
-// How many connections one wake-up may take. Enough that under load the poll is shared by
-// many, little enough that several workers on one socket share them.
-constexpr int kAcceptsPerWakeUp = 32;
-
-constexpr double kBreatherS = 0.5;
+// How long a connection may leave its core without a whole request when others wait for one. The
+// second, when more than half of the cores stand like that: it is no slow client, but a crowd.
+constexpr double kStalledS = 1;
+constexpr double kStalledInCrowdS = 0.1;
 
 // How long a drained worker still takes requests on connections it has not said it would close.
 constexpr double kIdleGraceS = 1;
@@ -73,15 +70,6 @@ void stop_sharing(T* object) noexcept {
   mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin);
 }
 
-bool is_readable(int fd) noexcept {
-  pollfd look{fd, POLLIN, 0};
-  return poll(&look, 1, 0) > 0;
-}
-
-void close_connection(wsgi_request* request) noexcept {
-  if (Engine* engine = Engine::instance()) engine->connection_ended(request);
-}
-
 }  // namespace
 
 Engine::Engine(loop::IoLoop& loop)
@@ -90,7 +78,6 @@ Engine::Engine(loop::IoLoop& loop)
       gate_(hub_, loop_),
       redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
       async_queue_(loop_.raw(), this),
-      breather_(loop_.raw(), this),
       idle_grace_(loop_.raw(), this),
       streams_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
@@ -98,18 +85,13 @@ Engine::Engine(loop::IoLoop& loop)
       preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
       side_threads_(*this),
       signals_(*this),
-      end_signals_(*this) {
+      end_signals_(*this),
+      listeners_(*this) {
   loop_.observe(this);
   redirection_.look();
   cores_.reserve(static_cast<std::size_t>(uwsgi.async));
   for (int i = 0; i < uwsgi.async; ++i) {
     cores_.push_back(std::make_unique<Core>(*this, &uwsgi.workers[uwsgi.mywid].cores[i].req));
-  }
-  for (uwsgi_socket* socket = uwsgi.sockets; socket != nullptr; socket = socket->next) {
-    listeners_.push_back(std::make_unique<Listener>(*this, socket));
-    if (socket->retry == nullptr) continue;
-    listeners_.back()->protocol_close = socket->proto_close;
-    socket->proto_close = close_connection;
   }
   open_async_queue();
   signals_.start();
@@ -157,7 +139,7 @@ void Engine::end_if_child(int status) noexcept {
 std::size_t Engine::stack_size() const noexcept { return options().stack_size; }
 
 void Engine::run() noexcept {
-  listen();
+  listeners_.pause_or_listen();
   loop_.run();
 }
 
@@ -180,51 +162,24 @@ void Engine::awake() noexcept {
 
 // --- Connections --------------------------------------------------------------------------
 
-// An idle kept-alive connection can be closed to make room; a free core needs none.
-bool Engine::accepts() const noexcept {
-  return !draining_ && !breather_.active() && (uwsgi.async_queue_unused_ptr >= 0 || !idle_connections_.empty());
-}
-
-void Engine::listen() noexcept {
-  for (auto& listener : listeners_) {
-    if (!listener->acceptable.active()) listener->acceptable.start(listener->socket->fd, EV_READ);
-  }
-}
-
-// A level-triggered listener left armed with no core to serve would spin.
-void Engine::pause_or_listen() noexcept {
-  if (accepts() == accepting_) return;
-  accepting_ = !accepting_;
-  if (accepting_) listen();
-  else for (auto& listener : listeners_) listener->acceptable.stop();
-}
-
-void Engine::accept_from(Listener& listener) noexcept {
-  for (int i = 0; i < kAcceptsPerWakeUp && accepts(); ++i) {
-    Core* core = free_core();
-    if (core == nullptr && is_readable(listener.socket->fd)) core = take_idle_core();
-    if (core == nullptr) break;
-    if (core->accept(listener.socket)) continue;
-    const int error = errno;
-    give_back(*core);
-    if (error != EAGAIN && error != EWOULDBLOCK && error != ECONNABORTED && error != EINTR) {
-      rest_after_failed_accept(error);
-    }
-    break;
-  }
-  pause_or_listen();
-}
-
-// Out of descriptors or memory: the connection stays in the listen queue, and trying again at
-// once would spin.
-void Engine::rest_after_failed_accept(int error) noexcept {
-  uwsgi_log("tornado: accept() fails: %s; trying again in %.1f s\n", strerror(error), kBreatherS);
-  breather_.start(kBreatherS);
+bool Engine::has_room() const noexcept {
+  return uwsgi.async_queue_unused_ptr >= 0 || !idle_connections_.empty() || connection_stalled_in_s() == 0;
 }
 
 Core* Engine::free_core() noexcept {
   wsgi_request* request = find_first_available_wsgi_req();
-  return request == nullptr ? nullptr : &core_of(request);
+  if (request == nullptr) return nullptr;
+  publish_load();
+  return &core_of(request);
+}
+
+void Engine::publish_load() noexcept {
+  if (!draining_) loads_.publish(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
+}
+
+Core* Engine::make_room() noexcept {
+  Core* const idle = take_idle_core();
+  return idle != nullptr ? idle : take_stalled_core();
 }
 
 // The longest idle goes, but none whose next request has just come.
@@ -236,35 +191,65 @@ Core* Engine::take_idle_core() noexcept {
   return free_core();
 }
 
-// Last in, first out, so that few cores stay warm.
+// Null, too, when that core is free in a moment only.
+Core* Engine::take_stalled_core() noexcept {
+  if (connection_stalled_in_s() != 0) return nullptr;
+  if (const int times = stalled_closed_.times()) {
+    uwsgi_log("tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that wait\n",
+              uwsgi.async, times, times == 1 ? "" : "s");
+  }
+  incomplete_requests_.front()->close_incomplete_request();
+  return free_core();
+}
+
+double Engine::connection_stalled_in_s() const noexcept {
+  if (incomplete_requests_.empty()) return -1;
+  const bool crowd = incomplete_requests_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
+  const double since = incomplete_requests_.front()->incomplete_since();
+  const double left_s = since + (crowd ? kStalledInCrowdS : kStalledS) - ev_now(loop_.raw());
+  return left_s < 0.001 ? 0 : left_s;
+}
+
+// Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
+// they may have theirs.
 void Engine::give_back(Core& core) noexcept {
-  uwsgi.async_queue_unused[++uwsgi.async_queue_unused_ptr] = core.request();
+  wsgi_request** const free_cores = uwsgi.async_queue_unused;
+  const int top = ++uwsgi.async_queue_unused_ptr;
+  if (core.lacks_stack()) {
+    std::copy_backward(free_cores, free_cores + top, free_cores + top + 1);
+    free_cores[0] = core.request();
+  } else {
+    free_cores[top] = core.request();
+  }
+  publish_load();
 }
 
 void Engine::core_is_free(Core& core) noexcept {
   give_back(core);
   if (draining_) stop_if_drained();
-  else pause_or_listen();
+  else listeners_.pause_or_listen();
 }
 
-Engine::IdleConnections::iterator Engine::connection_is_idle(Core& core) noexcept {
+Engine::Connections::iterator Engine::connection_is_idle(Core& core) noexcept {
   const auto where = idle_connections_.insert(idle_connections_.end(), &core);
   if (draining_ && !idle_grace_.active()) idle_grace_.start(std::min(kIdleGraceS, mercy_s() * 0.1));
-  pause_or_listen();
+  listeners_.pause_or_listen();
   return where;
 }
 
-void Engine::connection_is_busy(IdleConnections::iterator where) noexcept {
+void Engine::connection_is_busy(Connections::iterator where) noexcept {
   idle_connections_.erase(where);
-  pause_or_listen();
+  listeners_.pause_or_listen();
 }
 
+Engine::Connections::iterator Engine::request_is_incomplete(Core& core) noexcept {
+  return incomplete_requests_.insert(incomplete_requests_.end(), &core);
+}
+
+void Engine::request_is_complete(Connections::iterator where) noexcept { incomplete_requests_.erase(where); }
+
 void Engine::connection_ended(wsgi_request* request) noexcept {
-  for (auto& listener : listeners_) {
-    if (listener->socket != request->socket) continue;
-    listener->protocol_close(request);
-    break;
-  }
+  listeners_.close_by_protocol(request);
   core_of(request).connection_ended();
 }
 
@@ -310,6 +295,10 @@ void Engine::python_begins(wsgi_request* request, PyObject* environ) noexcept {
   core_of(request).python_begins(environ);
 }
 
+void Engine::python_called(PyObject* environ) noexcept {
+  if (RequestThread* const thread = RequestThread::current()) thread->limits().read(environ);
+}
+
 void Engine::python_ends(wsgi_request* request) noexcept { core_of(request).python_ends(); }
 
 bool Engine::python_yielded(wsgi_request* request) noexcept {
@@ -317,9 +306,9 @@ bool Engine::python_yielded(wsgi_request* request) noexcept {
   return core_of(request).python_yielded();
 }
 
-void Engine::python_failed(wsgi_request* request) noexcept {
+bool Engine::python_failed(wsgi_request* request) noexcept {
   end_if_child(1);
-  core_of(request).python_failed();
+  return core_of(request).python_failed();
 }
 
 // --- The end ------------------------------------------------------------------------------
@@ -328,7 +317,8 @@ void Engine::drain() noexcept {
   if (!draining_) {
     draining_ = true;
     uwsgi.workers[uwsgi.mywid].manage_next_request = 0;
-    pause_or_listen();
+    listeners_.pause_or_listen();
+    loads_.leave();
     signals_.stop();
     const double mercy = mercy_s();
     mercy_.start(mercy);

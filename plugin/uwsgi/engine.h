@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <vector>
@@ -14,9 +15,11 @@
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/core.h"
 #include "plugin/uwsgi/end_signals.h"
+#include "plugin/uwsgi/listeners.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/side_threads.h"
 #include "plugin/uwsgi/signals.h"
+#include "plugin/uwsgi/worker_loads.h"
 
 namespace engine {
 
@@ -72,13 +75,33 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   // What uWSGI's clock said as the turn began.
   time_t turn_second() const noexcept { return turn_second_; }
 
-  // Connections that wait for their next request, the longest idle first.
-  using IdleConnections = std::list<Core*>;
+  // Connections that have a core and no request to run, the longest so first: they wait for their
+  // next request, or part of one has come, or nothing yet.
+  using Connections = std::list<Core*>;
 
   // A core has ended its work, or its connection waits for a request, or no longer does.
   void core_is_free(Core& core) noexcept;
-  IdleConnections::iterator connection_is_idle(Core& core) noexcept;
-  void connection_is_busy(IdleConnections::iterator where) noexcept;
+  Connections::iterator connection_is_idle(Core& core) noexcept;
+  void connection_is_busy(Connections::iterator where) noexcept;
+  Connections::iterator request_is_incomplete(Core& core) noexcept;
+  void request_is_complete(Connections::iterator where) noexcept;
+
+  // --- For the listeners ---
+  // There is a free core, or a connection to close for its core.
+  bool has_room() const noexcept;
+  // Null when every core is taken; the second closes a connection for its core.
+  Core* free_core() noexcept;
+  Core* make_room() noexcept;
+  void give_back(Core& core) noexcept;
+  // In how many seconds a connection will have stalled long enough to be closed for its core; less
+  // than 0: none will.
+  double connection_stalled_in_s() const noexcept;
+  WorkerLoads& loads() noexcept { return loads_; }
+  void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
+  // Connections that were answered without a request running, since the worker began.
+  std::uint64_t refused() const noexcept { return listeners_.refused(); }
+  // Its request cannot run.
+  void refuse(wsgi_request* request) noexcept { listeners_.refuse(request); }
 
   // The socket's protocol is through with a connection (its proto_close).
   void connection_ended(wsgi_request* request) noexcept;
@@ -88,34 +111,17 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void awake() noexcept override;
   void python_begins(wsgi_request* request, PyObject* environ) noexcept override;
   void python_ends(wsgi_request* request) noexcept override;
-  void python_failed(wsgi_request* request) noexcept override;
+  bool python_failed(wsgi_request* request) noexcept override;
+  void python_called(PyObject* environ) noexcept override;
   void python_returned() noexcept override { end_if_child(0); }
   bool python_yielded(wsgi_request* request) noexcept override;
 
  private:
-  // A socket the worker accepts from.
-  struct Listener {
-    Listener(Engine& owner, uwsgi_socket* of) noexcept
-        : engine(owner), socket(of), acceptable(owner.loop_.raw(), this) {}
-    void on_acceptable(int) noexcept { engine.accept_from(*this); }
-
-    Engine& engine;
-    uwsgi_socket* const socket;
-    void (*protocol_close)(wsgi_request*) = nullptr;
-    loop::IoWatcher<Listener, &Listener::on_acceptable> acceptable;
-  };
-
-  void listen() noexcept;
-  void pause_or_listen() noexcept;
-  bool accepts() const noexcept;
-  void accept_from(Listener& listener) noexcept;
-  void rest_after_failed_accept(int error) noexcept;
-  // Null when every core is taken; the second closes an idle connection for its core.
-  Core* free_core() noexcept;
+  void publish_load() noexcept;
   Core* take_idle_core() noexcept;
+  Core* take_stalled_core() noexcept;
   void open_async_queue() noexcept;
   void on_async_events(int) noexcept;
-  void give_back(Core& core) noexcept;
   void stop_if_drained() noexcept;
   void close_idle_connections() noexcept;
   void cut_streams() noexcept;
@@ -129,10 +135,11 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   python::GilGate gate_;
   blocking::Redirection redirection_;
   std::vector<std::unique_ptr<Core>> cores_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
-  IdleConnections idle_connections_;
+  WorkerLoads loads_;
+  Connections idle_connections_;
+  Connections incomplete_requests_;
+  Seldom stalled_closed_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
-  loop::TimerWatcher<Engine, &Engine::pause_or_listen> breather_;  // After an accept that failed.
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
   loop::TimerWatcher<Engine, &Engine::cut_streams> streams_;
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
@@ -141,8 +148,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   SideThreads side_threads_;
   Signals signals_;
   EndSignals end_signals_;
+  Listeners listeners_;
   time_t turn_second_ = 0;
-  bool accepting_ = true;
   bool draining_ = false;
   bool unfinished_ = false;
   int exit_code_ = 0;

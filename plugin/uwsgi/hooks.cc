@@ -5,6 +5,7 @@
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "suspend/waiting.h"
 
 namespace engine {
 namespace {
@@ -12,11 +13,16 @@ namespace {
 // uWSGI waits for ever on a timeout of 0.
 double seconds_or_never(int timeout_s) noexcept { return timeout_s > 0 ? timeout_s : -1; }
 
-// 1 when `fd` is ready, 0 on timeout: uWSGI's contract for its wait hooks.
+// 1 when `fd` is ready, 0 on timeout, -1 on error: uWSGI's contract for its wait hooks. What an
+// interrupted application makes its answer is sent all the same.
 int wait_fd(RequestThread& thread, int fd, int events, int timeout_s) noexcept {
+  const bool answers = events == EV_WRITE && fd == thread.request()->fd && thread.fiber().interrupt_met();
+  const suspend::ResumedEarly waiting(thread.fiber(), events == EV_READ ? "read" : "write", fd);
+  if (!answers && waiting.interrupted()) return -1;
   loop::FdWait wait(Engine::instance()->loop(), blocking::resumes(thread.fiber()));
   wait.start(fd, events, seconds_or_never(timeout_s));
   thread.suspend();  // Other requests run here.
+  if (!answers && waiting.interrupted()) return -1;
   return wait.timed_out() ? 0 : 1;
 }
 
@@ -32,11 +38,15 @@ class EitherWait {
     second_.start(fd1, EV_READ);
   }
 
-  // The ready descriptor, or -1 on timeout.
-  int wait(int timeout_s) noexcept {
+  // As uWSGI's hook.
+  int wait(int timeout_s, int* ready_fd) noexcept {
+    const suspend::ResumedEarly waiting(thread_.fiber(), "read", first_.fd());
+    if (waiting.interrupted()) return -1;
     if (timeout_s > 0) timer_.start(timeout_s);
     thread_.suspend();
-    return ready_;
+    if (waiting.interrupted()) return -1;
+    *ready_fd = ready_;
+    return ready_ < 0 ? 0 : 1;
   }
 
  private:
@@ -75,19 +85,18 @@ static int tornado_wait_write(int fd, int timeout_s) {
 static int tornado_wait_read2(int fd0, int fd1, int timeout_s, int* ready_fd) {
   RequestThread* thread = RequestThread::waiting();
   if (thread == nullptr) return uwsgi_simple_wait_read2_hook(fd0, fd1, timeout_s, ready_fd);
-  const int ready = EitherWait(*thread, fd0, fd1).wait(timeout_s);
-  if (ready < 0) return 0;
-  *ready_fd = ready;
-  return 1;
+  return EitherWait(*thread, fd0, fd1).wait(timeout_s, ready_fd);
 }
 
 static int tornado_wait_milliseconds(int timeout_ms) {
   RequestThread* thread = RequestThread::waiting();
   if (thread == nullptr) return uwsgi_simple_wait_milliseconds_hook(timeout_ms);
+  const suspend::ResumedEarly waiting(thread->fiber(), "sleep");
+  if (waiting.interrupted()) return -1;
   loop::FdWait wait(Engine::instance()->loop(), blocking::resumes(thread->fiber()));
   wait.start(timeout_ms * 1e-3);
   thread->suspend();
-  return 0;
+  return waiting.interrupted() ? -1 : 0;
 }
 
 static void tornado_schedule_to_main(wsgi_request*) {

@@ -18,6 +18,7 @@
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
+#include "suspend/waiting.h"
 
 namespace engine {
 namespace {
@@ -84,8 +85,12 @@ class Waiter {
   // Until wake(), or for so long; below 0: no longer than it takes.
   void wait(double seconds) noexcept {
     if (seconds >= 0) wake_after(seconds);
-    if (thread_ != nullptr) thread_->suspend();
-    else blocking::gate()->turn();
+    if (thread_ != nullptr) {
+      const suspend::Waiting waiting(thread_->fiber(), "uwsgi.lock");
+      thread_->suspend();
+    } else {
+      blocking::gate()->turn();
+    }
     timer_.stop();
   }
 

@@ -1,6 +1,7 @@
 #include "plugin/uwsgi/options.h"
 
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -11,6 +12,8 @@ constexpr int kSocketTimeoutMinS = 30;
 constexpr std::size_t kStackSizeMin = 256u << 10;
 constexpr double kQuantumMinMs = 0.1;
 constexpr double kQuantumMaxMs = 60000;
+constexpr double kTimeoutMaxS = 1e6;
+constexpr double kOverloadWaitMaxS = 3600;
 
 [[noreturn]] void refuse(const std::string& why) {
   uwsgi_log("tornado: %s\n", why.c_str());
@@ -28,17 +31,29 @@ long parse_number(const char* option, const char* text, long low, long high) {
   return number;
 }
 
-// 0, or milliseconds with a fraction.
-double parse_quantum(const char* option, const char* text) {
+// A decimal number, or -1: strtod() alone takes "inf", "0x10" and "1e3", too.
+double parse_decimal(const char* text) noexcept {
   const std::size_t length = std::strlen(text);
   char* end = nullptr;
-  const double ms = std::strtod(text, &end);
-  // strtod() takes more than a decimal number: "inf", "0x10", "1e3".
-  const bool decimal = length > 0 && std::strspn(text, "0123456789.") == length && *end == '\0';
-  if (!decimal || (ms != 0 && (ms < kQuantumMinMs || ms > kQuantumMaxMs))) {
+  const double number = std::strtod(text, &end);
+  return length > 0 && std::strspn(text, "0123456789.") == length && *end == '\0' ? number : -1;
+}
+
+// 0, or milliseconds with a fraction.
+double parse_quantum(const char* option, const char* text) {
+  const double ms = parse_decimal(text);
+  if (ms < 0 || (ms != 0 && (ms < kQuantumMinMs || ms > kQuantumMaxMs))) {
     refuse("--" + std::string(option) + " takes milliseconds from 0.1 to 60000, or 0, not \"" + text + "\"");
   }
   return ms;
+}
+
+double parse_seconds(const char* option, const char* text, double most) {
+  const double seconds = parse_decimal(text);
+  if (seconds < 0 || seconds > most) {
+    refuse("--" + std::string(option) + " takes seconds from 0 to " + std::to_string(std::lround(most)) + ", not \"" + text + "\"");
+  }
+  return seconds;
 }
 
 void on_tornado(char* option, char* value, void*) {
@@ -56,6 +71,23 @@ void on_stack_size(char* option, char* value, void*) {
 
 void on_quantum(char* option, char* value, void*) {
   options().quantum_ms = parse_quantum(option, value);
+}
+
+void on_request_timeout(char* option, char* value, void*) {
+  options().request_timeout_s = parse_seconds(option, value, kTimeoutMaxS);
+}
+
+void on_client_disconnect(char*, char*, void*) { options().client_disconnect = true; }
+void on_overload_status(char* option, char* value, void*) {
+  const std::string status = value;
+  if (status != "429" && status != "503") {
+    refuse("--" + std::string(option) + " takes 429 or 503, not \"" + status + "\"");
+  }
+  options().overload_status = std::atoi(value);
+}
+
+void on_overload_wait(char* option, char* value, void*) {
+  options().overload_wait_s = parse_seconds(option, value, kOverloadWaitMaxS);
 }
 
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
@@ -116,6 +148,16 @@ uwsgi_option* option_table() noexcept {
       make("tornado-quantum", required_argument,
            "milliseconds a request computes before it gives way to others (default 10, 0 for ever)",
            on_quantum),
+      make("tornado-request-timeout", required_argument,
+           "seconds after which a request that waits gets RequestTimeout, and its client 504 (default 0, none)",
+           on_request_timeout),
+      make("tornado-client-disconnect", no_argument,
+           "raise ClientDisconnected in a request that waits and whose client has gone", on_client_disconnect),
+      make("tornado-overload-status", required_argument,
+           "answer that (429 or 503) when no core is free in time, instead of letting clients wait",
+           on_overload_status),
+      make("tornado-overload-wait", required_argument,
+           "seconds that connections wait for a core before that (default 1)", on_overload_wait),
       make("greenlet", no_argument,
            "give the application a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,

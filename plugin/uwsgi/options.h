@@ -13,6 +13,10 @@ struct Options {
   bool requested = false;             // --tornado was given.
   std::size_t stack_size = 4u << 20;  // Bytes of each core's stack, reserved, not committed.
   double quantum_ms = 10;             // How long a request computes before it gives way; 0: for ever.
+  double request_timeout_s = 0;       // After which a request is ended; 0: never.
+  bool client_disconnect = false;     // A request whose client has gone is ended.
+  int overload_status = 0;            // What is answered when no core is free in time; 0: nothing.
+  double overload_wait_s = 1;
   bool greenlet = false;              // Our module greenlet instead of the package.
   bool native_blocking = false;       // Blocking calls block.
   bool native_asgiref = false;        // async_to_sync() runs a loop of its own in a thread of its own.

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "plugin/python/application.h"
+#include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/uwsgi/io_errors.h"
 #include "plugin/uwsgi/names_once.h"
 
 extern "C" {
@@ -42,6 +44,8 @@ void gil_release() noexcept {
   if (!on_loop_thread) original.gil_release();
 }
 
+void show_environ(PyObject* environ) noexcept { watcher->python_called(environ); }
+
 python::PyRef take_result(python::PyRef result) noexcept {
   watcher->python_returned();
   return up.wsgi_strict ? std::move(result) : python::without_list_of_one(std::move(result));
@@ -60,7 +64,7 @@ void wrap_once(uwsgi_app* app) noexcept {
   auto* callable = static_cast<PyObject*>(app->callable);
   if (python::is_wrapped(callable)) return;
   try {
-    app->callable = python::wrap_application(callable, take_result).release();
+    app->callable = python::wrap_application(callable, take_result, show_environ).release();
     Py_DECREF(callable);
     if (app->response_subhandler == uwsgi_response_subhandler_wsgi) app->response_subhandler = send_response;
   } catch (const python::PyError&) {
@@ -82,8 +86,8 @@ void env_destroy(wsgi_request* request) noexcept {
 
 void exception_log(wsgi_request* request) noexcept {
   python::contain_system_exit();
-  original.exception_log(request);
-  watcher->python_failed(request);
+  if (watcher->python_failed(request)) original.exception_log(request);
+  else PyErr_Clear();
 }
 
 // A callable of the application's while uWSGI calls it, with or without the GIL held: what
@@ -208,6 +212,8 @@ void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
   forget_wrappers_of_predecessor();
   make_names_once();
+  python::turn_cancelled_calls_into_interruptions();
+  turn_io_errors_into_interruptions();
   keep_keys_interned();
   wrap_single_callables();
   original.env_create = up.wsgi_env_create;

@@ -3,6 +3,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/stack_use.h"
 
 namespace engine {
 namespace {
@@ -15,7 +16,7 @@ wsgi_request* handled_by_loop = nullptr;
 
 RequestThread::RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::size_t stack_size,
                              wsgi_request* request, loop::Callback finished)
-    : VirtualThread(hub, loop, stack_size), request_(request), finished_(finished), async_wait_(*this) {}
+    : VirtualThread(hub, loop, stack_size), request_(request), finished_(finished), async_wait_(*this), limits_(*this) {}
 
 RequestThread* RequestThread::waiting() noexcept {
   RequestThread* const thread = current();
@@ -43,7 +44,11 @@ bool RequestThread::left() noexcept {
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
   user_harakiri_.left(fiber().idle());
-  if (fiber().idle()) finished_.function(finished_.argument);
+  if (environ_ != nullptr) limits_.read_timeout(environ_);
+  if (fiber().idle()) {
+    rest(fiber());
+    finished_.function(finished_.argument);  // Which may start it anew.
+  }
   return straight_back;
 }
 

@@ -5,6 +5,7 @@
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/async_wait.h"
 #include "plugin/uwsgi/harakiri.h"
+#include "plugin/uwsgi/request_limits.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -31,6 +32,9 @@ class RequestThread : public python::VirtualThread {
   // What its request asked uWSGI's async API for.
   AsyncWait& async_wait() noexcept { return async_wait_; }
 
+  // What may end it from outside.
+  RequestLimits& limits() noexcept { return limits_; }
+
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
   void set_environ(PyObject* environ) noexcept { environ_ = environ; }
 
@@ -47,6 +51,7 @@ class RequestThread : public python::VirtualThread {
   const loop::Callback finished_;
   AsyncWait async_wait_;
   UserHarakiri user_harakiri_;
+  RequestLimits limits_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
 };
 

@@ -11,8 +11,31 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/request_thread.h"
+#include "suspend/waiting.h"
 
 namespace engine {
+
+// A request that waits for a signal.
+class Signals::Waiter final : public suspend::Waiting {
+ public:
+  Waiter(Signals& signals, RequestThread& waiting_thread, int wanted) noexcept
+      : Waiting(waiting_thread.fiber(), "signal"), thread(waiting_thread), number(wanted), signals_(signals) {}
+
+  RequestThread& thread;
+  const int number;
+  int received = -1;
+
+ private:
+  // One that has its signal goes on in the next turn as it is.
+  void end_early() noexcept override {
+    const auto place = std::find(signals_.waiters_.begin(), signals_.waiters_.end(), this);
+    if (place == signals_.waiters_.end()) return;
+    signals_.waiters_.erase(place);
+    thread.fiber().resume();
+  }
+
+  Signals& signals_;
+};
 
 Signals::Signals(Engine& engine) noexcept
     : engine_(engine),
@@ -40,7 +63,8 @@ void Signals::stop() noexcept {
 
 int Signals::wait(RequestThread& thread, int number) noexcept {
   if (!shared_.active()) return -1;
-  Waiter waiter{thread, number, -1};
+  Waiter waiter(*this, thread, number);
+  if (waiter.interrupted()) return -1;
   waiters_.push_back(&waiter);
   thread.suspend();
   return waiter.received;

@@ -29,11 +29,7 @@ class Signals {
   static constexpr int kAny = -1;
 
  private:
-  struct Waiter {
-    RequestThread& thread;
-    const int number;
-    int received;
-  };
+  class Waiter;
 
   void on_signal_socket(int) noexcept;
   void on_my_signal_socket(int) noexcept;

@@ -12,6 +12,7 @@
 #include <cstddef>
 
 #include "plugin/blocking/patience.h"
+#include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/request_thread.h"
@@ -33,6 +34,7 @@ struct {
   PyObject* recv;
   PyObject* send;
   PyObject* signal_wait;
+  PyObject* suspend;
 } uwsgis;
 
 PyRef empty_bytes() { return py_check(PyBytes_FromString("")); }
@@ -156,12 +158,23 @@ PyObject* signal_wait(PyObject*, PyObject* args) noexcept {
     request->signal_received = -1;
     const int wanted = PyTuple_Size(args) > 0 ? number : Signals::kAny;
     const int received = Engine::instance()->signals().wait(*thread, wanted);
+    python::raise_if_interrupted(*thread);
     if (received < 0) {
       PyErr_SetString(PyExc_SystemError, "error waiting for signal");
       throw PyError{};
     }
     request->signal_received = received;
     return empty_bytes();
+  });
+}
+
+// --- suspend(): uWSGI's knows no interruption ----------------------------------------------------
+
+PyObject* suspend(PyObject*, PyObject* args) noexcept {
+  return py_boundary([=] {
+    PyRef result = py_check(PyObject_CallObject(uwsgis.suspend, args));
+    if (RequestThread* const thread = RequestThread::waiting()) python::raise_if_interrupted(*thread);
+    return result;
   });
 }
 
@@ -190,6 +203,7 @@ PyMethodDef functions[] = {
     {"send", send, METH_VARARGS, "send([fd,] data): True when all is sent, or None"},
     {"signal_wait", signal_wait, METH_VARARGS,
      "signal_wait([signal]): waits until that signal, or any, has reached this worker and been handled"},
+    {"suspend", suspend, METH_VARARGS, "suspend(): waits for what the request has asked for, or for its next turn"},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -209,7 +223,7 @@ void replace() {
   if (module == nullptr) return;
   PyObject* const names = PyModule_GetDict(module);
   uwsgis = {named(names, "async_sleep"), named(names, "connect"), named(names, "recv"), named(names, "send"),
-            named(names, "signal_wait")};
+            named(names, "signal_wait"), named(names, "suspend")};
   python::py_check_status(PyModule_AddFunctions(module, functions));
   // A uWSGI that has one may mean something else by it.
   if (PyDict_GetItemString(names, "sharedarea_wait") == nullptr) {

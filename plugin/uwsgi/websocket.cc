@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/python/interruption.h"
+#include "suspend/waiting.h"
 
 extern "C" ssize_t uwsgi_proto_base_read_body(wsgi_request*, char*, size_t);
 
@@ -26,6 +28,7 @@ void FiberLock::lock(RequestThread& thread) {
                              "greenlet of the greenlet package");
   }
   waiting_.push_back(&thread);
+  const suspend::Waiting waiting(thread.fiber(), "websocket");
   thread.suspend();  // It is handed over: taken_ stays.
 }
 
@@ -119,17 +122,32 @@ bool WebSocket::fill(RequestThread& thread, bool wait, bool& would_wait) {
   }
 }
 
-// False when it is closed.
-bool WebSocket::wait_for_bytes(RequestThread& thread) noexcept {
+// Ends the wait of a reader.
+class WebSocket::ReaderWait final : public suspend::Waiting {
+ public:
+  ReaderWait(RequestThread& thread, WebSocket& socket) noexcept
+      : Waiting(thread.fiber(), "websocket", socket.request_->fd), socket_(socket) {}
+
+ private:
+  void end_early() noexcept override { socket_.wake(); }
+
+  WebSocket& socket_;
+};
+
+// False when it is closed. Throws PyError where the thread is interrupted.
+bool WebSocket::wait_for_bytes(RequestThread& thread) {
   if (!thread.may_suspend()) {
     if (uwsgi.wait_read_hook(request_->fd, uwsgi.websockets_ping_freq) < 0) set_closed(close_code::kConnectionLost, {});
     return !closed_;
   }
+  const ReaderWait waiting(thread, *this);
+  if (waiting.interrupted()) python::raise_if_interrupted(thread);
   readable_.start(request_->fd, EV_READ);
   if (uwsgi.websockets_ping_freq > 0) silent_.start(heard_at_ + silence_allowed_s() - ev_now(loop_.raw()));
   reader_ = &thread;
   thread.suspend();
   assert(reader_ == nullptr);
+  if (waiting.interrupted()) python::raise_if_interrupted(thread);
   return !closed_;
 }
 
@@ -228,6 +246,7 @@ void WebSocket::end(RequestThread& thread) noexcept {
   shutdown(request_->fd, SHUT_RDWR);
   while (users_ > 0) {
     ender_ = &thread;
+    const suspend::Waiting waiting(thread.fiber(), "websocket");
     thread.suspend();
   }
 }

@@ -94,7 +94,8 @@ class WebSocket {
   Received receive_next(RequestThread& thread, bool wait);
   Received closed_by_client(RequestThread& thread);
   bool fill(RequestThread& thread, bool wait, bool& would_wait);
-  bool wait_for_bytes(RequestThread& thread) noexcept;
+  class ReaderWait;
+  bool wait_for_bytes(RequestThread& thread);
   bool look_after(RequestThread& thread);
   double silence_allowed_s() const noexcept;
   bool write(std::string_view bytes);

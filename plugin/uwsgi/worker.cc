@@ -21,7 +21,9 @@
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/overrun.h"
 #include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/stack_use.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "plugin/uwsgi/uwsgi_module.h"
 #include "plugin/uwsgi/websocket_functions.h"
@@ -81,6 +83,18 @@ bool is_patched_by_gevent() noexcept {
   return patched;
 }
 
+// Up to 3.11 CPython bounds recursion by a count of levels only, whatever the stack.
+void warn_of_small_stack() {
+#if PY_VERSION_HEX < 0x030C0000
+  constexpr std::size_t kLevelKiB = 3;  // What a level of the worst takes: sorted() with a key.
+  const std::size_t needed = static_cast<std::size_t>(Py_GetRecursionLimit()) * kLevelKiB;
+  if (options().stack_size >> 10 >= needed) return;
+  uwsgi_log("tornado: sys.getrecursionlimit() is %d: recursion through C may overrun stacks of %zu KiB; "
+            "--tornado-stack-size %zu holds it\n",
+            Py_GetRecursionLimit(), options().stack_size >> 10, needed);
+#endif
+}
+
 void report_start(const Engine& engine) {
   if (uwsgi.mywid != 1) return;
   const blocking::Redirection& calls = engine.redirection();
@@ -88,6 +102,7 @@ void report_start(const Engine& engine) {
             uwsgi.async, options().stack_size >> 10,
             options().native_blocking ? "blocking calls block, identity in" : "blocking calls suspend,",
             calls.slot_count(), calls.objects().size(), calls.summary().c_str());
+  warn_of_small_stack();
   if (uwsgi.socket_timeout < 30) {
     uwsgi_log("tornado: a socket-timeout of %d s is short; 30 or more is recommended\n", uwsgi.socket_timeout);
   }
@@ -121,9 +136,10 @@ int check_options() noexcept {
   const std::string unusable = why_python_is_unusable();
   if (!unusable.empty()) refuse(unusable);
   void* const shared = mmap(nullptr, sizeof *gave_up, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (shared == MAP_FAILED) refuse("no memory");
+  if (shared == MAP_FAILED || !WorkerLoads::prepare()) refuse("no memory");
   if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
+  register_stack_metrics();
   return 0;
 }
 
@@ -187,6 +203,7 @@ void run_worker() noexcept {
     PyErr_Print();
     refuse_worker("its event loop cannot run");
   }
+  report_overruns();
   report_start(*engine);
   engine->run();
   const int exit_code = engine->exit_code();

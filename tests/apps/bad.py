@@ -1,5 +1,8 @@
 """Applications that misbehave, one route each, beside some that tell how the worker is."""
 import builtins
+import contextlib
+import itertools
+import mmap
 import os
 import time
 
@@ -87,6 +90,33 @@ def raises_in_generator(environ, start_response):
 def raises_after_wait(environ, start_response):
     time.sleep(0.01)
     raise wanted(environ)
+
+
+def allocate(environ, start_response):
+    bytearray(int(environ['QUERY_STRING']))
+    return good(environ, start_response)
+
+
+def read(environ, start_response):
+    environ['wsgi.input'].read()
+    return good(environ, start_response)
+
+
+mappings = []
+
+
+def take_mappings(environ, start_response):
+    """All that the process may have but a few; neighbours of different protection are not merged."""
+    with contextlib.suppress(OSError):
+        for protection in itertools.cycle([mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE]):
+            mappings.append(mmap.mmap(-1, mmap.PAGESIZE, prot=protection))
+    del mappings[-int(environ['QUERY_STRING']):]
+    return good(environ, start_response)
+
+
+def give_mappings_back(environ, start_response):
+    mappings.clear()
+    return good(environ, start_response)
 
 
 class RaisesInClose:

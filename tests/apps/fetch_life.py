@@ -29,7 +29,7 @@ def application(environ, start_response):
         try:
             uwsgi_tornado.fetch(UPSTREAM + '/watched', while_connected=True)
         except uwsgi_tornado.ClientDisconnected as error:
-            print('disconnected:', error, isinstance(error, ConnectionError), file=sys.stderr, flush=True)
+            print('disconnected:', error, isinstance(error, Exception), file=sys.stderr, flush=True)
         body = b'too late'
     elif path == '/pipelined':
         body = uwsgi_tornado.fetch(UPSTREAM, while_connected=True).body

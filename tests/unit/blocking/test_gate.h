@@ -39,6 +39,8 @@ class TestGate final : public blocking::Gate {
     return open ? blocking::Refusal::kNone : blocking::Refusal::kGuarded;
   }
   void suspend(suspend::Fiber& fiber) noexcept override { fiber.suspend(); }
+  int lock_waits_interrupted = 0;
+  void lock_wait_interrupted(suspend::Fiber&) noexcept override { ++lock_waits_interrupted; }
 
   // Set: what the loop's own stack waits for is waited for by turning it.
   loop::IoLoop* turned = nullptr;

@@ -1,0 +1,131 @@
+#include "plugin/python/interruption.h"
+
+#include <utility>
+
+#include "plugin/blocking/identity.h"
+#include "plugin/blocking/wait.h"
+#include "plugin/python/virtual_thread.h"
+
+namespace python {
+namespace {
+
+constexpr char kRequestInterruptedDoc[] =
+    "A request is ended from outside, where it waits. Raised again at each wait of the request until it\n"
+    "has come out of it; shield() keeps it off. Like asyncio.CancelledError no Exception.";
+constexpr char kRequestTimeoutDoc[] = "The request has taken longer than it may (--tornado-request-timeout).";
+constexpr char kClientDisconnectedDoc[] = "Whom the request, or a fetch of its, was for has gone meanwhile.";
+
+PyObject* make_type(const char* name, const char* doc, PyObject* base) {
+  return py_check(PyErr_NewExceptionWithDoc(name, doc, base, nullptr)).release();
+}
+
+// Null where none runs here, or none that is interrupted.
+VirtualThread* interrupted_thread() noexcept {
+  VirtualThread* const thread = VirtualThread::current();
+  return thread != nullptr && thread->interruption().begun() && thread->fiber().interrupted() ? thread : nullptr;
+}
+
+newfunc make_os_error = nullptr;
+
+bool says_cancelled(PyObject* args) noexcept {
+  if (PyTuple_GET_SIZE(args) < 1 || !PyLong_Check(PyTuple_GET_ITEM(args, 0))) return false;
+  const long number = PyLong_AsLong(PyTuple_GET_ITEM(args, 0));
+  if (number == -1) PyErr_Clear();
+  return number == blocking::kInterruptedErrno;
+}
+
+// OSError.__new__, which says itself by errno what class to make.
+PyObject* new_os_error(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcept {
+  const bool exact = reinterpret_cast<PyObject*>(type) == PyExc_OSError;
+  VirtualThread* const thread = exact ? interrupted_thread() : nullptr;
+  if (thread == nullptr || !says_cancelled(args)) return make_os_error(type, args, kwargs);
+  try {
+    return thread->interruption().make().release();
+  } catch (const PyError&) {
+    return nullptr;
+  }
+}
+
+// Asked for by a thread that is about to make pending calls, and taken back by whoever runs first.
+bool lock_wait_is_interrupted = false;
+
+int raise_in_lock_wait(void*) noexcept {
+  if (!std::exchange(lock_wait_is_interrupted, false)) return 0;
+  blocking::show_loop_thread(false);
+  VirtualThread* const thread = interrupted_thread();
+  if (thread == nullptr) return 0;
+  thread->interruption().raise();
+  return -1;
+}
+
+}  // namespace
+
+PyObject* request_interrupted_type() {
+  static PyObject* const type = make_type("uwsgi_tornado.RequestInterrupted", kRequestInterruptedDoc, PyExc_BaseException);
+  return type;
+}
+
+PyObject* request_timeout_type() {
+  static PyObject* const type = make_type("uwsgi_tornado.RequestTimeout", kRequestTimeoutDoc, request_interrupted_type());
+  return type;
+}
+
+PyObject* client_disconnected_type() {
+  static PyObject* const type =
+      make_type("uwsgi_tornado.ClientDisconnected", kClientDisconnectedDoc, request_interrupted_type());
+  return type;
+}
+
+void Interruption::begin(VirtualThread& thread, PyObject* type, std::string message) noexcept {
+  if (begun()) return;
+  type_ = type;
+  message_ = std::move(message);
+  thread.fiber().interrupt();
+}
+
+void Interruption::end(VirtualThread& thread) noexcept {
+  if (!begun()) return;
+  type_ = nullptr;
+  thread.fiber().calm();
+}
+
+PyRef Interruption::make() const { return py_check(PyObject_CallFunction(type_, "s", message_.c_str())); }
+
+// Not by PyErr_SetString(), which io_errors.cc may have made a call of this one.
+void Interruption::raise() const noexcept {
+  if (PyObject* const text = PyUnicode_FromString(message_.c_str())) {
+    PyErr_SetObject(type_, text);
+    Py_DECREF(text);
+  }
+}
+
+Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.fiber().shield(); }
+Shielded::~Shielded() { thread_.fiber().unshield(); }
+
+void raise_if_interrupted(VirtualThread& thread) {
+  if (!thread.interruption().begun() || !thread.fiber().interrupted()) return;
+  thread.interruption().raise();
+  throw PyError{};
+}
+
+void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
+  if (!thread.interruption().begun() || !thread.fiber().interrupted()) return;
+  const auto ident = static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
+  PyThreadState_SetAsyncExc(ident, thread.interruption().type());
+}
+
+void turn_cancelled_calls_into_interruptions() noexcept {
+  auto* const os_error = reinterpret_cast<PyTypeObject*>(PyExc_OSError);
+  if (make_os_error != nullptr) return;
+  make_os_error = std::exchange(os_error->tp_new, new_os_error);
+}
+
+// CPython looks for signals and pending calls on its main thread alone; a real thread that waits for a
+// lock goes on after EINTR. So this one is the main thread until the call below runs.
+void interrupt_lock_wait() noexcept {
+  // Where there is no room for one more, another look follows this wait's next end.
+  lock_wait_is_interrupted = Py_AddPendingCall(raise_in_lock_wait, nullptr) == 0;
+  blocking::show_loop_thread(lock_wait_is_interrupted);
+}
+
+}  // namespace python

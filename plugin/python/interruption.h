@@ -1,0 +1,76 @@
+// Exceptions raised in a virtual thread from outside, where it waits.
+#pragma once
+
+#include <Python.h>
+
+#include <string>
+
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+class VirtualThread;
+
+// Borrowed. Made on the first call. BaseException's, as asyncio.CancelledError: code that handles any
+// Exception does not take them for an error of its own. Throws PyError.
+PyObject* request_interrupted_type();  // The base of the two.
+PyObject* request_timeout_type();
+PyObject* client_disconnected_type();
+
+// What a thread is interrupted with. The waits themselves are ended by suspend::Fiber::interrupt();
+// this is what becomes of that in Python:
+//
+// - a blocking call fails with ECANCELED, and the OSError that CPython makes of it is the exception;
+// - a wait for a lock says EINTR, and CPython's look for a signal raises the exception;
+// - our own functions that wait raise it themselves (raise_if_interrupted()).
+//
+// A C library that makes an error of its own of ECANCELED has that error raised; the next wait raises
+// the exception. It is raised at each wait until it has come out of the request.
+class Interruption {
+ public:
+  // `type` is one of those above, borrowed. With the GIL held, outside any fiber.
+  void begin(VirtualThread& thread, PyObject* type, std::string message) noexcept;
+  // What was begun has come out of the request, or the request is over.
+  void end(VirtualThread& thread) noexcept;
+
+  bool begun() const noexcept { return type_ != nullptr; }
+  // Borrowed; null before begin().
+  PyObject* type() const noexcept { return type_; }
+  const std::string& message() const noexcept { return message_; }
+
+  // A new exception. With the GIL held. Throws PyError.
+  PyRef make() const;
+  // Sets it as Python's current error.
+  void raise() const noexcept;
+
+ private:
+  PyObject* type_ = nullptr;  // For the process's life.
+  std::string message_;
+};
+
+// While one lives, its thread's waits are not interrupted.
+class Shielded {
+ public:
+  explicit Shielded(VirtualThread& thread) noexcept;
+  ~Shielded();
+  Shielded(const Shielded&) = delete;
+  Shielded& operator=(const Shielded&) = delete;
+
+ private:
+  VirtualThread& thread_;
+};
+
+// Throws PyError, the exception set, when `thread` is interrupted and not shielded.
+void raise_if_interrupted(VirtualThread& thread);
+
+// Has the exception raised by the next bytecode that looks for one: for waits whose caller can say
+// nothing. With the GIL held, on `thread`.
+void raise_soon_if_interrupted(VirtualThread& thread) noexcept;
+
+// Makes OSError(ECANCELED) of an interrupted thread its exception. For the process's life; with the GIL.
+void turn_cancelled_calls_into_interruptions() noexcept;
+
+// The thread, which runs, was interrupted in a wait for one of Python's locks.
+void interrupt_lock_wait() noexcept;
+
+}  // namespace python

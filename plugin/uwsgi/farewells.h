@@ -1,0 +1,54 @@
+// Connections that end with an answer to a request nobody read.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <string_view>
+
+#include "plugin/loop/watcher.h"
+
+namespace engine {
+
+// To close a connection with bytes unread resets it, and the reset may overtake the answer. So
+// each is read, and what comes is dropped, until its client closes it, sends too much or takes too
+// long. None of it on a core. The loop's thread only.
+class Farewells {
+ public:
+  explicit Farewells(struct ev_loop* loop) noexcept : loop_(loop), timer_(loop, this) {}
+  ~Farewells();
+  Farewells(const Farewells&) = delete;
+  Farewells& operator=(const Farewells&) = delete;
+
+  // Sends as much of `answer` as the socket takes at once, which is all of a short one, and closes
+  // it in its time. Takes over `fd`, which does not block.
+  void say(int fd, std::string_view answer) noexcept;
+
+ private:
+  struct Leaving;
+  using Place = std::list<Leaving>::iterator;
+
+  // One connection, and where it stands among the others.
+  struct Leaving {
+    Leaving(Farewells& owner, int connection, double now) noexcept
+        : farewells(owner), fd(connection), since(now), readable(owner.loop_, this) {}
+    void on_readable(int) noexcept { farewells.read_from(*this); }
+
+    Farewells& farewells;
+    const int fd;
+    const double since;
+    std::size_t read = 0;
+    Place place;
+    loop::IoWatcher<Leaving, &Leaving::on_readable> readable;
+  };
+
+  void linger(int fd) noexcept;
+  void read_from(Leaving& leaving) noexcept;
+  void end(Leaving& leaving) noexcept;
+  void on_due() noexcept;
+
+  struct ev_loop* const loop_;
+  std::list<Leaving> leaving_;  // The oldest first.
+  loop::TimerWatcher<Farewells, &Farewells::on_due> timer_;
+};
+
+}  // namespace engine

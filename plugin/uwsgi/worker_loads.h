@@ -1,0 +1,37 @@
+// How much of each worker is taken, where all workers of the uWSGI see it.
+#pragma once
+
+namespace engine {
+
+// Workers accept from the same sockets, and the first to wake takes all it has cores for. By this
+// one that has more than its share lets the others go first. Does nothing with one worker, nor
+// where each has sockets of its own (map-socket).
+class WorkerLoads {
+ public:
+  // In the master, before it forks. False without memory.
+  static bool prepare() noexcept;
+
+  // In the worker.
+  WorkerLoads() noexcept;
+  ~WorkerLoads() { leave(); }
+  WorkerLoads(const WorkerLoads&) = delete;
+  WorkerLoads& operator=(const WorkerLoads&) = delete;
+
+  void publish(int cores_taken) noexcept;
+  // It accepts no more.
+  void leave() noexcept;
+
+  // More of this worker's cores are taken than of another's that has cores left.
+  bool above_share() const noexcept;
+
+  // Whether this worker has been full for so long that it may refuse; and whether all others have.
+  void publish_overloaded(bool overloaded) noexcept;
+  bool others_overloaded() const noexcept;
+
+ private:
+  int least_of_others() const noexcept;
+
+  int taken_ = 0;
+};
+
+}  // namespace engine

@@ -1,0 +1,158 @@
+"""Stacks: an overrun is named before the worker dies of it, and depth does not cost memory for ever."""
+import contextlib
+import http.client
+import re
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import APPS
+
+OVERRAN = r'tornado: (.*) overran its stack of (\d+) KiB, which ends worker 1 \(pid: (\d+)\): .*--tornado-stack-size'
+DIED = r'DAMN ! worker 1 \(pid: {}\) died(.*) :\( trying respawn'
+KILLED = ', killed by signal 11'
+
+
+@pytest.fixture
+def recursion(tmp_path):
+    library = str(tmp_path / 'recursion.so')
+    subprocess.run(['cc', '-O0', '-shared', '-fPIC', '-o', library, str(APPS / 'recursion.c')], check=True)
+    return library
+
+
+@pytest.fixture
+def deep(server, recursion):
+    """A worker that may die: its master starts another."""
+    def start(*options, **arguments):
+        return server('deep.py', '--master', '--greenlet', *options, cores=5,
+                      environ={'RECURSION': recursion, **arguments})
+
+    return start
+
+
+def ask_fatally(running, path):
+    """Asks for what ends the worker: (pid, how it died, the log from there to where the next serves)."""
+    before = len(running.log)
+    pid = running.get('/pid')[2].decode()
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        running.get(path)
+    running.wait_for_log(DIED.format(pid))
+    assert running.get('/hello')[2] == b'hello'
+    assert running.get('/pid')[2].decode() != pid
+    return pid, re.search(DIED.format(pid), running.log)[1], running.log[before:]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize('path, who, where', [
+    ('/overrun', 'GET /overrun on core 4', 'in_sort_key'),
+    ('/overrun_in_c', 'GET /overrun_in_c on core 4', 'in overrun_in_c'),
+    ('/overrun_with_alloca?4220000', r'GET /overrun_with_alloca\?4220000 on core 4', 'in overrun_with_alloca'),
+    ('/overrun_in_greenlet', 'a greenlet of GET /overrun_in_greenlet on core 4', 'in_sort_key'),
+])
+def test_overrun_is_named_and_the_worker_starts_again(deep, path, who, where):
+    pid, died, log = ask_fatally(deep(), path)
+    assert died == KILLED
+    found = re.search(OVERRAN, log)
+    assert found, log
+    assert re.fullmatch(who, found[1])
+    assert found.group(2, 3) == ('4096', pid)
+    assert re.search(rf'Stack \(most recent call first\):\n.*{where}', log), log
+    assert 'Segmentation Fault' not in log  # uWSGI's own handler, which allocates.
+
+
+def test_overrun_names_the_size_that_was_given(deep):
+    running = deep('--tornado-stack-size', '512')
+    assert 'recursion through C may overrun stacks of 512 KiB; --tornado-stack-size 3000 holds it' in running.log
+    log = ask_fatally(running, '/overrun')[2]
+    assert re.search(OVERRAN, log)[2] == '512'
+
+
+def test_default_stack_holds_what_python_allows(deep):
+    assert 'may overrun' not in deep().log
+
+
+@pytest.mark.parametrize('options, environ', [
+    ([], {'PYTHONFAULTHANDLER': '1'}),
+    ([], {}),
+], ids=['before', 'in the request'])
+def test_overrun_is_named_beside_faulthandler(deep, options, environ):
+    path = '/overrun' if environ else '/overrun_after_faulthandler'
+    _, died, log = ask_fatally(deep(*options, **environ), path)
+    assert died == KILLED
+    assert re.search(OVERRAN, log)[1] == f'GET {path} on core 4'
+    assert log.count('Fatal Python error: Segmentation fault') == (0 if environ else 1)
+
+
+@pytest.mark.parametrize('path', ['/fault', '/signal_itself', '/fault_after_faulthandler'])
+def test_other_faults_are_handled_as_before(deep, path):
+    running = deep()
+    pid, died, log = ask_fatally(running, path)
+    assert died == ''  # uWSGI's handler exits.
+    assert 'overran' not in log
+    assert f'!!! uWSGI process {pid} got Segmentation Fault !!!' in log
+    assert f'*** backtrace of {pid} ***' in log
+    assert log.count('Fatal Python error: Segmentation fault') == (1 if 'faulthandler' in path else 0)
+    running.kill()
+    running.log_path.write_text('')  # Which the fixture reads for faults that no test asked for.
+
+
+# --- How deep, and for how long ---------------------------------------------------------------
+
+CORES = 20
+LEVELS = 400  # Of sorted() with a key: 5 KiB of stack each.
+
+
+@contextlib.contextmanager
+def all_deep(running, levels):
+    """While CORES requests wait that many levels down."""
+    answers = []
+    asked = threading.Thread(target=lambda: answers.extend(
+        running.get_all([f'/deep_together?{CORES}&{levels}'] * CORES)[0]))
+    asked.start()
+    assert running.get(f'/meet_at_the_bottom?{CORES}')[2] == b'met'
+    yield
+    assert running.get(f'/let_go?{CORES}')[2] == b'gone'
+    asked.join(60)
+    assert [answer[2] for answer in answers] == [b'ended'] * CORES
+
+
+def resident_kib(running):
+    return int(running.get('/resident_kib')[2])
+
+
+@pytest.mark.smoke
+def test_memory_of_deep_requests_comes_back(server):
+    running = server('deep.py', cores=CORES + 2)
+    with all_deep(running, 1):
+        pass  # Stacks and thread states are there.
+    before = resident_kib(running)
+    with all_deep(running, LEVELS):
+        deep = resident_kib(running)
+    assert deep - before > CORES * LEVELS * 4
+    assert resident_kib(running) - before < (deep - before) / 4
+
+
+def test_memory_of_deep_greenlets_comes_back(server):
+    running = server('deep.py', '--greenlet', cores=2)
+    assert running.get('/greenlets_recurse?1')[2] == b'ended'
+    before = resident_kib(running)
+    assert running.get('/greenlets_recurse?20')[2] == b'ended'
+    assert resident_kib(running) - before < 20 * 512  # KiB; each was 2 MiB deep.
+
+
+def test_deepest_use_is_a_metric(server):
+    running = server('deep.py', '--enable-metrics', '--master', cores=2)
+    assert running.get('/hello')[2] == b'hello'
+    assert 4 <= peak_kib(running, at_least=1) < 256
+    running.get('/recurse?sort_key')
+    assert 2000 <= peak_kib(running, at_least=256) <= 4096
+
+
+def peak_kib(running, at_least):
+    """worker.1.tornado.stack_peak; the master collects metrics once a second."""
+    deadline = time.monotonic() + 30
+    while (found := int(running.get('/peak?1')[2]) >> 10) < at_least and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
