@@ -69,8 +69,7 @@ void EndSignals::start() noexcept {
   action.sa_sigaction = on_end_signal;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   for (const int number : kEndSignals) sigaction(number, &action, nullptr);
-  // The master may have had enough of this worker while it loaded its applications.
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<EndSignals*>(self)->on_woken(); }, this});
+  engine_.loop().add_callback({[](void* self) noexcept { static_cast<EndSignals*>(self)->on_started(); }, this});
 }
 
 void EndSignals::on_hangup() noexcept {
@@ -82,6 +81,13 @@ void EndSignals::on_told_to_end() noexcept {
   uwsgi_log("tornado: worker %d (pid: %d) is told to end; its requests have %d s\n", uwsgi.mywid, uwsgi.mypid,
             engine_.mercy_s());
   engine_.drain_to_exit(UWSGI_END_CODE);
+}
+
+// A worker that starts ignores what its master sends; and without this would serve on until the
+// master, when the mercy is over, kills it.
+void EndSignals::on_started() noexcept {
+  on_woken();
+  if (uwsgi.workers[uwsgi.mywid].cursed_at != 0 && !engine_.draining()) on_hangup();
 }
 
 // A terminal that changes its size sends it too.
