@@ -69,7 +69,8 @@ void EndSignals::start() noexcept {
   action.sa_sigaction = on_end_signal;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   for (const int number : kEndSignals) sigaction(number, &action, nullptr);
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<EndSignals*>(self)->on_started(); }, this});
+  // The master may have had enough of this worker while it loaded its applications.
+  engine_.loop().add_callback({[](void* self) noexcept { static_cast<EndSignals*>(self)->on_woken(); }, this});
 }
 
 void EndSignals::on_hangup() noexcept {
@@ -83,16 +84,12 @@ void EndSignals::on_told_to_end() noexcept {
   engine_.drain_to_exit(UWSGI_END_CODE);
 }
 
-// A worker that starts ignores what its master sends; and without this would serve on until the
-// master, when the mercy is over, kills it.
-void EndSignals::on_started() noexcept {
-  on_woken();
-  if (uwsgi.workers[uwsgi.mywid].cursed_at != 0 && !engine_.draining()) on_hangup();
-}
-
-// A terminal that changes its size sends it too.
+// A terminal that changes its size sends it too. A signal sent before there was a handler for it has
+// left its mark (uwsgi_curse()).
 void EndSignals::on_woken() noexcept {
-  if (!uwsgi.workers[uwsgi.mywid].manage_next_request && !engine_.draining()) engine_.drain_to_exit(UWSGI_END_CODE);
+  const uwsgi_worker& self = uwsgi.workers[uwsgi.mywid];
+  const bool unwanted = !self.manage_next_request || self.cursed_at != 0;
+  if (unwanted && !engine_.draining()) engine_.drain_to_exit(UWSGI_END_CODE);
 }
 
 void hear_second_end_signal() noexcept {

@@ -26,7 +26,6 @@ class EndSignals {
   void on_hangup() noexcept;
   void on_told_to_end() noexcept;
   void on_woken() noexcept;
-  void on_started() noexcept;
 
   Engine& engine_;
   loop::SignalWatcher<EndSignals, &EndSignals::on_hangup> hangup_;
