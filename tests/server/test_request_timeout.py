@@ -43,6 +43,10 @@ def test_wait_for_a_uwsgi_signal(timed):
     assert running.get('/caught/signal_wait')[2].startswith(b'RequestTimeout: ')
 
 
+def test_classes_of_oserror_are_made_as_ever(server, threaded_server):
+    assert server('oserrors.py').get('/')[2] == threaded_server('oserrors.py').get('/')[2]
+
+
 def test_nobody_else_is_ended(timed):
     running = timed()
     answers, _ = running.get_all(['/sleep'] * 20 + ['/quick'] * 20)
