@@ -64,6 +64,7 @@ void suspend_until_set(double seconds) {
 
 // On a real thread, and where there is no worker. select knows of signals and of the GIL.
 void block_until_set(double seconds) {
+  if (get_running_loop().get() != Py_None) raise(PyExc_RuntimeError, "stopping.wait() would stop the event loop that runs here: await it");
   const PyRef poll = py_check(PyObject_CallObject(imported("select", "poll").get(), nullptr));
   py_check(PyObject_CallMethod(poll.get(), "register", "ii", descriptor(), POLLIN));
   const PyRef timeout = seconds < 0 ? none() : py_check(PyFloat_FromDouble(seconds * 1e3));

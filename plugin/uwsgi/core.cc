@@ -281,6 +281,7 @@ void Core::run() noexcept {
     return;
   }
   phase_ = Phase::kRunning;
+  thread_->begin();
   thread_->limits().begin();
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }

@@ -48,6 +48,10 @@ class Core {
   // Null until its first request runs.
   RequestThread* thread() const noexcept { return thread_.get(); }
 
+  bool runs() const noexcept { return phase_ == Phase::kRunning; }
+  // 0: none.
+  time_t harakiri() const noexcept { return harakiri_.deadline(); }
+
   // The python plugin starts and ends its part of this core's request.
   void python_begins(PyObject* environ) noexcept;
   void python_ends() noexcept;

@@ -94,7 +94,9 @@ Engine::Engine(loop::IoLoop& loop)
       side_threads_(*this),
       signals_(*this),
       end_signals_(*this),
-      listeners_(*this) {
+      listeners_(*this),
+      fiber_dump_(*this),
+      harakiri_report_(*this) {
   loop_.observe(this);
   redirection_.look();
   cores_.reserve(static_cast<std::size_t>(uwsgi.async));
@@ -109,6 +111,8 @@ Engine::Engine(loop::IoLoop& loop)
   pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
   blocking::open_gate(&gate_, &loop_);
   python::set_spawner(&side_threads_);
+  python::set_worker_view(&fiber_dump_);
+  harakiri_report_.start();
   instance_ = this;
   end_signals_.start();
   // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
@@ -123,6 +127,7 @@ Engine::~Engine() {
   if (!unfinished_) python::end_greenlets_of_loop();
   blocking::open_gate(nullptr, nullptr);
   python::set_spawner(nullptr);
+  python::set_worker_view(nullptr);
   loop_.observe(nullptr);
   instance_ = nullptr;
 }
@@ -131,6 +136,7 @@ Engine::~Engine() {
 // fiber. Its blocking calls block and its waits poll, as in any process.
 void Engine::forget_in_child() noexcept {
   python::set_spawner(nullptr);
+  python::set_worker_view(nullptr);
   if (RequestThread* thread = RequestThread::current()) stop_sharing(thread->request());
   blocking::open_gate(nullptr, nullptr);
   python::Preemption::forget_in_child();
@@ -291,6 +297,13 @@ void Engine::on_async_events(int) noexcept {
 RequestThread* Engine::thread_of(const wsgi_request* request) noexcept {
   const Core& core = core_of(request);
   return core.request() == request ? core.thread() : side_threads_.thread_of(request);
+}
+
+time_t Engine::harakiri_of(const RequestThread& thread) noexcept {
+  const Core& core = core_of(thread.request());
+  const time_t by_option = core.thread() == &thread ? core.harakiri() : 0;
+  const time_t by_user = thread.user_harakiri();
+  return by_option == 0 || (by_user != 0 && by_user < by_option) ? by_user : by_option;
 }
 
 // --- Python's part of a request -----------------------------------------------------------

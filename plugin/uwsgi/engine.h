@@ -15,6 +15,8 @@
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/core.h"
 #include "plugin/uwsgi/end_signals.h"
+#include "plugin/uwsgi/fiber_dump.h"
+#include "plugin/uwsgi/harakiri_report.h"
 #include "plugin/uwsgi/listeners.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/side_threads.h"
@@ -72,6 +74,18 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Core& core_of(const wsgi_request* request) noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
   // A core's or a side thread's; null when the request has none.
   RequestThread* thread_of(const wsgi_request* request) noexcept;
+  // Calls visit(thread) for each request that runs, then for each function outside of any.
+  template <typename Visit>
+  void each_thread(Visit visit) {
+    for (const auto& core : cores_) {
+      if (core->runs()) visit(*core->thread());
+    }
+    for (RequestThread* const thread : side_threads_.all_running()) visit(*thread);
+  }
+  FiberDump& fiber_dump() noexcept { return fiber_dump_; }
+  HarakiriReport& harakiri_report() noexcept { return harakiri_report_; }
+  // The deadline of what runs on it, of either kind; 0: none.
+  time_t harakiri_of(const RequestThread& thread) noexcept;
   // What uWSGI's clock said as the turn began.
   time_t turn_second() const noexcept { return turn_second_; }
 
@@ -151,6 +165,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Signals signals_;
   EndSignals end_signals_;
   Listeners listeners_;
+  FiberDump fiber_dump_;
+  HarakiriReport harakiri_report_;
   time_t turn_second_ = 0;
   bool draining_ = false;
   bool unfinished_ = false;

@@ -1,6 +1,7 @@
 """Waits of every kind that would outlast any test; /caught/KIND says what ended it, /KIND lets it out."""
 import asyncio
 import concurrent.futures
+import json
 import os
 import queue
 import select
@@ -299,6 +300,12 @@ def sets_its_own(environ):
 SAYS = {'swallows': swallows, 'cleans_up': cleans_up, 'shielded': shielded, 'own': sets_its_own}
 
 
+def holds_the_loop():
+    say('holds the loop')
+    with uwsgi_tornado.no_suspend():
+        time.sleep(LONG_S)
+
+
 class Streamed:
     """Yields, waits, and says when it is closed."""
 
@@ -336,6 +343,15 @@ def application(environ, start_response):
         start_response('200 OK', [('Content-Length', '5')])
         return [b'quick']
     start_response('200 OK', [('Content-Type', 'text/plain')])
+    if path == 'fibers':
+        return [json.dumps(uwsgi_tornado.fibers()).encode()]
+    if path == 'dump':
+        return [uwsgi_tornado.dump().encode()]
+    if path == 'spawn':
+        notes['spawned'] = uwsgi_tornado.spawn(time.sleep, 1)
+        return [b'spawned']
+    if path == 'holds_the_loop':
+        holds_the_loop()
     if path == 'connected':
         environ['wsgi.input'].read(1)
         say('connected:', uwsgi_tornado.is_connected())
