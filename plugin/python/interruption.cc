@@ -19,6 +19,10 @@ PyObject* make_type(const char* name, const char* doc, PyObject* base) {
   return py_check(PyErr_NewExceptionWithDoc(name, doc, base, nullptr)).release();
 }
 
+unsigned long ident_of(const VirtualThread& thread) noexcept {
+  return static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
+}
+
 // Null where none runs here, or none that is interrupted.
 VirtualThread* interrupted_thread() noexcept {
   VirtualThread* const thread = VirtualThread::current();
@@ -100,6 +104,7 @@ void Interruption::end(VirtualThread& thread) noexcept {
   if (!begun()) return;
   type_ = nullptr;
   thread.fiber().calm();
+  if (std::exchange(soon_, false)) PyThreadState_SetAsyncExc(ident_of(thread), nullptr);
 }
 
 PyRef Interruption::make() const { return py_check(PyObject_CallFunction(type_, "s", message_.c_str())); }
@@ -110,6 +115,11 @@ void Interruption::raise() const noexcept {
     PyErr_SetObject(type_, text);
     Py_DECREF(text);
   }
+}
+
+void Interruption::raise_soon(VirtualThread& thread) noexcept {
+  soon_ = true;
+  PyThreadState_SetAsyncExc(ident_of(thread), type_);
 }
 
 Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.fiber().shield(); }
@@ -123,8 +133,7 @@ void raise_if_interrupted(VirtualThread& thread) {
 
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
   if (!thread.interruption().begun() || !thread.fiber().interrupted()) return;
-  const auto ident = static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
-  PyThreadState_SetAsyncExc(ident, thread.interruption().type());
+  thread.interruption().raise_soon(thread);
 }
 
 // The slot for calls, which classes derived from it do not inherit, as they would __new__'s; CPython

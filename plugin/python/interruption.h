@@ -30,7 +30,7 @@ class Interruption {
  public:
   // `type` is one of those above, borrowed. With the GIL held, outside any fiber.
   void begin(VirtualThread& thread, PyObject* type, std::string message) noexcept;
-  // What was begun has come out of the request, or the request is over.
+  // What was begun has come out of the request, or the request is over. With the GIL held.
   void end(VirtualThread& thread) noexcept;
 
   bool begun() const noexcept { return type_ != nullptr; }
@@ -42,10 +42,13 @@ class Interruption {
   PyRef make() const;
   // Sets it as Python's current error.
   void raise() const noexcept;
+  // Has it raised by the next bytecode that looks for one. With the GIL held, on the thread.
+  void raise_soon(VirtualThread& thread) noexcept;
 
  private:
   PyObject* type_ = nullptr;  // For the process's life.
   std::string message_;
+  bool soon_ = false;  // raise_soon() was called; the bytecode may not have come yet.
 };
 
 // While one lives, its thread's waits are not interrupted.

@@ -62,15 +62,13 @@ bool says_close(std::string_view value) noexcept {
   return false;
 }
 
-void answer_504(wsgi_request* request) noexcept {
-  char status[] = "504 Gateway Timeout";
+void answer(wsgi_request* request, std::string status, std::string text) noexcept {
   char name[] = "Content-Type";
   char type[] = "text/plain";
-  char text[] = "The request took longer than it may.";
-  if (uwsgi_response_prepare_headers(request, status, sizeof status - 1) != 0) return;
+  if (uwsgi_response_prepare_headers(request, status.data(), static_cast<std::uint16_t>(status.size())) != 0) return;
   if (uwsgi_response_add_connection_close(request) != 0) return;
   if (uwsgi_response_add_header(request, name, sizeof name - 1, type, sizeof type - 1) != 0) return;
-  uwsgi_response_write_body_do(request, text, sizeof text - 1);
+  uwsgi_response_write_body_do(request, text.data(), text.size());
 }
 
 bool is_bodiless(const wsgi_request& request) noexcept {
@@ -324,7 +322,8 @@ void Core::serve() noexcept {
 // uWSGI alone would close without a word, or send what start_response() had promised.
 void Core::answer_failure() noexcept {
   if (thread_->limits().client_gone()) return;
-  if (thread_->limits().timed_out()) answer_504(request_);
+  if (thread_->limits().worker_ended()) answer(request_, "503 Service Unavailable", "The server is being restarted.");
+  else if (thread_->limits().timed_out()) answer(request_, "504 Gateway Timeout", "The request took longer than it may.");
   else uwsgi_500(request_);
 }
 
@@ -373,8 +372,10 @@ void Core::announce_close() noexcept {
   uwsgi_additional_header_add(request_, const_cast<char*>(kClose), sizeof kClose - 1);
 }
 
-void Core::cut_stream() noexcept {
-  if (phase_ == Phase::kRunning && request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
+void Core::cut_off() noexcept {
+  if (phase_ != Phase::kRunning) return;
+  if (request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
+  else thread_->limits().worker_ends();
 }
 
 // --- A websocket --------------------------------------------------------------------------

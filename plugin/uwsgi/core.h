@@ -64,7 +64,7 @@ class Core {
   // The worker ends: a websocket is closed, a client that would keep its connection is told.
   void going_away() noexcept;
   // Ends the connection under a response that has begun.
-  void cut_stream() noexcept;
+  void cut_off() noexcept;
 
   // The socket's protocol is through with the connection, inside uwsgi_close_request().
   // Only for protocols that keep connections alive.

@@ -87,7 +87,7 @@ Engine::Engine(loop::IoLoop& loop)
       redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
       async_queue_(loop_.raw(), this),
       idle_grace_(loop_.raw(), this),
-      streams_(loop_.raw(), this),
+      farewell_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
       preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
@@ -339,7 +339,7 @@ void Engine::drain() noexcept {
     signals_.stop();
     const double mercy = mercy_s();
     mercy_.start(mercy);
-    streams_.start(mercy - std::min(kFarewellS, mercy * 0.1));
+    farewell_.start(mercy - std::min(kFarewellS, mercy * 0.1));
     // Their clients may be about to ask: they have a moment for it, and then are told.
     if (!idle_connections_.empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
     python::set_stopping();
@@ -356,9 +356,10 @@ void Engine::close_idle_connections() noexcept {
   stop_if_drained();
 }
 
-// Generators without an end are closed as for a client that leaves. Those that wait on are lost.
-void Engine::cut_streams() noexcept {
-  for (auto& core : cores_) core->cut_stream();
+// Generators without an end are closed as for a client that leaves; who waits is told. Those that
+// wait on, or compute, are lost.
+void Engine::cut_off_requests() noexcept {
+  for (auto& core : cores_) core->cut_off();
 }
 
 void Engine::drain_soon() noexcept {

@@ -49,7 +49,7 @@ RequestLimits::RequestLimits(RequestThread& thread) noexcept
       client_(thread.loop(), {[](void* self) noexcept { static_cast<RequestLimits*>(self)->on_client_gone(); }, this}) {}
 
 void RequestLimits::begin() noexcept {
-  timed_out_ = client_gone_ = false;
+  timed_out_ = client_gone_ = worker_ended_ = false;
   if (options().request_timeout_s > 0) set_timeout(options().request_timeout_s);
 }
 
@@ -91,6 +91,12 @@ void RequestLimits::on_due() noexcept {
 void RequestLimits::on_client_gone() noexcept {
   thread_.interruption().begin(thread_, python::client_disconnected_type(),
                                "the client of " + name_of(*thread_.request()) + " has gone");
+}
+
+void RequestLimits::worker_ends() noexcept {
+  if (thread_.interruption().begun()) return;
+  worker_ended_ = true;
+  thread_.interruption().begin(thread_, python::request_timeout_type(), name_of(*thread_.request()) + ": the worker ends");
 }
 
 void RequestLimits::settle() noexcept {

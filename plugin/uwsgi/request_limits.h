@@ -33,10 +33,13 @@ class RequestLimits {
   void settle() noexcept;
   // The request is over.
   void end() noexcept;
+  // The worker ends, and will not wait for it. Outside any fiber.
+  void worker_ends() noexcept;
 
   // How settle() found it.
   bool timed_out() const noexcept { return timed_out_; }
   bool client_gone() const noexcept { return client_gone_; }
+  bool worker_ended() const noexcept { return worker_ended_; }
 
  private:
   void set_timeout(double seconds) noexcept;
@@ -50,6 +53,7 @@ class RequestLimits {
   double timeout_s_ = 0;        // 0: none.
   bool timed_out_ = false;
   bool client_gone_ = false;
+  bool worker_ended_ = false;
 };
 
 }  // namespace engine

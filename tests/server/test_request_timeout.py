@@ -147,6 +147,19 @@ def test_kept_connection_has_a_deadline_for_each_request(timed):
         assert b' 504 ' in reader.readline()
 
 
+def test_worker_that_ends_does_not_leave_waiting_requests_without_a_word(timed):
+    running = timed('--master', '--worker-reload-mercy', '5')
+    with running.connect() as says, running.connect() as waits:
+        says.sendall(b'GET /caught/sleep HTTP/1.0\r\n\r\n')
+        waits.sendall(b'GET /sleep HTTP/1.0\r\n\r\n')
+        running.wait_for_log('app: waits in sleep')
+        running.get('/quick')  # The first has come, too.
+        assert running.drain() == 0
+        assert says.makefile('rb').read().endswith(b'RequestTimeout: GET /caught/sleep: the worker ends')
+        assert b' 503 ' in waits.makefile('rb').readline()
+    assert 'requests unfinished' not in running.log
+
+
 @pytest.mark.parametrize('value', ['-1', 'soon', '1e9', ''])
 def test_option_takes_seconds(value, tmp_path):
     import subprocess
