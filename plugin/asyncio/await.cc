@@ -142,11 +142,26 @@ PyRef result_of(PyObject* future) { return py_check(PyObject_CallMethod(future, 
   throw PyError{};
 }
 
+// The result of a future that was cancelled; null when the cancellation is all that came of it. That
+// of asyncio.gather() is never cancelled(): it ends with the error. Throws PyError with another one.
+PyRef result_of_cancelled(PyObject* future) {
+  PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", nullptr));
+  if (result) return result;
+  if (!PyErr_ExceptionMatches(asyncio_names().cancelled_error)) throw PyError{};
+  PyErr_Clear();
+  return result;
+}
+
 // The request is interrupted: what it awaited is cancelled and given time to clean up.
 void end_interrupted(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
   py_check(PyObject_CallMethod(future, "cancel", nullptr));
   const Shielded shielded(thread);
-  wait_until_done(thread, io, future, kCleanUpS);
+  if (!wait_until_done(thread, io, future, kCleanUpS)) return;
+  try {
+    result_of_cancelled(future);
+  } catch (const PyError&) {
+    PyErr_WriteUnraisable(future);  // Of the cleaning up; the request has its own exception.
+  }
 }
 
 // As asyncio.wait_for() ends: cancelled, and given time to clean up. A result that came all the
@@ -156,7 +171,7 @@ PyRef end_timed_out(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
   const bool done = wait_until_done(thread, io, future, kCleanUpS);
   if (!done) raise_if_interrupted(thread);
   if (!done) raise_timeout();
-  if (!is_true(py_check(PyObject_CallMethod(future, "cancelled", nullptr)))) return result_of(future);
+  if (PyRef result = result_of_cancelled(future)) return result;
   raise_timeout();
 }
 

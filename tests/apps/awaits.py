@@ -75,6 +75,13 @@ def gather_fails(query):
         return str(error)
 
 
+def gather_timed_out(query):
+    try:
+        gather_(told(), told(), timeout=0.05)
+    except asyncio.TimeoutError as error:
+        return f'{type(error).__name__} {error.__context__}'
+
+
 def not_awaitable(query):
     try:
         await_(42)

@@ -135,7 +135,7 @@ def write_and_close(fd, data):
 def wait_select(own, delay_s):
     with fed(own, delay_s) as line:
         select.select([line], [], [], LONG_S)
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return int(line.recv(100))
 
 
 def wait_poll(own, delay_s):
@@ -143,7 +143,7 @@ def wait_poll(own, delay_s):
         poller = select.poll()
         poller.register(line, select.POLLIN)
         poller.poll()
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return int(line.recv(100))
 
 
 def wait_selector(own, delay_s):
@@ -356,7 +356,7 @@ def wait_wait_fd(own, delay_s):
     with fed(own, delay_s) as line:
         uwsgi.wait_fd_read(line.fileno(), LONG_S)
         uwsgi.suspend()
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return int(line.recv(100))
 
 
 def wait_tls(own, delay_s):

@@ -43,6 +43,14 @@ def test_wait_for_a_uwsgi_signal(timed):
     assert running.get('/caught/signal_wait')[2].startswith(b'RequestTimeout: ')
 
 
+def test_what_was_cancelled_for_it_says_nothing(timed):
+    running = timed()
+    assert running.get('/caught/gather')[2].startswith(b'RequestTimeout: ')
+    assert running.get('/caught/await')[2].startswith(b'RequestTimeout: ')
+    assert running.get('/collect')[2] == b'collected'
+    assert 'never retrieved' not in running.log and 'CancelledError' not in running.log
+
+
 def test_nobody_else_is_ended(timed):
     running = timed()
     answers, _ = running.get_all(['/sleep'] * 20 + ['/quick'] * 20)
@@ -99,6 +107,16 @@ def test_clean_up_may_take_locks(timed):
 
 def test_shield_keeps_it_off(timed):
     assert timed().get('/shielded')[2] == b'through, then told'
+
+
+def test_fork_is_shielded_with_the_locks_it_takes(timed):
+    running = timed('--tornado-request-timeout', '30')
+    with running.connect() as holder:
+        holder.sendall(b'GET /holds_fork_lock HTTP/1.0\r\n\r\n')
+        running.wait_for_log('app: has the lock')
+        assert running.get('/forks_late')[2] == b'forked, then told'
+        assert holder.makefile('rb').read().endswith(b'had the lock')
+    assert 'Exception ignored' not in running.log
 
 
 def test_c_driver_makes_its_own_error_and_the_client_gets_504(timed, postgres):
