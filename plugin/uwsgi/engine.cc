@@ -13,6 +13,7 @@
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/locks.h"
@@ -206,7 +207,7 @@ double Engine::connection_stalled_in_s() const noexcept {
   if (incomplete_requests_.empty()) return -1;
   const bool crowd = incomplete_requests_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
   const double since = incomplete_requests_.front()->incomplete_since();
-  const double left_s = since + (crowd ? kStalledInCrowdS : kStalledS) - ev_now(loop_.raw());
+  const double left_s = since + (crowd ? kStalledInCrowdS : kStalledS) - loop::monotonic_s();
   return left_s < 0.001 ? 0 : left_s;
 }
 

@@ -2,10 +2,10 @@
 
 TORNADO_SEED repeats a run; the long runs are tests/soak/test_chaos.py.
 """
-import contextlib
+import itertools
+import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +13,9 @@ import time
 
 import pytest
 
-from conftest import ASAN, ROOT, command, free_port
+import clients
+from conftest import APPS, ASAN, ROOT, asan_environment, command, free_port
+from services import accepts, wait_until
 from upstreams import started
 
 sys.path.insert(0, str(ROOT / 'tests' / 'faults'))
@@ -44,7 +46,6 @@ def chaos(server, upstream):
 
 
 def report(running):
-    import json
     return json.loads(running.get('/report')[2])['faults']
 
 
@@ -78,3 +79,112 @@ def test_kernel_that_says_again_interrupts_and_cuts_short(chaos, tmp_path):
     chaos(launcher=faults.launcher)
     counts = faults.counts()
     assert all(count > 50 for count in counts.values()), counts
+
+
+LIBFAKETIME = next(pathlib.Path('/usr/lib').glob('*/faketime/libfaketimeMT.so.1'), None)
+
+
+@pytest.mark.skipif(ASAN, reason='the sanitizer has these functions itself')
+def test_wall_clock_that_leaps(chaos, tmp_path):
+    offset = tmp_path / 'offset'
+    offset.write_text('+0\n')
+    leaps = itertools.cycle(['+7200\n', '-7200\n', '+0\n', '+86400\n'])
+    launcher = ['env', f'LD_PRELOAD={LIBFAKETIME}', f'FAKETIME_TIMESTAMP_FILE={offset}', 'FAKETIME_NO_CACHE=1',
+                'DONT_FAKE_MONOTONIC=1', 'FAKETIME_DONT_FAKE_MONOTONIC=1']
+
+    def leap(seconds):
+        offset.write_text(next(leaps))
+        time.sleep(seconds)
+
+    chaos(launcher=launcher, beside=leap)
+
+
+@pytest.mark.skipif(ASAN, reason='the sanitizer has these functions itself')
+def test_deadlines_do_not_go_by_the_wall_clock(server, tmp_path):
+    offset = tmp_path / 'offset'
+    offset.write_text('+0\n')
+    launcher = ['env', f'LD_PRELOAD={LIBFAKETIME}', f'FAKETIME_TIMESTAMP_FILE={offset}', 'FAKETIME_NO_CACHE=1',
+                'DONT_FAKE_MONOTONIC=1', 'FAKETIME_DONT_FAKE_MONOTONIC=1']
+    running = server('faults.py', launcher=launcher)
+    with running.connect() as line:
+        line.sendall(b'GET /sets_timeout HTTP/1.0\r\n\r\n')
+        running.wait_for_log('app: waits')
+        offset.write_text('+7200\n')
+        with running.connect() as stalled:
+            stalled.sendall(b'GET /go_on HTTP/1.0\r\n')
+            offset.write_text('+14400\n')
+            assert running.get('/go_on')[2] == b'goes on'
+            stalled.sendall(b'\r\n')
+            assert stalled.makefile('rb').read().endswith(b'goes on')
+        assert line.makefile('rb').read().endswith(b'in time')
+
+
+# --- Lines to others ---
+
+
+def test_lines_that_are_reset_and_half_closed_give_the_answer_or_an_error(server, upstream, postgres, loop_thread):
+    http, sql = started(loop_thread, BadLine(upstream.port)), started(loop_thread, BadLine(postgres.port))
+    running = server('faults.py', environ={'HTTP_PORT': str(http.port), 'DSN': postgres.dsn.replace(str(postgres.port), str(sql.port))})
+    paths = [f'/{kind}?{number}' for number in range(15) for kind in ('requests', 'fetch', 'stream', 'psycopg2', 'socket')]
+    answers, _ = running.get_all(paths)
+    outcomes = [body.decode() for _, _, body in answers]
+    for path, outcome in zip(paths, outcomes):
+        assert outcome in (path.partition('?')[2], 'error'), (reproduced_by(), path, outcome, running.log[-3000:])
+    assert 0 < outcomes.count('error') < len(paths), http.done
+    assert running.get('/live')[2] == b'0 transfers'
+
+
+# --- The log is full ---
+
+
+def test_full_disk_for_the_log(tmp_path):
+    port = free_port()
+    environment = {**os.environ, **(asan_environment() if ASAN else {})}
+    process = subprocess.Popen(command('--tornado', '20', '--http-socket', f'127.0.0.1:{port}', '--logto', '/dev/full',
+                                       '--pythonpath', str(APPS), '--wsgi-file', str(APPS / 'faults.py')), cwd=tmp_path, env=environment,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: accepts(port), 'uwsgi to listen', process)
+        for _ in range(3):
+            assert clients.http(port, '/says').endswith(b'\r\n\r\nsaid')
+            assert b' 500 ' in clients.http(port, '/fails')
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- Processes and signals of the application's ---
+
+
+@pytest.mark.parametrize('route', ['fork', 'multiprocessing', 'pool', 'exec', 'spawn'])
+def test_children_of_requests_while_others_wait(server, route):
+    running = server('faults.py')
+    answers, _ = running.get_all(['/waits?0.3'] * 10 + [f'/{route}?{number}' for number in range(3)])
+    assert [body for _, _, body in answers] == [b'waited'] * 10 + [b'%d' % (number + 100) for number in range(3)], running.log[-3000:]
+
+
+def test_request_that_becomes_another_program_costs_its_worker_alone(server):
+    running = server('faults.py', '--master', '--processes', '2', cores=5)
+    pids = running.worker_pids()
+    with running.connect() as line:
+        line.sendall(b'GET /becomes HTTP/1.0\r\n\r\n')
+        assert line.makefile('rb').read() == b''
+    running.wait_for_log('spawned uWSGI worker', count=3)
+    assert running.get('/says')[2] == b'said'
+    assert len(set(running.worker_pids()) - set(pids)) == 1
+
+
+@pytest.mark.parametrize('error', ['KeyboardInterrupt', 'SystemExit', 'GeneratorExit', 'MemoryError'])
+def test_request_that_raises_what_ends_programs(server, error):
+    running = server('faults.py')
+    answers, _ = running.get_all(['/waits?0.3'] * 5 + [f'/raises?{error}'] * 5)
+    assert [status for status, _, _ in answers] == [200] * 5 + [500] * 5
+    assert running.get('/says')[2] == b'said'
+
+
+def test_finalisers_that_block_wherever_the_collector_runs(server):
+    running = server('faults.py')
+    answers, _ = running.get_all(['/finalisers'] * 10 + ['/finalisers_on_loop'] * 2)
+    assert [body for _, _, body in answers] == [b'finalised'] * 12
