@@ -18,7 +18,7 @@ UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PHONY: all help deps extension run test test-pythons unit loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
-	soak soak-asan soak-preempt bench bench-loop format clean loop-test-asan
+	soak soak-asan soak-overload soak-preempt bench bench-loop format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -148,11 +148,14 @@ asan: $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server te
 # tests/server has the fixtures.
 SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/soak
 
-soak: $(BUILD)/debug/tornado_plugin.so ## every client library at once for SOAK_MINUTES (10)
+soak: $(BUILD)/debug/tornado_plugin.so ## every client library at once for SOAK_MINUTES (10); SOAK_RELOADS (20) reloads under load
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
 
 soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(SOAK)
+
+soak-overload: $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
+	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) -s tests/server/soak_overload.py
 
 bench: $(BUILD)/tornado_plugin.so ## measure against the peers, interleaved (about 15 minutes)
 	$(PYTHON) bench/run.py

@@ -1,4 +1,5 @@
 // The entry uWSGI looks up: the plugin's name, options and loop.
+#include "plugin/uwsgi/harakiri_report.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "plugin/uwsgi/worker.h"
@@ -15,6 +16,7 @@ uwsgi_plugin describe() {
   plugin.preinit_apps = engine::prepare_for_applications;
   plugin.postinit_apps = engine::check_applications;
   plugin.master_cycle = engine::watch_workers;
+  plugin.harakiri = engine::ask_for_last_words;
   return plugin;
 }
 

@@ -100,15 +100,16 @@ const char* Stack::probe() const noexcept {
 // frames may be large and hardly written to (sorted() with a key: 5 KiB, of which 3 are a buffer),
 // so a cache line is looked at in many places.
 __attribute__((no_sanitize("address"))) bool Stack::probe_is_clean() const noexcept {
-  using Line [[gnu::vector_size(64), gnu::may_alias]] = std::uint64_t;
+  using Words [[gnu::vector_size(16), gnu::may_alias]] = std::uint64_t;  // A register of any x86-64 and aarch64.
   constexpr std::size_t kApart = 512;
   const char* const pages = probe();
   if (pages == nullptr) return true;
-  Line seen{};
-  for (std::size_t at = 0; at < kProbeSize; at += kApart) seen |= *reinterpret_cast<const Line*>(pages + at);
-  std::uint64_t any = 0;
-  for (std::size_t word = 0; word < sizeof seen / sizeof any; ++word) any |= seen[word];
-  return any == 0;
+  Words seen{};
+  for (std::size_t at = 0; at < kProbeSize; at += kApart) {
+    const auto* const line = reinterpret_cast<const Words*>(pages + at);
+    seen |= line[0] | line[1] | line[2] | line[3];
+  }
+  return (seen[0] | seen[1]) == 0;
 }
 
 std::size_t Stack::bytes_used() const noexcept {

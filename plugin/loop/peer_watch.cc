@@ -33,10 +33,10 @@ class PeerWatch::Part final : public IoLoop::Part {
     epoll_event event{};
     event.events = EPOLLRDHUP | EPOLLONESHOT;
     event.data.u64 = number;
-    watches_.emplace(number, &watch);
-    newest_[fd] = number;
-    if (epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event) == 0) return number;
-    forget(fd, number);
+    std::uint64_t& newest = newest_[fd];
+    const auto place = watches_.emplace(number, &watch).first;
+    if (epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event) == 0) return newest = number;
+    watches_.erase(place);
     return 0;
   }
   void remove(int fd, std::uint64_t number) noexcept {

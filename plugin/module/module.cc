@@ -8,6 +8,7 @@
 #include "plugin/blocking/policy.h"
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/module/debug_module.h"
+#include "plugin/module/worker_view.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_policy.h"
 #include "plugin/asyncio/await.h"
@@ -298,6 +299,7 @@ PyObject* create_module() noexcept {
     }
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
     py_check_status(PyModule_AddFunctions(module.get(), await_methods));
+    py_check_status(PyModule_AddFunctions(module.get(), worker_view_methods));
     add_stopping(module.get());
     add_fetch_names(module.get());
     add_debug_names(module.get());

@@ -37,6 +37,9 @@ bool says_cancelled(PyObject* args) noexcept {
 // OSError.__new__, which says itself by errno what class to make.
 PyObject* new_os_error(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcept {
   const bool exact = reinterpret_cast<PyObject*>(type) == PyExc_OSError;
+  // By this slot CPython tells a class that has an __init__() of its own, whose arguments are not
+  // __new__()'s; a class made since has inherited ours.
+  if (!exact && type->tp_new == new_os_error) type->tp_new = make_os_error;
   VirtualThread* const thread = exact ? interrupted_thread() : nullptr;
   if (thread == nullptr || !says_cancelled(args)) return make_os_error(type, args, kwargs);
   try {

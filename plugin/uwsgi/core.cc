@@ -174,21 +174,26 @@ void Core::parse() noexcept {
 
 void Core::await_bytes() noexcept {
   if (!readable_.active()) readable_.start(request_->fd, EV_READ);
-  if (incomplete_since_ == 0) begin_incomplete();
+  note_incomplete();
 }
 
 // One deadline for the whole header: a client that drips does not hold the core for ever.
-void Core::begin_incomplete() noexcept {
-  set_deadline(uwsgi.socket_timeout);
+void Core::note_incomplete() noexcept {
+  const bool begun = request_->proto_parser_pos > 0;
+  if (incomplete_since_ != 0 && begun == begun_) return;
+  if (incomplete_since_ == 0) set_deadline(uwsgi.socket_timeout);
+  else engine_.incomplete(begun_).erase(place_);
+  begun_ = begun;
   incomplete_since_ = loop::monotonic_s();
-  place_ = engine_.request_is_incomplete(*this);
+  Engine::Connections& others = engine_.incomplete(begun);
+  place_ = others.insert(others.end(), this);
 }
 
 void Core::end_incomplete() noexcept {
   if (incomplete_since_ == 0) return;
   deadline_ = 0;
   incomplete_since_ = 0;
-  engine_.request_is_complete(place_);
+  engine_.incomplete(begun_).erase(place_);
 }
 
 void Core::on_readable(int) noexcept {
@@ -278,6 +283,7 @@ void Core::run() noexcept {
     return;
   }
   phase_ = Phase::kRunning;
+  thread_->begin();
   thread_->limits().begin(began_s_);
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
@@ -327,7 +333,7 @@ void Core::answer_failure() noexcept {
 bool Core::parse_in_fiber() noexcept {
   int status;
   while ((status = socket_->proto(request_)) == UWSGI_AGAIN) {
-    if (incomplete_since_ == 0) begin_incomplete();
+    note_incomplete();
     if (uwsgi.wait_read_hook(request_->fd, uwsgi.socket_timeout) <= 0) break;
   }
   end_incomplete();

@@ -33,7 +33,7 @@ class Core {
   // Closes a connection that has sent no whole request. Its core is free at once, but in the middle of
   // a TLS handshake. REQUIRES: incomplete_since() > 0.
   void close_incomplete_request() noexcept;
-  // On the loop's clock; 0: there is a whole one, or none.
+  // When it came, or its first part did, on the loop's clock; 0: there is a whole one, or none.
   double incomplete_since() const noexcept { return incomplete_since_; }
 
   // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
@@ -47,6 +47,10 @@ class Core {
   bool lacks_stack() const noexcept { return lacks_stack_; }
   // Null until its first request runs.
   RequestThread* thread() const noexcept { return thread_.get(); }
+
+  bool runs() const noexcept { return phase_ == Phase::kRunning; }
+  // 0: none.
+  time_t harakiri() const noexcept { return harakiri_.deadline(); }
 
   // The python plugin starts and ends its part of this core's request.
   void python_begins(PyObject* environ) noexcept;
@@ -72,7 +76,7 @@ class Core {
   void begin() noexcept;
   void parse() noexcept;
   void await_bytes() noexcept;
-  void begin_incomplete() noexcept;
+  void note_incomplete() noexcept;
   void end_incomplete() noexcept;
   void abandon() noexcept;
   void run() noexcept;
@@ -116,6 +120,7 @@ class Core {
   double deadline_ = 0;  // As all here monotonic_s()'s; 0: none.
   double began_s_ = 0;
   double incomplete_since_ = 0;
+  bool begun_ = false;  // Part of that request has come.
   std::list<Core*>::iterator place_;  // Among the engine's idle connections or incomplete requests.
 
   // uWSGI forgets the peer with each request of a kept-alive connection.

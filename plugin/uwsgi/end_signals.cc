@@ -84,9 +84,12 @@ void EndSignals::on_told_to_end() noexcept {
   engine_.drain_to_exit(UWSGI_END_CODE);
 }
 
-// A terminal that changes its size sends it too.
+// A terminal that changes its size sends it too. A signal sent before there was a handler for it has
+// left its mark (uwsgi_curse()).
 void EndSignals::on_woken() noexcept {
-  if (!uwsgi.workers[uwsgi.mywid].manage_next_request && !engine_.draining()) engine_.drain_to_exit(UWSGI_END_CODE);
+  const uwsgi_worker& self = uwsgi.workers[uwsgi.mywid];
+  const bool unwanted = !self.manage_next_request || self.cursed_at != 0;
+  if (unwanted && !engine_.draining()) engine_.drain_to_exit(UWSGI_END_CODE);
 }
 
 void hear_second_end_signal() noexcept {

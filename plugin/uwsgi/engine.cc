@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -23,7 +23,8 @@ namespace engine {
 namespace {
 
 // How long a connection may leave its core without a whole request when others wait for one. The
-// second, when more than half of the cores stand like that: it is no slow client, but a crowd.
+// second, when part of one has come on more than half of the cores: clients send a request at once,
+// so these are no slow ones.
 constexpr double kStalledS = 1;
 constexpr double kStalledInCrowdS = 0.1;
 
@@ -71,6 +72,13 @@ void stop_sharing(T* object) noexcept {
   mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin);
 }
 
+// How long the first of `connections` has left of `patience_s`.
+double left_s(const Engine::Connections& connections, double patience_s, double now) noexcept {
+  if (connections.empty()) return HUGE_VAL;
+  const double left_s = connections.front()->incomplete_since() + patience_s - now;
+  return left_s < 0.001 ? 0 : left_s;
+}
+
 }  // namespace
 
 Engine::Engine(loop::IoLoop& loop)
@@ -87,7 +95,9 @@ Engine::Engine(loop::IoLoop& loop)
       side_threads_(*this),
       signals_(*this),
       end_signals_(*this),
-      listeners_(*this) {
+      listeners_(*this),
+      fiber_dump_(*this),
+      harakiri_report_(*this) {
   loop_.observe(this);
   redirection_.look();
   cores_.reserve(static_cast<std::size_t>(uwsgi.async));
@@ -102,6 +112,8 @@ Engine::Engine(loop::IoLoop& loop)
   pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
   blocking::open_gate(&gate_, &loop_);
   python::set_spawner(&side_threads_);
+  python::set_worker_view(&fiber_dump_);
+  harakiri_report_.start();
   instance_ = this;
   end_signals_.start();
   // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
@@ -116,6 +128,7 @@ Engine::~Engine() {
   if (!unfinished_) python::end_greenlets_of_loop();
   blocking::open_gate(nullptr, nullptr);
   python::set_spawner(nullptr);
+  python::set_worker_view(nullptr);
   loop_.observe(nullptr);
   instance_ = nullptr;
 }
@@ -124,6 +137,7 @@ Engine::~Engine() {
 // fiber. Its blocking calls block and its waits poll, as in any process.
 void Engine::forget_in_child() noexcept {
   python::set_spawner(nullptr);
+  python::set_worker_view(nullptr);
   if (RequestThread* thread = RequestThread::current()) stop_sharing(thread->request());
   blocking::open_gate(nullptr, nullptr);
   python::Preemption::forget_in_child();
@@ -199,17 +213,19 @@ Core* Engine::take_stalled_core() noexcept {
     uwsgi_log("tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that wait\n",
               uwsgi.async, times, times == 1 ? "" : "s");
   }
-  incomplete_requests_.front()->close_incomplete_request();
+  Connections& stalled = halting_in_s() == 0 ? halting_ : silent_;
+  stalled.front()->close_incomplete_request();
   return free_core();
 }
 
-double Engine::connection_stalled_in_s() const noexcept {
-  if (incomplete_requests_.empty()) return -1;
-  const bool crowd = incomplete_requests_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
-  const double since = incomplete_requests_.front()->incomplete_since();
-  const double left_s = since + (crowd ? kStalledInCrowdS : kStalledS) - loop::monotonic_s();
-  return left_s < 0.001 ? 0 : left_s;
+double Engine::connection_stalled_in_s() const noexcept { return std::min(halting_in_s(), silent_in_s()); }
+
+double Engine::halting_in_s() const noexcept {
+  const bool crowd = halting_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
+  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
 }
+
+double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, loop::monotonic_s()); }
 
 // Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
 // they may have theirs.
@@ -242,12 +258,6 @@ void Engine::connection_is_busy(Connections::iterator where) noexcept {
   idle_connections_.erase(where);
   listeners_.pause_or_listen();
 }
-
-Engine::Connections::iterator Engine::request_is_incomplete(Core& core) noexcept {
-  return incomplete_requests_.insert(incomplete_requests_.end(), &core);
-}
-
-void Engine::request_is_complete(Connections::iterator where) noexcept { incomplete_requests_.erase(where); }
 
 void Engine::connection_ended(wsgi_request* request) noexcept {
   listeners_.close_by_protocol(request);
@@ -288,6 +298,13 @@ void Engine::on_async_events(int) noexcept {
 RequestThread* Engine::thread_of(const wsgi_request* request) noexcept {
   const Core& core = core_of(request);
   return core.request() == request ? core.thread() : side_threads_.thread_of(request);
+}
+
+time_t Engine::harakiri_of(const RequestThread& thread) noexcept {
+  const Core& core = core_of(thread.request());
+  const time_t by_option = core.thread() == &thread ? core.harakiri() : 0;
+  const time_t by_user = thread.user_harakiri();
+  return by_option == 0 || (by_user != 0 && by_user < by_option) ? by_user : by_option;
 }
 
 // --- Python's part of a request -----------------------------------------------------------

@@ -15,6 +15,8 @@
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/core.h"
 #include "plugin/uwsgi/end_signals.h"
+#include "plugin/uwsgi/fiber_dump.h"
+#include "plugin/uwsgi/harakiri_report.h"
 #include "plugin/uwsgi/listeners.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/side_threads.h"
@@ -72,6 +74,18 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Core& core_of(const wsgi_request* request) noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
   // A core's or a side thread's; null when the request has none.
   RequestThread* thread_of(const wsgi_request* request) noexcept;
+  // Calls visit(thread) for each request that runs, then for each function outside of any.
+  template <typename Visit>
+  void each_thread(Visit visit) {
+    for (const auto& core : cores_) {
+      if (core->runs()) visit(*core->thread());
+    }
+    for (RequestThread* const thread : side_threads_.all_running()) visit(*thread);
+  }
+  FiberDump& fiber_dump() noexcept { return fiber_dump_; }
+  HarakiriReport& harakiri_report() noexcept { return harakiri_report_; }
+  // The deadline of what runs on it, of either kind; 0: none.
+  time_t harakiri_of(const RequestThread& thread) noexcept;
   // What uWSGI's clock said as the turn began.
   time_t turn_second() const noexcept { return turn_second_; }
 
@@ -83,8 +97,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void core_is_free(Core& core) noexcept;
   Connections::iterator connection_is_idle(Core& core) noexcept;
   void connection_is_busy(Connections::iterator where) noexcept;
-  Connections::iterator request_is_incomplete(Core& core) noexcept;
-  void request_is_complete(Connections::iterator where) noexcept;
+  Connections& incomplete(bool begun) noexcept { return begun ? halting_ : silent_; }
 
   // --- For the listeners ---
   // There is a free core, or a connection to close for its core.
@@ -93,10 +106,10 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Core* free_core() noexcept;
   Core* make_room() noexcept;
   void give_back(Core& core) noexcept;
-  // In how many seconds a connection will have stalled long enough to be closed for its core; less
-  // than 0: none will.
+  // In how many seconds a connection will have stalled long enough to be closed for its core.
   double connection_stalled_in_s() const noexcept;
   WorkerLoads& loads() noexcept { return loads_; }
+  bool nobody_waits() const noexcept { return listeners_.nobody_waits(); }
   void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
   // Connections that were answered without a request running, since the worker began.
   std::uint64_t refused() const noexcept { return listeners_.refused(); }
@@ -117,6 +130,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   bool python_yielded(wsgi_request* request) noexcept override;
 
  private:
+  double halting_in_s() const noexcept;
+  double silent_in_s() const noexcept;
   void publish_load() noexcept;
   Core* take_idle_core() noexcept;
   Core* take_stalled_core() noexcept;
@@ -137,7 +152,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   std::vector<std::unique_ptr<Core>> cores_;
   WorkerLoads loads_;
   Connections idle_connections_;
-  Connections incomplete_requests_;
+  Connections halting_;  // Part of a request has come.
+  Connections silent_;   // Nothing has.
   Seldom stalled_closed_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
@@ -149,6 +165,8 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Signals signals_;
   EndSignals end_signals_;
   Listeners listeners_;
+  FiberDump fiber_dump_;
+  HarakiriReport harakiri_report_;
   time_t turn_second_ = 0;
   bool draining_ = false;
   bool unfinished_ = false;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -28,21 +29,33 @@ class Deadlines {
 Deadlines by_option;
 Deadlines by_users;
 
+void look_after_harakiri() noexcept {
+  if (Engine* const engine = Engine::instance()) engine->harakiri_report().look();
+}
+
 uwsgi_worker& worker() noexcept { return uwsgi.workers[uwsgi.mywid]; }
 
-// Without a master the worker's alarm clock ends it, as in set_harakiri().
+// Without a master the worker's alarm clock ends it, as in set_harakiri(), in the second in which a
+// master would.
 void show_earliest() noexcept {
   const time_t earliest = by_option.earliest();
   worker().harakiri = earliest;
   if (uwsgi.master_process) return;
-  alarm(earliest == 0 ? 0 : static_cast<unsigned>(std::max<time_t>(1, earliest - uwsgi_now())));
+  alarm(earliest == 0 ? 0 : static_cast<unsigned>(std::max<time_t>(1, earliest + 1 - uwsgi_now())));
 }
 
 }  // namespace
 
+time_t earliest_harakiri() noexcept {
+  const time_t first = by_option.earliest();
+  const time_t second = by_users.earliest();
+  return first == 0 || (second != 0 && second < first) ? second : first;
+}
+
 void Harakiri::begin() noexcept {
   if (uwsgi.harakiri_options.workers <= 0) return;
   by_option.change(deadline_, uwsgi_now() + uwsgi.harakiri_options.workers);
+  look_after_harakiri();
   if (worker().harakiri != by_option.earliest()) show_earliest();
 }
 
@@ -63,6 +76,7 @@ void UserHarakiri::left(bool ended) noexcept {
 
 void UserHarakiri::set(time_t deadline) noexcept {
   by_users.change(deadline_, deadline);
+  if (deadline != 0) look_after_harakiri();
   worker().user_harakiri = by_users.earliest();
 }
 

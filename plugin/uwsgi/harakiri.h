@@ -14,6 +14,8 @@ class Harakiri {
   void begin() noexcept;
   // After uWSGI has taken the worker's away.
   void end() noexcept;
+  // 0: none.
+  time_t deadline() const noexcept { return deadline_; }
 
  private:
   time_t deadline_ = 0;
@@ -26,11 +28,15 @@ class UserHarakiri {
   ~UserHarakiri() { set(0); }
   void entering() noexcept;
   void left(bool ended) noexcept;
+  time_t deadline() const noexcept { return deadline_; }
 
  private:
   void set(time_t deadline) noexcept;
 
   time_t deadline_ = 0;
 };
+
+// Of all requests, of either kind; 0: none.
+time_t earliest_harakiri() noexcept;
 
 }  // namespace engine

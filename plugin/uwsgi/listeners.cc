@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 
 #include "plugin/uwsgi/engine.h"
@@ -15,10 +16,9 @@ namespace {
 // How many connections one wake-up may take: enough that under load the poll is shared by many.
 constexpr int kAcceptsPerWakeUp = 32;
 
-// A worker that has more than its share waits that long for the others, and then takes some: they
-// may be computing.
+// A worker that has more than its share waits that long for the others, and then takes some, each time
+// twice as many as before: they may be computing.
 constexpr double kOthersFirstS = 0.001;
-constexpr int kAcceptsAfterOthers = 8;
 
 constexpr double kRestS = 0.5;
 
@@ -122,10 +122,8 @@ void Listeners::note_cores() noexcept {
 void Listeners::look_again_in_time() noexcept {
   look_again_.stop();
   if (engine_.draining() || has_room_) return;
-  const double stalled_in_s = engine_.connection_stalled_in_s();
-  const double others_in_s = overload_.refusing() ? kOthersLookS : -1;
-  if (stalled_in_s >= 0 && others_in_s >= 0) look_again_.start(std::min(stalled_in_s, others_in_s));
-  else if (stalled_in_s >= 0 || others_in_s >= 0) look_again_.start(std::max(stalled_in_s, others_in_s));
+  const double in_s = std::min(engine_.connection_stalled_in_s(), overload_.refusing() ? kOthersLookS : HUGE_VAL);
+  if (std::isfinite(in_s)) look_again_.start(in_s);
 }
 
 bool Listeners::nobody_waits() const noexcept {
@@ -139,9 +137,14 @@ void Listeners::take_from(Listener& listener) noexcept {
   int error = 0;
   if (!engine_.has_room()) error = overload_.refusing() ? overload_.refuse_from(*listener.socket, listener.overloaded) : 0;
   else if (engine_.loads().above_share()) let_others_go_first();
-  else error = accept_from(listener, kAcceptsPerWakeUp, true);
+  else error = accept_its_share(listener);
   if (!says_none(error)) rest_after(error);
   pause_or_listen();
+}
+
+int Listeners::accept_its_share(Listener& listener) noexcept {
+  after_others_ = 1;
+  return accept_from(listener, kAcceptsPerWakeUp, true);
 }
 
 // 0, or why accept() failed.
@@ -164,16 +167,19 @@ int Listeners::accept_from(Listener& listener, int at_most, bool may_wait) noexc
   return 0;
 }
 
-void Listeners::let_others_go_first() noexcept { others_first_.start(kOthersFirstS); }
+void Listeners::let_others_go_first() noexcept {
+  if (!others_first_.active()) others_first_.start(kOthersFirstS);
+}
 
 // What they left is taken; it has waited.
 void Listeners::on_others_went() noexcept {
   for (auto& listener : listeners_) {
     if (engine_.draining() || rest_.active()) break;
     if (!is_readable(listener->socket->fd)) continue;
-    const int error = accept_from(*listener, kAcceptsAfterOthers, false);
+    const int error = accept_from(*listener, after_others_, false);
     if (!says_none(error)) rest_after(error);
   }
+  after_others_ = std::min(2 * after_others_, kAcceptsPerWakeUp);
   pause_or_listen();
 }
 

@@ -24,6 +24,9 @@ class Listeners {
   // To be called whenever a core was taken or freed, or a connection may be closed for its core.
   void pause_or_listen() noexcept;
 
+  // The listen queues are empty.
+  bool nobody_waits() const noexcept;
+
   // What the socket's protocol does at the end of a request, where the engine has its own.
   void close_by_protocol(wsgi_request* request) noexcept;
 
@@ -52,8 +55,8 @@ class Listeners {
   void arm(Taking taking) noexcept;
   void note_cores() noexcept;
   void look_again_in_time() noexcept;
-  bool nobody_waits() const noexcept;
   void take_from(Listener& listener) noexcept;
+  int accept_its_share(Listener& listener) noexcept;
   int accept_from(Listener& listener, int at_most, bool may_wait) noexcept;
   void let_others_go_first() noexcept;
   void on_others_went() noexcept;
@@ -64,6 +67,7 @@ class Listeners {
   std::vector<std::unique_ptr<Listener>> listeners_;
   Taking taking_ = Taking::kNothing;
   bool has_room_ = true;
+  int after_others_ = 1;  // How many to take next time the others went first.
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> rest_;  // After an accept that failed.
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> look_again_;
   loop::TimerWatcher<Listeners, &Listeners::on_others_went> others_first_;

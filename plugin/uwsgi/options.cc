@@ -188,6 +188,9 @@ std::string why_options_clash() {
   if (given("greenlet") != nullptr && plugin_already_loaded("greenlet") != 0) {
     return "--greenlet is served by this plugin, on its own fibers: leave uWSGI's plugin greenlet out";
   }
+  if (given("tornado-overload-wait") != nullptr && options().overload_status == 0) {
+    return "--tornado-overload-wait needs --tornado-overload-status, which says what to answer then";
+  }
   for (const Clash& clash : kClashes) {
     const char* value = given(clash.option);
     if (value == nullptr) continue;

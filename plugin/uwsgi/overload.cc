@@ -95,8 +95,8 @@ void Overload::demand_met() noexcept {
 
 void Overload::on_due() noexcept {
   if (state_ == State::kEasing) end_refusing();
-  else if (state_ == State::kWaiting && !engine_.has_room()) begin_refusing();
-  else change(State::kCalm);
+  else if (engine_.has_room() && engine_.nobody_waits()) change(State::kCalm);
+  else begin_refusing();
 }
 
 void Overload::begin_refusing() noexcept {

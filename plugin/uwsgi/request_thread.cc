@@ -23,7 +23,17 @@ RequestThread* RequestThread::waiting() noexcept {
   return thread != nullptr && Engine::instance() != nullptr && thread->may_suspend() ? thread : nullptr;
 }
 
+void RequestThread::begin() noexcept {
+  began_at_ = ev_now(loop().raw());
+  times_resumed_ = 0;
+}
+
+double RequestThread::age_s() const noexcept { return ev_time() - began_at_; }
+double RequestThread::since_s() const noexcept { return ev_time() - switched_at_; }
+
 void RequestThread::entering() noexcept {
+  ++times_resumed_;
+  switched_at_ = ev_now(loop().raw());
   // A fiber that gave way comes back without the GIL, so this is done for it here.
   if (gave_way()) show_environ();
   VirtualThread::entering();
@@ -43,6 +53,7 @@ bool RequestThread::left() noexcept {
   Engine::end_if_child(0);
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
+  switched_at_ = ev_now(loop().raw());
   user_harakiri_.left(fiber().idle());
   if (environ_ != nullptr) limits_.read_timeout(environ_);
   if (fiber().idle()) {

@@ -1,6 +1,9 @@
 // A virtual thread that stands on a uWSGI request.
 #pragma once
 
+#include <cstdint>
+#include <ctime>
+
 #include "plugin/loop/ready_queue.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/uwsgi/async_wait.h"
@@ -38,6 +41,16 @@ class RequestThread : public python::VirtualThread {
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
   void set_environ(PyObject* environ) noexcept { environ_ = environ; }
 
+  // 0: none.
+  time_t user_harakiri() const noexcept { return user_harakiri_.deadline(); }
+
+  // Its task begins.
+  void begin() noexcept;
+  // Seconds since then, and since it last began to run or to wait.
+  double age_s() const noexcept;
+  double since_s() const noexcept;
+  std::uint64_t times_resumed() const noexcept { return times_resumed_; }
+
   int client_fd() const noexcept override { return request_->fd; }
 
   void entering() noexcept override;
@@ -53,6 +66,9 @@ class RequestThread : public python::VirtualThread {
   UserHarakiri user_harakiri_;
   RequestLimits limits_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
+  std::uint64_t times_resumed_ = 0;
+  double began_at_ = 0;     // On the loop's clock, which stands still during a turn.
+  double switched_at_ = 0;
 };
 
 // The request uWSGI's functions act on: the running thread's, the one the loop is just

@@ -16,6 +16,7 @@ struct SideThreads::Thread {
   }
 
   void start() noexcept {
+    virtual_thread.begin();
     virtual_thread.fiber().start(
         [](void* self) noexcept {
           auto* const thread = static_cast<Thread*>(self);
@@ -58,6 +59,14 @@ RequestThread* SideThreads::thread_of(const wsgi_request* request) noexcept {
   const auto found = std::find_if(threads_.begin(), threads_.end(),
                                   [=](const auto& thread) { return &thread->request == request; });
   return found == threads_.end() ? nullptr : &(*found)->virtual_thread;
+}
+
+std::vector<RequestThread*> SideThreads::all_running() {
+  std::vector<RequestThread*> found;
+  for (const auto& thread : threads_) {
+    if (!thread->virtual_thread.fiber().idle()) found.push_back(&thread->virtual_thread);
+  }
+  return found;
 }
 
 void SideThreads::spawn(void (*run)(void*) noexcept, void* argument) {

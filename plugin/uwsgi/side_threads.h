@@ -27,6 +27,8 @@ class SideThreads final : public python::Spawner {
   // The one that stands on `request`, or null.
   RequestThread* thread_of(const wsgi_request* request) noexcept;
 
+  // Those that have begun and not ended.
+  std::vector<RequestThread*> all_running();
   // Those that have not ended.
   int running() const noexcept { return running_; }
 

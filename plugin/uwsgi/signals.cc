@@ -40,7 +40,8 @@ class Signals::Waiter final : public suspend::Waiting {
 Signals::Signals(Engine& engine) noexcept
     : engine_(engine),
       shared_(engine.loop().raw(), this),
-      own_(engine.loop().raw(), this) {}
+      own_(engine.loop().raw(), this),
+      dump_wanted_(engine.loop().raw(), this) {}
 
 Signals::~Signals() = default;
 
@@ -49,6 +50,8 @@ void Signals::start() noexcept {
     shared_.start(uwsgi.signal_socket, EV_READ);
     own_.start(uwsgi.my_signal_socket, EV_READ);
   }
+  // uWSGI's own handler for it prints a line for each core, whatever they were doing.
+  dump_wanted_.start(SIGUSR2);
   // A client that leaves is an errno of the write, not a reason to die.
   signal(SIGPIPE, SIG_IGN);
 }
@@ -72,6 +75,8 @@ int Signals::wait(RequestThread& thread, int number) noexcept {
 
 void Signals::on_signal_socket(int) noexcept { handle(&uwsgi.signal_socket); }
 void Signals::on_my_signal_socket(int) noexcept { handle(&uwsgi.my_signal_socket); }
+
+void Signals::on_dump_wanted() noexcept { engine_.fiber_dump().log(); }
 
 void Signals::handle(int* signal_socket) noexcept {
   try {

@@ -33,6 +33,7 @@ class Signals {
 
   void on_signal_socket(int) noexcept;
   void on_my_signal_socket(int) noexcept;
+  void on_dump_wanted() noexcept;
   void handle(int* signal_socket) noexcept;
   void receive(int signal_socket) noexcept;
   void end_waits(int number) noexcept;
@@ -40,6 +41,7 @@ class Signals {
   Engine& engine_;
   loop::IoWatcher<Signals, &Signals::on_signal_socket> shared_;
   loop::IoWatcher<Signals, &Signals::on_my_signal_socket> own_;
+  loop::SignalWatcher<Signals, &Signals::on_dump_wanted> dump_wanted_;
   std::vector<Waiter*> waiters_;
 };
 

@@ -20,6 +20,7 @@
 #include "plugin/uwsgi/end_signals.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/engineio_driver.h"
+#include "plugin/uwsgi/fiber_dump.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/overrun.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -161,6 +162,7 @@ void end_if_worker_gave_up() noexcept {
 void watch_workers() noexcept {
   hear_second_end_signal();
   end_if_worker_gave_up();
+  if (options().requested) offer_dump_by_fifo();
 }
 
 void check_applications() noexcept {

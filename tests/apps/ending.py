@@ -74,8 +74,10 @@ def leave():
 # --- What requests do ------------------------------------------------------------------------------
 
 def hold():
+    """In flight whenever the worker begins to stop."""
     say('holds')
-    time.sleep(0.5)
+    stopping.wait(60)
+    time.sleep(0.3)
     return 'held'
 
 

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 
 import uwsgi
 import uwsgi_tornado
@@ -42,6 +43,11 @@ def raises(query):
     raise getattr(builtins, query)('of the application')
 
 
+def stacks(query):
+    """Where everybody is: for whoever looks for what hangs."""
+    return '\n'.join(''.join(traceback.format_stack(frame)) for frame in sys._current_frames().values())
+
+
 # --- Clocks ---
 
 
@@ -65,7 +71,7 @@ def go_on(query):
 def or_error(body):
     try:
         return body()
-    except (OSError, EOFError, ValueError, LookupError, RuntimeError) as error:
+    except Exception as error:
         print('app:', repr(error)[:200], flush=True)
         return 'error'
 

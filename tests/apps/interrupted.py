@@ -2,6 +2,7 @@
 import asyncio
 import concurrent.futures.thread
 import gc
+import json
 import os
 import queue
 import select
@@ -352,7 +353,15 @@ def collects(environ):
     return 'collected'
 
 
-SAYS = {'holds_fork_lock': holds_fork_lock, 'forks_late': forks_late, 'collect': collects, 'forks': forks, 'waits_for_release': waits_for_release, 'releases': releases, 'swallows': swallows, 'cleans_up': cleans_up, 'shielded': shielded, 'own': sets_its_own}
+SAYS = {'collect': collects, 'forks': forks, 'forks_late': forks_late, 'holds_fork_lock': holds_fork_lock,
+        'waits_for_release': waits_for_release, 'releases': releases, 'swallows': swallows, 'cleans_up': cleans_up,
+        'shielded': shielded, 'own': sets_its_own}
+
+
+def holds_the_loop():
+    say('holds the loop')
+    with uwsgi_tornado.no_suspend():
+        time.sleep(LONG_S)
 
 
 class Streamed:
@@ -392,6 +401,15 @@ def application(environ, start_response):
         start_response('200 OK', [('Content-Length', '5')])
         return [b'quick']
     start_response('200 OK', [('Content-Type', 'text/plain')])
+    if path == 'fibers':
+        return [json.dumps(uwsgi_tornado.fibers()).encode()]
+    if path == 'dump':
+        return [uwsgi_tornado.dump().encode()]
+    if path == 'spawn':
+        notes['spawned'] = uwsgi_tornado.spawn(time.sleep, 1)
+        return [b'spawned']
+    if path == 'holds_the_loop':
+        holds_the_loop()
     if path == 'connected':
         environ['wsgi.input'].read(1)
         say('connected:', uwsgi_tornado.is_connected())

@@ -4,9 +4,9 @@ import time
 
 
 def held(environ):
-    yield b'here'
+    yield b'%d ' % os.getpid()
     environ['wsgi.input'].read()
-    yield b' let go'
+    yield b'let go'
 
 
 def application(environ, start_response):

@@ -2,7 +2,7 @@
 //
 // FAULTS_SEED     where the dice begin
 // FAULTS_PERCENT  of the calls that get a fault
-// FAULTS_COUNTS   a file of kKinds numbers (uint64), for whoever looks
+// FAULTS_COUNTS   a file of numbers (uint64): kKinds for whoever looks, and what the wall clock is to be off by, in seconds
 //
 // The engine calls libc through pointers it asked dlsym() for, so dlsym() is answered here, too. EINTR is
 // for those alone: uWSGI's own reads and writes, which never block, do not know it.
@@ -17,14 +17,16 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum Kind { kAgain, kInterrupted, kShort, kKinds };
+enum Kind { kAgain, kInterrupted, kShort, kKinds, kNumbers = kKinds + 1 };
 
 static uint64_t seed = 1;
 static unsigned percent = 0;
-static uint64_t none[kKinds];
+static uint64_t none[kNumbers];
 static volatile uint64_t* counts = none;
 static void* (*real_dlsym)(void*, const char*);
 
@@ -175,6 +177,29 @@ int accept4(int fd, struct sockaddr* address, socklen_t* length, int flags) {
   REAL(accept4);
   if (strikes() && never_waits(fd, 0)) return fails(kAgain), -1;  // As if another worker had been quicker.
   return real(fd, address, length, flags);
+}
+
+// --- The wall clock -----------------------------------------------------------------------------
+
+int clock_gettime(clockid_t clock, struct timespec* now) {
+  REAL(clock_gettime);
+  const int result = real(clock, now);
+  if (clock == CLOCK_REALTIME && result == 0) now->tv_sec += (time_t)counts[kKinds];
+  return result;
+}
+
+int gettimeofday(struct timeval* now, void* zone) {
+  REAL(gettimeofday);
+  const int result = real(now, zone);
+  now->tv_sec += (time_t)counts[kKinds];
+  return result;
+}
+
+time_t time(time_t* given) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (given != NULL) *given = now.tv_sec;
+  return now.tv_sec;
 }
 
 // What the engine gets when it asks libc.

@@ -42,7 +42,7 @@ def raise_descriptor_limit(wanted):
 
 
 def status_of(answer):
-    return int(answer.split(b' ', 2)[1]) if answer else None
+    return int(answer.split(b' ', 2)[1]) if answer else answer
 
 
 def ask_at_once(port, count, request=GET, timeout_s=60):
@@ -53,7 +53,11 @@ def ask_at_once(port, count, request=GET, timeout_s=60):
         connection = socket.socket()
         connection.setblocking(False)
         connection.connect_ex(('127.0.0.1', port))
-        clients.register(connection, selectors.EVENT_WRITE, (index, bytearray()))
+        try:
+            connection.sendall(request)  # Mostly it is there at once.
+            clients.register(connection, selectors.EVENT_READ, (index, bytearray()))
+        except OSError:
+            clients.register(connection, selectors.EVENT_WRITE, (index, bytearray()))
     deadline = time.monotonic() + timeout_s
     while clients.get_map() and (left_s := deadline - time.monotonic()) > 0:
         for key, events in clients.select(left_s):

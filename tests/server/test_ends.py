@@ -144,7 +144,7 @@ RELOADS = {
     'touch chain': (touch, ['--touch-chain-reload', 'touched']),
     'touch workers': (touch, ['--touch-workers-reload', 'touched']),
     'uwsgi.reload()': (lambda running: running.get('/reload'), []),
-    'max-requests': (lambda running: running.get('/is_set'), ['--max-requests', '12', '--min-worker-lifetime', '0']),
+    'max-requests': (lambda running: running.get('/is_set'), ['--max-requests', '2', '--min-worker-lifetime', '0']),
     'reload-on-rss': (ask_until_done, ['--reload-on-rss', '1', '--min-worker-lifetime', '2']),
     'max-worker-lifetime': (lambda running: running.wait_for_log('lifetime reached'),
                             ['--max-worker-lifetime', '4', '--min-worker-lifetime', '0']),

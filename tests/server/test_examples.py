@@ -1,11 +1,13 @@
 """The programs of examples/ run as their READMEs say."""
 import contextlib
+import signal
 import socket
 import urllib.request
 
 import pytest
 
 from conftest import ROOT
+from health import closed_by_server
 
 EXAMPLES = ROOT / 'examples'
 
@@ -50,6 +52,20 @@ def test_every_example_says_how_it_is_started():
 def test_generator(start):
     results, _ = start('generator').get_all(['/'] * 50)
     assert [body for _, _, body in results] == [b'onetwothree'] * 50
+
+
+def test_server_sent_events_end_with_the_worker(start):
+    running = start('server_sent_events', '--master')
+    with running.connect() as stream, running.connect() as poll:
+        poll.sendall(b'GET / HTTP/1.0\r\n\r\n')
+        stream.sendall(b'GET /events HTTP/1.0\r\n\r\n')
+        received = b''
+        while b'data: ' not in received:
+            received += stream.recv(1000)
+        running.process.send_signal(signal.SIGHUP)
+        assert closed_by_server(stream).endswith(b'event: goodbye\ndata: the worker ends\n\n')
+        assert closed_by_server(poll).endswith(b'ask again\n')
+    running.wait_for_log(r'\(master-start\)', count=2)
 
 
 def test_tornado_application(start):

@@ -5,7 +5,6 @@ TORNADO_SEED repeats a run; the long runs are tests/soak/test_chaos.py.
 import itertools
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -81,38 +80,32 @@ def test_kernel_that_says_again_interrupts_and_cuts_short(chaos, tmp_path):
     assert all(count > 50 for count in counts.values()), counts
 
 
-LIBFAKETIME = next(pathlib.Path('/usr/lib').glob('*/faketime/libfaketimeMT.so.1'), None)
+# --- The wall clock ---
 
 
 @pytest.mark.skipif(ASAN, reason='the sanitizer has these functions itself')
 def test_wall_clock_that_leaps(chaos, tmp_path):
-    offset = tmp_path / 'offset'
-    offset.write_text('+0\n')
-    leaps = itertools.cycle(['+7200\n', '-7200\n', '+0\n', '+86400\n'])
-    launcher = ['env', f'LD_PRELOAD={LIBFAKETIME}', f'FAKETIME_TIMESTAMP_FILE={offset}', 'FAKETIME_NO_CACHE=1',
-                'DONT_FAKE_MONOTONIC=1', 'FAKETIME_DONT_FAKE_MONOTONIC=1']
+    faults = Faults(tmp_path)
+    leaps = itertools.cycle([7200, -7200, 0, 86400])
 
     def leap(seconds):
-        offset.write_text(next(leaps))
+        faults.set_clock(next(leaps))
         time.sleep(seconds)
 
-    chaos(launcher=launcher, beside=leap)
+    chaos(launcher=faults.launcher, beside=leap)
 
 
 @pytest.mark.skipif(ASAN, reason='the sanitizer has these functions itself')
 def test_deadlines_do_not_go_by_the_wall_clock(server, tmp_path):
-    offset = tmp_path / 'offset'
-    offset.write_text('+0\n')
-    launcher = ['env', f'LD_PRELOAD={LIBFAKETIME}', f'FAKETIME_TIMESTAMP_FILE={offset}', 'FAKETIME_NO_CACHE=1',
-                'DONT_FAKE_MONOTONIC=1', 'FAKETIME_DONT_FAKE_MONOTONIC=1']
-    running = server('faults.py', launcher=launcher)
+    faults = Faults(tmp_path)
+    running = server('faults.py', launcher=faults.launcher)
     with running.connect() as line:
         line.sendall(b'GET /sets_timeout HTTP/1.0\r\n\r\n')
         running.wait_for_log('app: waits')
-        offset.write_text('+7200\n')
+        faults.set_clock(7200)
         with running.connect() as stalled:
             stalled.sendall(b'GET /go_on HTTP/1.0\r\n')
-            offset.write_text('+14400\n')
+            faults.set_clock(14400)
             assert running.get('/go_on')[2] == b'goes on'
             stalled.sendall(b'\r\n')
             assert stalled.makefile('rb').read().endswith(b'goes on')

@@ -71,6 +71,20 @@ def test_wrong_stack_size_is_refused(kib, tmp_path):
                    '--tornado-stack-size takes a whole number', tmp_path)
 
 
+@pytest.mark.parametrize('option, value', [
+    ('tornado-overload-status', '500'), ('tornado-overload-status', 'busy'), ('tornado-overload-wait', '-1'),
+    ('tornado-overload-wait', 'inf')])
+def test_wrong_overload_options_are_refused(option, value, tmp_path):
+    assert_refused(command('--tornado', '10', f'--{option}', value, '--wsgi-file', HELLO),
+                   f'--{option} takes .*, not "{value}"', tmp_path)
+
+
+def test_overload_wait_without_a_status_is_refused(tmp_path):
+    """It would do nothing."""
+    assert_refused(command('--tornado', '10', '--tornado-overload-wait', '2', '--wsgi-file', HELLO),
+                   '--tornado-overload-wait needs --tornado-overload-status', tmp_path)
+
+
 def test_threads_are_refused(tmp_path):
     assert_refused(command('--tornado', '10', '--threads', '4', '--wsgi-file', HELLO), '--threads', tmp_path)
 

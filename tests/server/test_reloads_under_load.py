@@ -1,9 +1,11 @@
 """Reload after reload while clients ask: each of them is answered. tests/soak has the long form."""
+import contextlib
 import signal
+import subprocess
 
 import pytest
 
-from conftest import free_port, plugins
+from conftest import command, free_port, plugins
 from steady_load import SteadyLoad
 
 CLIENTS = 50
@@ -36,6 +38,22 @@ def reload_under_load(running, reload, port=None, keep=False, clients=CLIENTS, w
     return load
 
 
+@contextlib.contextmanager
+def router_of_its_own(folder, behind):
+    """uWSGI's HTTP router as another instance, which a reload of the workers' master leaves alone: its port."""
+    port = free_port()
+    with open(folder / 'router.log', 'wb') as log:
+        router = subprocess.Popen([command()[0], *plugins('http'), '--master', '--http', f'127.0.0.1:{port}', '--http-to', behind],
+                                  stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        while 'spawned uWSGI http 1' not in (folder / 'router.log').read_text():
+            assert router.poll() is None, (folder / 'router.log').read_text()
+        yield port
+    finally:
+        router.send_signal(signal.SIGINT)
+        router.wait(60)
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize('options', [[], ['--lazy-apps', '--processes', '4']], ids=' '.join)
 def test_reloads_of_the_master_lose_no_request(server, options):
@@ -46,6 +64,12 @@ def test_reloads_of_the_master_lose_no_request_of_kept_connections(server):
     running = server('steady.py', *OPTIONS, '--processes', '2', cores=CLIENTS, protocol='http11-socket')
     load = reload_under_load(running, reload_master, keep=True)
     assert load.closes >= CLIENTS  # Each was told; else each would have been lucky.
+
+
+def test_reloads_of_the_master_lose_no_request_behind_a_router_of_its_own(server, tmp_path):
+    running = server('steady.py', *OPTIONS, '--processes', '2', cores=CLIENTS, protocol='socket')
+    with router_of_its_own(tmp_path, f'127.0.0.1:{running.port}') as port:
+        reload_under_load(running, reload_master, port, reloads=2)
 
 
 @pytest.mark.parametrize('front, processes', [('direct', '2'), ('http', '1'), ('http', '2')])

@@ -10,6 +10,7 @@ import pytest
 from conftest import free_port
 from crowd import GET, backlog, cores_taken, status_of
 from health import closed_by_server, unharmed
+from services import wait_until
 
 CORES = 4
 STALLED = 500
@@ -114,6 +115,7 @@ def tls(connection):
 def test_stalled_tls_clients_give_way_too(server, certificate, sent):
     port = free_port()
     running = server('overload.py', '--https-socket', f'127.0.0.1:{port},{certificate[0]},{certificate[1]}', cores=CORES)
+    descriptors = running.descriptors()
     with contextlib.ExitStack() as stack:
         for _ in range(CORES):
             connection = stack.enter_context(socket.create_connection(('127.0.0.1', port), timeout=30))
@@ -121,6 +123,7 @@ def test_stalled_tls_clients_give_way_too(server, certificate, sent):
                 connection.sendall(b'\x16')  # Of a handshake.
             else:
                 stack.enter_context(tls(connection)).sendall(GET[:5])
+        wait_until(lambda: running.descriptors() >= descriptors + CORES, 'a core for each')
         assert latencies(running, 1)[0] < 10
     with cores_taken(running, CORES):
         pass

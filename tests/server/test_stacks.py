@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import APPS
+from conftest import APPS, ASAN
 
 OVERRAN = r'tornado: (.*) overran its stack of (\d+) KiB, which ends worker 1 \(pid: (\d+)\): .*--tornado-stack-size'
 DIED = r'DAMN ! worker 1 \(pid: {}\) died(.*) :\( trying respawn'
@@ -46,10 +46,11 @@ def ask_fatally(running, path):
 
 @pytest.mark.smoke
 @pytest.mark.parametrize('path, who, where', [
-    ('/overrun', 'GET /overrun on core 4', 'in_sort_key'),
-    ('/overrun_in_c', 'GET /overrun_in_c on core 4', 'in overrun_in_c'),
-    ('/overrun_with_alloca?4220000', r'GET /overrun_with_alloca\?4220000 on core 4', 'in overrun_with_alloca'),
-    ('/overrun_in_greenlet', 'a greenlet of GET /overrun_in_greenlet on core 4', 'in_sort_key'),
+    ('/overrun', r'GET /overrun on core \d', 'in_sort_key'),
+    ('/overrun_in_c', r'GET /overrun_in_c on core \d', 'in overrun_in_c'),
+    ('/overrun_with_alloca?4220000', r'GET /overrun_with_alloca\?4220000 on core \d', 'in overrun_with_alloca'),
+    ('/overrun_beside', 'work beside the requests', 'in_sort_key'),
+    ('/overrun_in_greenlet', r'a greenlet of GET /overrun_in_greenlet on core \d', 'in_sort_key'),
 ])
 def test_overrun_is_named_and_the_worker_starts_again(deep, path, who, where):
     pid, died, log = ask_fatally(deep(), path)
@@ -81,7 +82,7 @@ def test_overrun_is_named_beside_faulthandler(deep, options, environ):
     path = '/overrun' if environ else '/overrun_after_faulthandler'
     _, died, log = ask_fatally(deep(*options, **environ), path)
     assert died == KILLED
-    assert re.search(OVERRAN, log)[1] == f'GET {path} on core 4'
+    assert re.search(OVERRAN, log)[1].startswith(f'GET {path} on core ')
     assert log.count('Fatal Python error: Segmentation fault') == (0 if environ else 1)
 
 
@@ -122,6 +123,10 @@ def resident_kib(running):
     return int(running.get('/resident_kib')[2])
 
 
+needs_free_to_free = pytest.mark.skipif(ASAN, reason='the sanitizer keeps what is freed')
+
+
+@needs_free_to_free
 @pytest.mark.smoke
 def test_memory_of_deep_requests_comes_back(server):
     running = server('deep.py', cores=CORES + 2)
@@ -134,6 +139,7 @@ def test_memory_of_deep_requests_comes_back(server):
     assert resident_kib(running) - before < (deep - before) / 4
 
 
+@needs_free_to_free
 def test_memory_of_deep_greenlets_comes_back(server):
     running = server('deep.py', '--greenlet', cores=2)
     assert running.get('/greenlets_recurse?1')[2] == b'ended'

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from conftest import free_port, plugins
-from test_reloads_under_load import OPTIONS, reload_chain, reload_master, reload_under_load
+from test_reloads_under_load import OPTIONS, reload_chain, reload_master, reload_under_load, router_of_its_own
 
 RELOADS = int(os.environ.get('SOAK_RELOADS', 20))
 CLIENTS = 100
@@ -27,6 +27,13 @@ def soak(running, reload, **more):
 def test_master_is_reloaded(server, protocol, processes, options):
     running = server('steady.py', *OPTIONS, '--processes', processes, *options, cores=CLIENTS, protocol=protocol)
     soak(running, reload_master, keep=protocol == 'http11-socket')
+
+
+@pytest.mark.parametrize('processes', ['1', '4'])
+def test_master_behind_a_router_of_its_own_is_reloaded(server, tmp_path, processes):
+    running = server('steady.py', *OPTIONS, '--processes', processes, cores=CLIENTS, protocol='socket')
+    with router_of_its_own(tmp_path, f'127.0.0.1:{running.port}') as port:
+        soak(running, reload_master, port=port)
 
 
 @pytest.mark.parametrize('front, processes', [('direct', '4'), ('http', '1'), ('http', '4')])

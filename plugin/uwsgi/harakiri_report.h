@@ -1,0 +1,39 @@
+// The last words before harakiri: who is over its time, where it stands, and who dies with it.
+#pragma once
+
+#include "plugin/loop/watcher.h"
+
+namespace engine {
+
+class Engine;
+
+// The master kills a worker in the second after the deadline; the loop reports within that second.
+// A worker whose loop does not turn is told by a signal of the master's, and its running Python
+// stack logged by faulthandler.
+class HarakiriReport {
+ public:
+  explicit HarakiriReport(Engine& engine) noexcept;
+  HarakiriReport(const HarakiriReport&) = delete;
+  HarakiriReport& operator=(const HarakiriReport&) = delete;
+
+  // With the GIL held.
+  void start() noexcept;
+  // There is a deadline to look after.
+  void look() noexcept {
+    if (!timer_.active()) arm();
+  }
+
+ private:
+  void arm() noexcept;
+  void on_due() noexcept;
+  void report(long now) noexcept;
+
+  Engine& engine_;
+  loop::TimerWatcher<HarakiriReport, &HarakiriReport::on_due> timer_;
+  long reported_ = 0;  // The deadline that was.
+};
+
+// In the master, which is about to kill that worker.
+void ask_for_last_words(int worker) noexcept;
+
+}  // namespace engine
