@@ -261,7 +261,8 @@ def report(environ):
     gc.collect()
     live = getattr(uwsgi_tornado, '_live', dict)()
     total = getattr(sys, 'gettotalrefcount', int)()
-    return json.dumps({'running': running, 'objects': len(gc.get_objects()), 'live': live, 'references': total, 'threads': threading.active_count(),
+    return json.dumps({'running': running, 'objects': len(gc.get_objects()), 'live': live, 'references': total,
+                       'threads': threading.active_count(),
                        'faults': chaos_faults.seen, 'blocked': uwsgi_tornado.blocking_report()['blocked']})
 
 
@@ -283,7 +284,8 @@ def disturb():
 
 
 def unraisable(unraisable):
-    if str(unraisable.exc_value) not in ('in __del__', 'in a callback') and not isinstance(unraisable.exc_value, uwsgi_tornado.RequestInterrupted):
+    error = unraisable.exc_value
+    if str(error) not in ('in __del__', 'in a callback') and not isinstance(error, uwsgi_tornado.RequestInterrupted):
         sys.__unraisablehook__(unraisable)
 
 

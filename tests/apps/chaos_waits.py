@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import heapq
 import itertools
+import multiprocessing
 import os
 import queue
 import select
@@ -48,6 +49,7 @@ class Feeder:
 
 
 feeder = Feeder()
+processes = multiprocessing.get_context('fork')
 pool = concurrent.futures.ThreadPoolExecutor(8)
 lock_file = tempfile.NamedTemporaryFile()
 
@@ -166,6 +168,23 @@ def wait_timed_lock(own, delay_s):
     lock.acquire()
     assert not lock.acquire(timeout=delay_s)
     return own
+
+
+def wait_process_lock(own, delay_s):
+    """A lock of multiprocessing's, that another process lets go."""
+    lock = processes.Lock()
+    lock.acquire()
+    child = os.fork()
+    if child == 0:
+        time.sleep(delay_s)
+        lock.release()
+        os._exit(0)
+    try:
+        with lock:
+            return own
+    finally:
+        with uwsgi_tornado.shield():
+            os.waitpid(child, 0)
 
 
 class Exclusive:
@@ -371,5 +390,6 @@ def wait_tls(own, delay_s):
 
 # By name; how often each is chosen.
 WAITS = {name[5:]: function for name, function in list(globals().items()) if name.startswith('wait_')}
-SELDOM = {'subprocess', 'communicate', 'fork', 'thread_join', 'asyncio_run', 'requests', 'fetch', 'stream', 'send', 'tls'}
+SELDOM = {'subprocess', 'communicate', 'fork', 'process_lock', 'thread_join', 'asyncio_run', 'requests', 'fetch', 'stream',
+          'send', 'tls'}
 WEIGHTS = [1 if name in SELDOM else 4 for name in WAITS]

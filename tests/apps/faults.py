@@ -79,7 +79,13 @@ def or_error(body):
 def requests(query):
     import requests as library
 
-    return or_error(lambda: library.get(f'http://127.0.0.1:{HTTP_PORT}/{query}', timeout=20).text[1:])
+    def ask():
+        answer = library.get(f'http://127.0.0.1:{HTTP_PORT}/{query}', timeout=20)
+        if len(answer.content) < int(answer.headers['Content-Length']):  # That library does not mind.
+            raise EOFError
+        return answer.text[1:]
+
+    return or_error(ask)
 
 
 def fetch(query):

@@ -3,6 +3,7 @@ import asyncio
 import concurrent.futures.thread
 import gc
 import json
+import multiprocessing
 import os
 import queue
 import select
@@ -101,6 +102,13 @@ def in_rlock(environ):
             held_rlock.release()
             time.sleep(0.01)
     with held_rlock:
+        raise AssertionError('the lock is held')
+
+
+def in_process_lock(environ):
+    lock = multiprocessing.get_context('fork').Lock()
+    lock.acquire()
+    with lock:
         raise AssertionError('the lock is held')
 
 

@@ -15,7 +15,7 @@ class BadLine:
 
     def __init__(self, target_port):
         self.target_port = target_port
-        self.random = seeded('bad line', )
+        self.random = seeded('bad line')
         self.done = collections.Counter()
 
     async def start(self):

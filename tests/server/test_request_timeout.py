@@ -7,8 +7,8 @@ import pytest
 SOON = ('--tornado-request-timeout', '0.3')
 # Waits that a thread of CPython's could not be woken from, and each way to wait for one.
 KINDS = ['recv', 'timed_recv', 'file_of_socket', 'send', 'accept', 'pipe', 'select', 'poll', 'selector', 'sleep', 'lock',
-         'timed_lock', 'rlock', 'event', 'condition', 'queue', 'simple_queue', 'thread_join', 'thread_pool', 'subprocess',
-         'communicate', 'requests', 'urllib_tls', 'asyncio_run', 'await', 'await_timed', 'gather', 'await_pool', 'to_thread',
+         'timed_lock', 'rlock', 'process_lock', 'event', 'condition', 'queue', 'simple_queue', 'thread_join', 'thread_pool',
+         'subprocess', 'communicate', 'requests', 'urllib_tls', 'asyncio_run', 'await', 'await_timed', 'gather', 'await_pool', 'to_thread',
          'fetch', 'suspend', 'wait_fd']
 
 
