@@ -1,6 +1,7 @@
 #include "plugin/asyncio/await.h"
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "plugin/blocking/gate.h"
@@ -60,6 +61,37 @@ PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, 
   const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
   return py_check(PyObject_Call(function, args.get(), option.get()));
 }
+
+// While one lives its thread gives the loop no turn unasked: what asyncio does in a few steps, which
+// nothing of the loop's may come between, is done here on the thread of a request. It does not give way,
+// and no finaliser that waits is run by the collector.
+class Undisturbed {
+ public:
+  explicit Undisturbed(VirtualThread& thread) noexcept : thread_(thread) {
+    thread_.keep_turn();
+#if PY_VERSION_HEX >= 0x030A0000
+    collects_ = PyGC_Disable() != 0;
+#else
+    thread_.forbid_suspension();
+#endif
+  }
+  ~Undisturbed() {
+#if PY_VERSION_HEX >= 0x030A0000
+    if (collects_) PyGC_Enable();
+#else
+    thread_.allow_suspension();
+#endif
+    thread_.yield_turn();
+  }
+  Undisturbed(const Undisturbed&) = delete;
+  Undisturbed& operator=(const Undisturbed&) = delete;
+
+ private:
+  VirtualThread& thread_;
+#if PY_VERSION_HEX >= 0x030A0000
+  bool collects_;
+#endif
+};
 
 bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
 
@@ -125,11 +157,15 @@ PyRef capsule_of(Waiter& waiter) {
 
 // True when `future` was done in time.
 bool wait_until_done(VirtualThread& thread, loop::IoLoop& io, PyObject* future, double seconds) {
-  if (is_done(future)) return true;
   Waiter waiter(thread, io);
-  const PyRef capsule = capsule_of(waiter);
-  const PyRef callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
-  py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
+  PyRef capsule, callback;
+  {
+    const Undisturbed undisturbed(thread);
+    if (is_done(future)) return true;
+    capsule = capsule_of(waiter);
+    callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
+    py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
+  }
   waiter.wait(seconds);
   static_cast<Wish*>(PyCapsule_GetPointer(capsule.get(), kWishName))->waiter = nullptr;
   return is_done(future);
@@ -240,6 +276,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     }
     VirtualThread& thread = waiting_thread("gather_");
     WorkerLoop& worker = running_worker_loop("gather_");
+    std::optional<Undisturbed> undisturbed(thread);
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
@@ -252,6 +289,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     if (PyList_GET_SIZE(futures.get()) == 0) return PyRef(futures);
     const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())), "return_exceptions",
                                        return_exceptions);
+    undisturbed.reset();
     return await_future(thread, worker.io(), all.get(), seconds_of(timeout));
   });
 }
