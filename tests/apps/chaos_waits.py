@@ -249,8 +249,11 @@ def wait_simple_queue(own, delay_s):
 
 def wait_barrier(own, delay_s):
     barrier = threading.Barrier(2)
-    pool.submit(lambda: (time.sleep(delay_s / 10), barrier.wait(1)))
-    barrier.wait()
+    pool.submit(lambda: (time.sleep(delay_s / 10), barrier.wait(LONG_S)))
+    try:
+        barrier.wait()
+    finally:
+        barrier.abort()
     return own
 
 
