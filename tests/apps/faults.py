@@ -81,15 +81,24 @@ def requests(query):
 
     def ask():
         answer = library.get(f'http://127.0.0.1:{HTTP_PORT}/{query}', timeout=20)
-        if len(answer.content) < int(answer.headers['Content-Length']):  # That library does not mind.
-            raise EOFError
-        return answer.text[1:]
+        return whole(answer.content, answer.headers)
 
     return or_error(ask)
 
 
+def whole(body, headers):
+    """That library does not mind less than was promised, and libcurl no end within the headers."""
+    if len(body) < int(headers['Content-Length']):
+        raise EOFError
+    return body.decode()[1:]
+
+
 def fetch(query):
-    return or_error(lambda: uwsgi_tornado.fetch(f'http://127.0.0.1:{HTTP_PORT}/{query}', raise_error=True).body.decode()[1:])
+    def ask():
+        answer = uwsgi_tornado.fetch(f'http://127.0.0.1:{HTTP_PORT}/{query}')
+        return whole(answer.body, answer.headers)
+
+    return or_error(ask)
 
 
 def stream(query):
