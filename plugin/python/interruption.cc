@@ -25,29 +25,39 @@ VirtualThread* interrupted_thread() noexcept {
   return thread != nullptr && thread->interruption().begun() && thread->fiber().interrupted() ? thread : nullptr;
 }
 
-newfunc make_os_error = nullptr;
-
-bool says_cancelled(PyObject* args) noexcept {
-  if (PyTuple_GET_SIZE(args) < 1 || !PyLong_Check(PyTuple_GET_ITEM(args, 0))) return false;
-  const long number = PyLong_AsLong(PyTuple_GET_ITEM(args, 0));
+bool says_cancelled(PyObject* const* args, std::size_t count) noexcept {
+  if (count < 1 || !PyLong_Check(args[0])) return false;
+  const long number = PyLong_AsLong(args[0]);
   if (number == -1) PyErr_Clear();
   return number == blocking::kInterruptedErrno;
 }
 
-// OSError.__new__, which says itself by errno what class to make.
-PyObject* new_os_error(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcept {
-  const bool exact = reinterpret_cast<PyObject*>(type) == PyExc_OSError;
-  // By this slot CPython tells a class that has an __init__() of its own, whose arguments are not
-  // __new__()'s; a class made since has inherited ours.
-  if (!exact && type->tp_new == new_os_error) type->tp_new = make_os_error;
-  VirtualThread* const thread = exact ? interrupted_thread() : nullptr;
-  if (thread == nullptr || !says_cancelled(args)) return make_os_error(type, args, kwargs);
-  try {
-    return thread->interruption().make().release();
-  } catch (const PyError&) {
-    return nullptr;
+// As PyType_Type calls any class. Throws PyError.
+PyRef make_as_always(PyObject* type, PyObject* const* args, std::size_t count, PyObject* names) {
+  const PyRef tuple = py_check(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  for (std::size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), PyRef::borrow(args[i]).release());
+  PyRef options;
+  if (names != nullptr) {
+    options = py_check(PyDict_New());
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); ++i) {
+      py_check_status(PyDict_SetItem(options.get(), PyTuple_GET_ITEM(names, i), args[count + static_cast<std::size_t>(i)]));
+    }
   }
+  return py_check(PyType_Type.tp_call(type, tuple.get(), options.get()));
 }
+
+#if PY_VERSION_HEX >= 0x03090000
+// OSError(...). CPython raises what a call of the class gives, of whatever class that is
+// (PyErr_SetFromErrno()), since OSError itself chooses one by the errno.
+PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count_and_flag, PyObject* names) noexcept {
+  return py_boundary([=] {
+    const auto count = static_cast<std::size_t>(PyVectorcall_NARGS(count_and_flag));
+    VirtualThread* const thread = interrupted_thread();
+    if (thread != nullptr && says_cancelled(args, count)) return thread->interruption().make();
+    return make_as_always(type, args, count, names);
+  });
+}
+#endif
 
 // Asked for by a thread that is about to make pending calls, and taken back by whoever runs first.
 bool lock_wait_is_interrupted = false;
@@ -132,10 +142,12 @@ void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
   PyThreadState_SetAsyncExc(ident, thread.interruption().type());
 }
 
+// The slot for calls, which classes derived from it do not inherit, as they would __new__'s; CPython
+// 3.8 does not look at it.
 void turn_cancelled_calls_into_interruptions() noexcept {
-  auto* const os_error = reinterpret_cast<PyTypeObject*>(PyExc_OSError);
-  if (make_os_error != nullptr) return;
-  make_os_error = std::exchange(os_error->tp_new, new_os_error);
+#if PY_VERSION_HEX >= 0x03090000
+  reinterpret_cast<PyTypeObject*>(PyExc_OSError)->tp_vectorcall = call_os_error;
+#endif
 }
 
 void shield_forks() {

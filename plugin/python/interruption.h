@@ -67,7 +67,8 @@ void raise_if_interrupted(VirtualThread& thread);
 // nothing. With the GIL held, on `thread`.
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept;
 
-// Makes OSError(ECANCELED) of an interrupted thread its exception. For the process's life; with the GIL.
+// Makes OSError(ECANCELED) of an interrupted thread its exception, from CPython 3.9 on. For the process's
+// life; with the GIL.
 void turn_cancelled_calls_into_interruptions() noexcept;
 
 // Keeps interruptions off os.fork() and what is called before and after it: an exception there is for

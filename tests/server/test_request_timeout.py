@@ -51,6 +51,10 @@ def test_what_was_cancelled_for_it_says_nothing(timed):
     assert 'never retrieved' not in running.log and 'CancelledError' not in running.log
 
 
+def test_classes_of_oserror_are_made_as_ever(server, threaded_server):
+    assert server('oserrors.py').get('/')[2] == threaded_server('oserrors.py').get('/')[2]
+
+
 def test_nobody_else_is_ended(timed):
     running = timed()
     answers, _ = running.get_all(['/sleep'] * 20 + ['/quick'] * 20)

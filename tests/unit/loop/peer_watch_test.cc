@@ -17,15 +17,15 @@ class PeerWatch : public LoopTest {
     return {[](void* self) noexcept { ++static_cast<PeerWatch*>(self)->calls_; }, this};
   }
   int calls_ = 0;
-  Pair ends_ = socket_pair();
 };
 
 TEST_F(PeerWatch, TellsOfACloseOnce) {
+  Pair ends = socket_pair();
   loop::PeerWatch watch(the_loop(), gone());
-  watch.start(ends_.a.get());
+  watch.start(ends.a.get());
   run_pending();
   EXPECT_FALSE(watch.is_gone());
-  ends_.b.close();
+  ends.b.close();
   run_pending();
   EXPECT_TRUE(watch.is_gone());
   run_pending();
@@ -33,46 +33,50 @@ TEST_F(PeerWatch, TellsOfACloseOnce) {
 }
 
 TEST_F(PeerWatch, TellsOfACloseBehindBytesThatNobodyReads) {
+  Pair ends = socket_pair();
   loop::PeerWatch watch(the_loop(), gone());
-  watch.start(ends_.a.get());
-  ASSERT_EQ(4, write(ends_.b.get(), "more", 4));
+  watch.start(ends.a.get());
+  ASSERT_EQ(4, write(ends.b.get(), "more", 4));
   run_pending();
   EXPECT_EQ(0, calls_);
-  ends_.b.close();
+  ends.b.close();
   run_pending();
   EXPECT_EQ(1, calls_);
 }
 
 TEST_F(PeerWatch, TellsOfAnEndThatSendsNoMore) {
+  Pair ends = socket_pair();
   loop::PeerWatch watch(the_loop(), gone());
-  watch.start(ends_.a.get());
-  shutdown(ends_.b.get(), SHUT_WR);
+  watch.start(ends.a.get());
+  shutdown(ends.b.get(), SHUT_WR);
   run_pending();
   EXPECT_EQ(1, calls_);
 }
 
 TEST_F(PeerWatch, SaysNothingOnceStopped) {
+  Pair ends = socket_pair();
   {
     loop::PeerWatch watch(the_loop(), gone());
-    watch.start(ends_.a.get());
+    watch.start(ends.a.get());
   }
   loop::PeerWatch again(the_loop(), gone());
-  again.start(ends_.a.get());
+  again.start(ends.a.get());
   again.stop();
-  ends_.b.close();
+  ends.b.close();
   run_pending();
   EXPECT_EQ(0, calls_);
 }
 
 TEST_F(PeerWatch, IsMadeAnewForTheNextRequest) {
+  Pair ends = socket_pair();
   loop::PeerWatch watch(the_loop(), gone());
   for (int i = 0; i < 3; ++i) {
-    watch.start(ends_.a.get());
+    watch.start(ends.a.get());
     run_pending();
     watch.stop();
   }
-  watch.start(ends_.a.get());
-  ends_.b.close();
+  watch.start(ends.a.get());
+  ends.b.close();
   run_pending();
   EXPECT_EQ(1, calls_);
 }
