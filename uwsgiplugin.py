@@ -127,6 +127,7 @@ GCC_LIST = [
     'plugin/blocking/mutex_calls.cc',
     'plugin/blocking/name_calls.cc',
     'plugin/blocking/process_calls.cc',
+    'plugin/blocking/signal_calls.cc',
     'plugin/blocking/file_calls.cc',
     'plugin/blocking/loader_calls.cc',
     'plugin/blocking/identity.cc',

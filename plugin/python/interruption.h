@@ -74,6 +74,11 @@ void raise_soon_if_interrupted(VirtualThread& thread) noexcept;
 // life; with the GIL.
 void turn_cancelled_calls_into_interruptions() noexcept;
 
+// Keeps interruptions off os.fork() and what is called before and after it: an exception there is for
+// nobody, and a lock that was not taken before is released after. Those registered later are outside.
+// Once the application is loaded. Throws PyError.
+void shield_forks();
+
 // The thread, which runs, was interrupted in a wait for one of Python's locks.
 void interrupt_lock_wait() noexcept;
 

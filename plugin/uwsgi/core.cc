@@ -15,6 +15,7 @@
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
 #include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/engine.h"
@@ -142,6 +143,7 @@ bool Core::accept(uwsgi_socket* socket) noexcept {
 }
 
 void Core::begin() noexcept {
+  began_s_ = loop::monotonic_s();
   request_->start_of_request = uwsgi_micros();
   request_->start_of_request_in_sec = request_->start_of_request / 1000000;
   harakiri_.begin();
@@ -180,7 +182,7 @@ void Core::note_incomplete() noexcept {
   if (incomplete_since_ == 0) set_deadline(uwsgi.socket_timeout);
   else engine_.incomplete(begun_).erase(place_);
   begun_ = begun;
-  incomplete_since_ = ev_now(engine_.loop().raw());
+  incomplete_since_ = loop::monotonic_s();
   Engine::Connections& others = engine_.incomplete(begun);
   place_ = others.insert(others.end(), this);
 }
@@ -214,13 +216,13 @@ void Core::on_readable(int) noexcept {
 }
 
 void Core::set_deadline(double after_s) noexcept {
-  deadline_ = ev_now(engine_.loop().raw()) + after_s;
+  deadline_ = loop::monotonic_s() + after_s;
   if (!timer_.active()) timer_.start(after_s);
 }
 
 void Core::on_deadline() noexcept {
   if (deadline_ == 0) return;
-  const double left_s = deadline_ - ev_now(engine_.loop().raw());
+  const double left_s = deadline_ - loop::monotonic_s();
   if (left_s > 0.001) {
     timer_.start(left_s);
   } else if (phase_ == Phase::kKeptAlive) {
@@ -280,7 +282,7 @@ void Core::run() noexcept {
   }
   phase_ = Phase::kRunning;
   thread_->begin();
-  thread_->limits().begin();
+  thread_->limits().begin(began_s_);
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
 
@@ -344,7 +346,7 @@ bool Core::should_give_way() noexcept {
   const bool sent = request_->response_size != sent_at_yield_ || request_->switches == 1;
   sent_at_yield_ = request_->response_size;
   if (!sent && engine_.loop().has_callbacks()) return true;
-  const double now = ev_time();
+  const double now = loop::monotonic_s();
   if (slice_began_ == 0) slice_began_ = now;
   return now - slice_began_ > kSliceS;
 }

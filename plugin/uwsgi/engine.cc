@@ -13,6 +13,7 @@
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/locks.h"
@@ -221,10 +222,10 @@ double Engine::connection_stalled_in_s() const noexcept { return std::min(haltin
 
 double Engine::halting_in_s() const noexcept {
   const bool crowd = halting_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
-  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, ev_now(loop_.raw()));
+  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
 }
 
-double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, ev_now(loop_.raw())); }
+double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, loop::monotonic_s()); }
 
 // Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
 // they may have theirs.

@@ -23,8 +23,8 @@ class RequestLimits {
   RequestLimits(const RequestLimits&) = delete;
   RequestLimits& operator=(const RequestLimits&) = delete;
 
-  // The request begins to run; its time has gone on since its start_of_request.
-  void begin() noexcept;
+  // The request begins to run; its time has gone on since `began_s` (monotonic_s()).
+  void begin(double began_s) noexcept;
   // The environ is there. With the GIL held.
   void read(PyObject* environ) noexcept;
   // The application may have set another timeout meanwhile. With the GIL held.
@@ -50,6 +50,7 @@ class RequestLimits {
   loop::TimerWatcher<RequestLimits, &RequestLimits::on_due> timer_;
   loop::PeerWatch client_;
   python::PyRef timeout_read_;  // The environ's value that was read last.
+  double began_s_ = 0;
   double timeout_s_ = 0;        // 0: none.
   bool timed_out_ = false;
   bool client_gone_ = false;
