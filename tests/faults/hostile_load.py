@@ -1,7 +1,7 @@
 """Hostile clients, many at once and of each protocol, beside a steady one whose answers must be right."""
 import collections
-import contextlib
 import itertools
+import json
 import socket
 import struct
 import threading
@@ -12,7 +12,6 @@ from seeds import seeded
 
 WAIT_S = 0.2  # For an answer, before a hostile client leaves; a part of them stay.
 STAY_S = 30
-ENDED = ConnectionResetError, BrokenPipeError, TimeoutError
 
 
 def at_once(random, data):
@@ -71,6 +70,17 @@ def read(connection, timeout_s):
         if not connection.recv(65536):
             return True
     raise TimeoutError
+
+
+def sockets(ports):
+    """Options for a socket of each protocol; websockets are on that of HTTP/1.1."""
+    ports['websocket'] = ports['http11-socket']
+    return [word for protocol, port in ports.items() if protocol != 'websocket' for word in (f'--{protocol}', f'127.0.0.1:{port}')]
+
+
+def others(running):
+    """The requests that the app sees beside the one that asks it."""
+    return json.loads(running.get('/others')[2])
 
 
 class HostileLoad:

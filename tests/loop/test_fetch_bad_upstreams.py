@@ -62,7 +62,7 @@ def test_two_lengths_that_differ_are_refused(run, lines):
 
 def test_a_status_line_in_a_head_does_not_hide_the_length_before_it(run):
     async def test():
-        head = b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n'
+        head = b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHTTP/1.1: 200 OK\r\nContent-Length: 30\r\n\r\n'
         async with answering(head + b'all') as server:
             assert 'two lengths' in str(await failure(fetch_async(server.url)))
     run(test())

@@ -2,7 +2,6 @@
 
 The long one is tests/soak/test_hostile.py. TORNADO_SEED repeats what is sent.
 """
-import json
 import sys
 import time
 
@@ -14,7 +13,7 @@ from services import wait_until
 
 sys.path.insert(0, str(ROOT / 'tests' / 'faults'))
 from hostile_bytes import MESSAGES  # noqa: E402
-from hostile_load import HostileLoad  # noqa: E402
+from hostile_load import HostileLoad, others, sockets  # noqa: E402
 from seeds import reproduced_by  # noqa: E402
 
 SECONDS = 3
@@ -22,16 +21,10 @@ CORES = 16
 CLIENTS = 24
 
 
-def others(running):
-    return json.loads(running.get('/others')[2])
-
-
 @pytest.mark.parametrize('options', [[], ['--post-buffering', '4096']], ids=['', 'post-buffering'])
 def test_hostile_bytes_harm_nobody(server, options):
     ports = {protocol: free_port() for protocol in MESSAGES}
-    sockets = [word for protocol, port in ports.items() if protocol != 'websocket' for word in (f'--{protocol}', f'127.0.0.1:{port}')]
-    running = server('hostile.py', *sockets, '--socket-timeout', '2', '--disable-logging', '--listen', '100', *options, cores=CORES)
-    ports['websocket'] = ports['http11-socket'] 
+    running = server('hostile.py', *sockets(ports), '--socket-timeout', '2', '--disable-logging', '--listen', '100', *options, cores=CORES)
     with unharmed(running, CORES):
         load = HostileLoad(running, ports, CLIENTS).start()
         time.sleep(SECONDS)  # The load, not a wait for something.
@@ -39,4 +32,3 @@ def test_hostile_bytes_harm_nobody(server, options):
         assert not load.wrong, (reproduced_by(), load.wrong[:5], running.log[-3000:])
         assert load.steady > 10 and all(load.tried[protocol] > 10 for protocol in MESSAGES), load.tried
         wait_until(lambda: others(running) == [], 'no request is left')
-    print(reproduced_by(), dict(load.tried), load.steady)
