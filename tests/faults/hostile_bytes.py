@@ -4,7 +4,7 @@ import itertools
 import re
 import struct
 
-from clients import fastcgi_request, http_request, scgi_request, uwsgi_request
+from wire_requests import fastcgi_request, http_request, scgi_request, uwsgi_request
 
 PATHS = ['/', '/echo', '/lines', '/stream', '/pid', '/nowhere']
 NUMBERS = [b'-1', b'0', b'00', b'1', b'4294967296', b'9223372036854775808', b'99999999999999999999999', b'+5', b'0x10', b'1e3', b'', b' ']
