@@ -71,7 +71,7 @@ FUZZ_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I. -fsanitize=fuzzer $(
 FUZZ_SECONDS ?= 300
 
 $(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.cc $(HEADERS) | deps
-	@mkdir -p $@.corpus
+	@mkdir -p $(@D)
 	@echo "compiling $<"
 	@clang++ $(FUZZ_FLAGS) $< $(SOURCE_OF_$*) -o $@
 $(foreach name,$(FUZZED),$(eval $(BUILD)/fuzz/$(name): $(SOURCE_OF_$(name))))
@@ -90,6 +90,7 @@ fuzz: $(FUZZERS) ## what parses bytes of others, with the same inputs each time
 	$(call fuzz,-seed=1 -runs=50000 $(BUILD)/fuzz/new/$$name $(CURDIR)/tests/fuzz/corpus/$$name)
 
 soak-fuzz: $(FUZZERS) ## the same with new inputs, FUZZ_SECONDS (300) each; what is worth keeping is kept in build/fuzz
+	@mkdir -p $(FUZZERS:%=%.corpus)
 	$(call fuzz,-max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/$$name.corpus $(CURDIR)/tests/fuzz/corpus/$$name)
 
 # --- The plain extension module: the event loop without uWSGI ---------------------------------

@@ -28,6 +28,12 @@ def chunks(environ, start_response):
         yield chunk
 
 
+def whole_chunk(environ, start_response):
+    chunk = uwsgi.chunked_read(5)
+    start_response('200 OK', HEADERS)
+    return [chunk]
+
+
 def stream(environ, start_response):
     """Waits between its parts, whoever has left meanwhile."""
     start_response('200 OK', HEADERS)
@@ -49,7 +55,7 @@ def others(environ, start_response):
     return [json.dumps(rows, default=repr).encode()]
 
 
-ROUTES = {f'/{route.__name__}': route for route in (echo, lines, chunks, stream, websocket, others, leave, pid, together)}
+ROUTES = {f'/{route.__name__}': route for route in (echo, lines, chunks, whole_chunk, stream, websocket, others, leave, pid, together)}
 
 
 def application(environ, start_response):

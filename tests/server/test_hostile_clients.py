@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import ROOT, free_port
+from conftest import ASAN, ROOT, free_port
 from health import unharmed
 from services import wait_until
 
@@ -24,7 +24,7 @@ CLIENTS = 24
 @pytest.mark.parametrize('options', [[], ['--post-buffering', '4096']], ids=['', 'post-buffering'])
 def test_hostile_bytes_harm_nobody(server, options):
     ports = {protocol: free_port() for protocol in MESSAGES}
-    running = server('hostile.py', *sockets(ports), '--socket-timeout', '2', '--disable-logging', '--listen', '100', *options, cores=CORES)
+    running = server('hostile.py', *sockets(ports, ASAN), '--socket-timeout', '2', '--disable-logging', '--listen', '100', *options, cores=CORES)
     with unharmed(running, CORES):
         load = HostileLoad(running, ports, CLIENTS).start()
         time.sleep(SECONDS)  # The load, not a wait for something.

@@ -25,7 +25,7 @@ GROWTH_MAX = 0.03  # Of resident memory, in the second half.
 
 def test_hostile_bytes_for_minutes(server):
     ports = {protocol: free_port() for protocol in MESSAGES}
-    running = server('hostile.py', *sockets(ports), '--socket-timeout', '2', '--disable-logging', '--listen', '100', cores=CORES)
+    running = server('hostile.py', *sockets(ports, ASAN), '--socket-timeout', '2', '--disable-logging', '--listen', '100', cores=CORES)
     worker = psutil.Process(running.process.pid)
     with unharmed(running, CORES):
         load = HostileLoad(running, ports, CLIENTS).start()
