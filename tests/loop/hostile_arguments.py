@@ -144,7 +144,7 @@ def main(seed, calls):
         loop.set_exception_handler(lambda loop, context: outcomes.update(['told to the handler']))
         pair = socket.socketpair()
         known = list(targets(loop))
-        for _ in range(400):
+        for _ in range(min(400, calls - made)):
             name, called = rng.choice(known)
             count = rng.choice(sorted(taken[name])) if taken[name] and rng.random() < 0.8 else rng.choice([0, 1, 1, 2, 2, 3, 5])
             args = [make(rng, loop, pair) for _ in range(count)]

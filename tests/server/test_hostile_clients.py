@@ -14,7 +14,7 @@ from services import wait_until
 sys.path.insert(0, str(ROOT / 'tests' / 'faults'))
 from hostile_bytes import MESSAGES  # noqa: E402
 from hostile_load import HostileLoad, others, sockets  # noqa: E402
-from seeds import reproduced_by  # noqa: E402
+from seeds import SEED, reproduced_by  # noqa: E402
 
 SECONDS = 3
 CORES = 16
@@ -32,3 +32,11 @@ def test_hostile_bytes_harm_nobody(server, options):
         assert not load.wrong, (reproduced_by(), load.wrong[:5], running.log[-3000:])
         assert load.steady > 10 and all(load.tried[protocol] > 10 for protocol in MESSAGES), load.tried
         wait_until(lambda: others(running) == [], 'no request is left')
+
+
+def test_hostile_arguments_of_requests_harm_nobody(server):
+    """What waits, called in requests side by side with arguments of every wrong kind."""
+    running = server('hostile_calls.py', cores=CORES)
+    with unharmed(running, CORES):
+        answers, _ = running.get_all([f'/calls?{SEED}{number}' for number in range(10)])
+        assert [answer[2].split()[0] for answer in answers] == [b'200'] * 10, (reproduced_by(), answers, running.log[-3000:])
