@@ -1,6 +1,8 @@
 """Calls what waits, from a request, with arguments of every wrong kind; beside it routes that tell how the worker is."""
 import asyncio
 import collections
+import contextlib
+import gc
 import pathlib
 import random
 import socket
@@ -36,7 +38,20 @@ def calls(environ, start_response):
     return [f'{sum(outcomes.values())} {dict(outcomes)}'.encode()]
 
 
-ROUTES = {f'/{route.__name__}': route for route in (calls, leave, pid, together)}
+def collect(environ, start_response):
+    """Event loops that were made by the way, in functions that were to be called."""
+    gc.collect()
+    return good(environ, start_response)
+
+
+def first_fetch(environ, start_response):
+    """libcurl keeps two descriptors from then on."""
+    with contextlib.suppress(uwsgi_tornado.HTTPError):
+        uwsgi_tornado.fetch('http://127.0.0.1:1/')
+    return good(environ, start_response)
+
+
+ROUTES = {f'/{route.__name__}': route for route in (calls, collect, first_fetch, leave, pid, together)}
 
 
 def application(environ, start_response):
