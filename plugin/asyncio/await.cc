@@ -381,19 +381,27 @@ PyMethodDef await_methods[] = {
      "no_suspend() section."},
     {"gather_", as_method(gather), METH_VARARGS | METH_KEYWORDS,
      "gather_($module, /, *awaitables, return_exceptions=False, timeout=None)\n--\n\n"
-     "await_() for several at once: their results as a list, in order; as asyncio.gather()."},
+     "await_() for several at once: their results as a list, in order; as asyncio.gather(). The first\n"
+     "exception is raised, and the others run on; with return_exceptions=True exceptions are results. After\n"
+     "`timeout` seconds all are cancelled, given 5 seconds to clean up, and TimeoutError is raised.\n\n"
+     "Raises RuntimeError where await_() does."},
     {"spawn", as_method(spawn), METH_VARARGS | METH_KEYWORDS,
      "spawn($module, function, /, *args, **kwargs)\n--\n\n"
      "Runs the function on a virtual thread of the worker outside any request, with a copy of the\n"
      "caller's context; it may wait as a request does. Returns a concurrent.futures.Future. The\n"
-     "worker's end waits for it as for a request. From the worker's thread only."},
+     "worker's end waits for it as for a request.\n\n"
+     "Raises RuntimeError outside a worker and on another thread than the worker's, TypeError without a\n"
+     "function. What the function raises is the future's."},
     {"to_thread", as_method(to_thread), METH_VARARGS | METH_KEYWORDS,
      "to_thread($module, function, /, *args, **kwargs)\n--\n\n"
      "Runs the function on a real thread of the event loop's executor while this request is\n"
-     "suspended, and returns its result; for C code that computes with the GIL given up."},
+     "suspended, and returns its result or raises its exception; for C code that computes with the GIL\n"
+     "given up. Nothing stops the thread where the request is interrupted.\n\n"
+     "Raises RuntimeError where await_() does, TypeError without a function."},
     {"sleep", sleep, METH_O,
      "sleep($module, seconds, /)\n--\n\n"
-     "time.sleep() that refuses, with RuntimeError, to stop the event loop or the worker."},
+     "time.sleep() for that many seconds, that refuses to stop the event loop or the worker.\n\n"
+     "Raises RuntimeError where an event loop runs, outside a worker and in a no_suspend() section."},
     {nullptr, nullptr, 0, nullptr},
 };
 
