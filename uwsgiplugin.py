@@ -193,6 +193,7 @@ GCC_LIST = [
     'plugin/uwsgi/farewells.cc',
     'plugin/uwsgi/overload.cc',
     'plugin/uwsgi/listeners.cc',
+    'plugin/uwsgi/metrics.cc',
     'plugin/uwsgi/side_threads.cc',
     'plugin/uwsgi/signals.cc',
     'plugin/uwsgi/end_signals.cc',

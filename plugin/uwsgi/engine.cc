@@ -86,6 +86,7 @@ Engine::Engine(loop::IoLoop& loop)
       loop_(loop),
       gate_(hub_, loop_),
       redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
+      metrics_(*this),
       async_queue_(loop_.raw(), this),
       idle_grace_(loop_.raw(), this),
       farewell_(loop_.raw(), this),
@@ -163,15 +164,20 @@ void Engine::run() noexcept {
 // The loop's thread is Python's main thread: signal handlers and pending calls run here.
 void Engine::turning() noexcept {
   turn_second_ = uwsgi_now();
+  metrics_.turning();
   if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
 }
 
-void Engine::falling_asleep() noexcept { PyEval_SaveThread(); }
+void Engine::falling_asleep() noexcept {
+  metrics_.falling_asleep();
+  PyEval_SaveThread();
+}
 
 void Engine::awake() noexcept {
   turn_second_ = uwsgi_now();
+  metrics_.awake();
   PyEval_RestoreThread(hub_.state());
 }
 
@@ -189,7 +195,9 @@ Core* Engine::free_core() noexcept {
 }
 
 void Engine::publish_load() noexcept {
-  if (!draining_) loads_.publish(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
+  const int taken = uwsgi.async - 1 - uwsgi.async_queue_unused_ptr;
+  metrics_.cores_taken(taken);
+  if (!draining_) loads_.publish(taken);
 }
 
 Core* Engine::make_room() noexcept {

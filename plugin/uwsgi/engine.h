@@ -18,6 +18,7 @@
 #include "plugin/uwsgi/fiber_dump.h"
 #include "plugin/uwsgi/harakiri_report.h"
 #include "plugin/uwsgi/listeners.h"
+#include "plugin/uwsgi/metrics.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/side_threads.h"
 #include "plugin/uwsgi/signals.h"
@@ -109,6 +110,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   // In how many seconds a connection will have stalled long enough to be closed for its core.
   double connection_stalled_in_s() const noexcept;
   WorkerLoads& loads() noexcept { return loads_; }
+  Metrics& metrics() noexcept { return metrics_; }
   bool nobody_waits() const noexcept { return listeners_.nobody_waits(); }
   void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
   // Connections that were answered without a request running, since the worker began.
@@ -151,6 +153,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   blocking::Redirection redirection_;
   std::vector<std::unique_ptr<Core>> cores_;
   WorkerLoads loads_;
+  Metrics metrics_;
   Connections idle_connections_;
   Connections halting_;  // Part of a request has come.
   Connections silent_;   // Nothing has.
