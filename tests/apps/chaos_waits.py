@@ -34,7 +34,7 @@ class Feeder:
         threading.Thread(target=self.feed, daemon=True).start()
 
     def later(self, delay_s, function, *arguments):
-        with self.changed:
+        with uwsgi_tornado.shield(), self.changed:  # What was promised is done, or descriptors would be left.
             heapq.heappush(self.asked, (time.monotonic() + delay_s, next(self.numbers), function, arguments))
             self.changed.notify()
 

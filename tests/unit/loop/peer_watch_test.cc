@@ -1,6 +1,7 @@
 #include "plugin/loop/peer_watch.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <memory>
 #include <optional>
@@ -65,6 +66,19 @@ TEST_F(PeerWatch, SaysNothingOnceStopped) {
   ends.b.close();
   run_pending();
   EXPECT_EQ(0, calls_);
+}
+
+// epoll goes on watching what another process, or a duplicate, still has open.
+TEST_F(PeerWatch, HearsNothingMoreOfADescriptorThatWasClosedAndIsOpenElsewhere) {
+  const int elsewhere = dup(ends_.a.get());
+  loop::PeerWatch watch(the_loop(), gone());
+  watch.start(ends_.a.get());
+  ends_.a.close();
+  watch.stop();
+  ends_.b.close();
+  run_pending();
+  EXPECT_EQ(0, calls_);
+  close(elsewhere);
 }
 
 TEST_F(PeerWatch, IsMadeAnewForTheNextRequest) {
