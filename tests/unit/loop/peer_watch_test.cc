@@ -70,12 +70,13 @@ TEST_F(PeerWatch, SaysNothingOnceStopped) {
 
 // epoll goes on watching what another process, or a duplicate, still has open.
 TEST_F(PeerWatch, HearsNothingMoreOfADescriptorThatWasClosedAndIsOpenElsewhere) {
-  const int elsewhere = dup(ends_.a.get());
+  Pair ends = socket_pair();
+  const int elsewhere = dup(ends.a.get());
   loop::PeerWatch watch(the_loop(), gone());
-  watch.start(ends_.a.get());
-  ends_.a.close();
+  watch.start(ends.a.get());
+  ends.a.close();
   watch.stop();
-  ends_.b.close();
+  ends.b.close();
   run_pending();
   EXPECT_EQ(0, calls_);
   close(elsewhere);
