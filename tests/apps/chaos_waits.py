@@ -122,7 +122,7 @@ def wait_accept(own, delay_s):
     with socket.create_server(('127.0.0.1', 0)) as listener:
         def call():
             with socket.create_connection(listener.getsockname(), 1) as line:
-                line.send(b'%d\n' % own)
+                line.sendall(b'%d\n' % own)
 
         feeder.later(delay_s, call)
         with listener.accept()[0] as line:
