@@ -189,7 +189,7 @@ asan: $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server te
 # tests/server has the fixtures.
 SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/soak
 
-soak: $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once for SOAK_MINUTES (10), SOAK_RELOADS (20) reloads, and what else takes long
+soak: $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and what else takes long
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
 
 soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan

@@ -61,7 +61,7 @@ class BadLine:
     async def half_close(self, reader, writer):
         """Will send no more, and reads on."""
         writer.write_eof()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
             await asyncio.wait_for(reader.read(1 << 20), 1)
 
     async def end(self, reader, writer):

