@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps extension run test test-pythons unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps docs extension run test test-pythons unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-overload soak-preempt bench bench-loop format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -119,6 +119,11 @@ $(eval $(call extension,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE)))
 
 extension: $(BUILD)/$(EXTENSION) ## build/uwsgi_tornado.*.so: `PYTHONPATH=build python3 -c "import uwsgi_tornado"`
 
+docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew, from docstrings and the option table
+	PYTHONPATH=$(BUILD)/debug $(PYTHON) tools/write-api > $(BUILD)/api.md
+	mv $(BUILD)/api.md docs/api.md
+	tools/write-options > docs/options.md
+
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
@@ -184,7 +189,7 @@ asan: $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server te
 # tests/server has the fixtures.
 SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/soak
 
-soak: $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once for SOAK_MINUTES (10), and what else takes long
+soak: $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once for SOAK_MINUTES (10), SOAK_RELOADS (20) reloads, and what else takes long
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
 
 soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan

@@ -14,8 +14,10 @@
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/loop/fd_wait.h"
+#include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/virtual_thread.h"
+#include "suspend/waiting.h"
 
 namespace python {
 namespace {
@@ -57,14 +59,20 @@ PyObject* fileno(PyObject*, PyObject*) noexcept {
 
 void suspend_until_set(double seconds) {
   VirtualThread& thread = waiting_thread("stopping.wait");
-  loop::FdWait wait(thread.loop(), blocking::resumes(thread.fiber()));
-  wait.start(descriptor(), EV_READ, seconds);
-  thread.suspend();
+  const suspend::ResumedEarly waiting(thread.fiber(), "stopping", descriptor());
+  if (!waiting.interrupted()) {
+    loop::FdWait wait(thread.loop(), blocking::resumes(thread.fiber()));
+    wait.start(descriptor(), EV_READ, seconds);
+    thread.suspend();
+  }
+  raise_if_interrupted(thread);
 }
 
 // On a real thread, and where there is no worker. select knows of signals and of the GIL.
 void block_until_set(double seconds) {
-  if (get_running_loop().get() != Py_None) raise(PyExc_RuntimeError, "stopping.wait() would stop the event loop that runs here: await it");
+  if (get_running_loop().get() != Py_None) {
+    raise(PyExc_RuntimeError, "stopping.wait() would stop the event loop that runs here: await it");
+  }
   const PyRef poll = py_check(PyObject_CallObject(imported("select", "poll").get(), nullptr));
   py_check(PyObject_CallMethod(poll.get(), "register", "ii", descriptor(), POLLIN));
   const PyRef timeout = seconds < 0 ? none() : py_check(PyFloat_FromDouble(seconds * 1e3));

@@ -14,6 +14,7 @@
 #include "plugin/blocking/openssl_errors.h"
 #include "plugin/blocking/process_calls.h"
 #include "plugin/blocking/real.h"
+#include "plugin/blocking/signal_calls.h"
 #include "plugin/blocking/sleep_calls.h"
 
 namespace blocking {
@@ -32,7 +33,7 @@ std::vector<Call> calls_to_redirect(bool identity_only, const std::vector<Call>&
   all.insert(all.end(), more.begin(), more.end());
   if (identity_only) return all;
   for (const auto& calls : {io_calls(), sleep_calls(), lock_calls(), name_calls(), process_calls(), file_calls(),
-                            loader_calls(), mutex_calls()}) {
+                            loader_calls(), mutex_calls(), signal_calls()}) {
     all.insert(all.end(), calls.begin(), calls.end());
   }
   return all;
@@ -52,6 +53,7 @@ Redirection::Redirection(ObjectChoice choice, bool identity_only, const std::vec
       in_libpython_(to_map(calls_to_redirect(identity_only, more), true)) {
   assert(active_ == nullptr);
   active_ = this;
+  if (!identity_only) watch_handlers_set_before(python_code());
 }
 
 Redirection::~Redirection() {

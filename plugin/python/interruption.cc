@@ -19,32 +19,49 @@ PyObject* make_type(const char* name, const char* doc, PyObject* base) {
   return py_check(PyErr_NewExceptionWithDoc(name, doc, base, nullptr)).release();
 }
 
+unsigned long ident_of(const VirtualThread& thread) noexcept {
+  return static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
+}
+
 // Null where none runs here, or none that is interrupted.
 VirtualThread* interrupted_thread() noexcept {
   VirtualThread* const thread = VirtualThread::current();
   return thread != nullptr && thread->interruption().begun() && thread->fiber().interrupted() ? thread : nullptr;
 }
 
-newfunc make_os_error = nullptr;
-
-bool says_cancelled(PyObject* args) noexcept {
-  if (PyTuple_GET_SIZE(args) < 1 || !PyLong_Check(PyTuple_GET_ITEM(args, 0))) return false;
-  const long number = PyLong_AsLong(PyTuple_GET_ITEM(args, 0));
+bool says_cancelled(PyObject* const* args, std::size_t count) noexcept {
+  if (count < 1 || !PyLong_Check(args[0])) return false;
+  const long number = PyLong_AsLong(args[0]);
   if (number == -1) PyErr_Clear();
   return number == blocking::kInterruptedErrno;
 }
 
-// OSError.__new__, which says itself by errno what class to make.
-PyObject* new_os_error(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcept {
-  const bool exact = reinterpret_cast<PyObject*>(type) == PyExc_OSError;
-  VirtualThread* const thread = exact ? interrupted_thread() : nullptr;
-  if (thread == nullptr || !says_cancelled(args)) return make_os_error(type, args, kwargs);
-  try {
-    return thread->interruption().make().release();
-  } catch (const PyError&) {
-    return nullptr;
+// As PyType_Type calls any class. Throws PyError.
+PyRef make_as_always(PyObject* type, PyObject* const* args, std::size_t count, PyObject* names) {
+  const PyRef tuple = py_check(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  for (std::size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), PyRef::borrow(args[i]).release());
+  PyRef options;
+  if (names != nullptr) {
+    options = py_check(PyDict_New());
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); ++i) {
+      py_check_status(PyDict_SetItem(options.get(), PyTuple_GET_ITEM(names, i), args[count + static_cast<std::size_t>(i)]));
+    }
   }
+  return py_check(PyType_Type.tp_call(type, tuple.get(), options.get()));
 }
+
+#if PY_VERSION_HEX >= 0x03090000
+// OSError(...). CPython raises what a call of the class gives, of whatever class that is
+// (PyErr_SetFromErrno()), since OSError itself chooses one by the errno.
+PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count_and_flag, PyObject* names) noexcept {
+  return py_boundary([=] {
+    const auto count = static_cast<std::size_t>(PyVectorcall_NARGS(count_and_flag));
+    VirtualThread* const thread = interrupted_thread();
+    if (thread != nullptr && says_cancelled(args, count)) return thread->interruption().make();
+    return make_as_always(type, args, count, names);
+  });
+}
+#endif
 
 // Asked for by a thread that is about to make pending calls, and taken back by whoever runs first.
 bool lock_wait_is_interrupted = false;
@@ -57,6 +74,21 @@ int raise_in_lock_wait(void*) noexcept {
   thread->interruption().raise();
   return -1;
 }
+
+// --- os.fork() --------------------------------------------------------------------------------------
+
+PyObject* before_fork(PyObject*, PyObject*) noexcept {
+  if (VirtualThread* const thread = VirtualThread::current()) thread->fiber().shield();
+  return PyRef::borrow(Py_None).release();
+}
+
+PyObject* after_fork(PyObject*, PyObject*) noexcept {
+  if (VirtualThread* const thread = VirtualThread::current()) thread->fiber().unshield();
+  return PyRef::borrow(Py_None).release();
+}
+
+PyMethodDef before_fork_method = {"uwsgi_tornado_before_fork", before_fork, METH_NOARGS, nullptr};
+PyMethodDef after_fork_method = {"uwsgi_tornado_after_fork", after_fork, METH_NOARGS, nullptr};
 
 }  // namespace
 
@@ -87,6 +119,7 @@ void Interruption::end(VirtualThread& thread) noexcept {
   if (!begun()) return;
   type_ = nullptr;
   thread.fiber().calm();
+  if (std::exchange(soon_, false)) PyThreadState_SetAsyncExc(ident_of(thread), nullptr);
 }
 
 PyRef Interruption::make() const { return py_check(PyObject_CallFunction(type_, "s", message_.c_str())); }
@@ -97,6 +130,11 @@ void Interruption::raise() const noexcept {
     PyErr_SetObject(type_, text);
     Py_DECREF(text);
   }
+}
+
+void Interruption::raise_soon(VirtualThread& thread) noexcept {
+  soon_ = true;
+  PyThreadState_SetAsyncExc(ident_of(thread), type_);
 }
 
 Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.fiber().shield(); }
@@ -110,14 +148,28 @@ void raise_if_interrupted(VirtualThread& thread) {
 
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
   if (!thread.interruption().begun() || !thread.fiber().interrupted()) return;
-  const auto ident = static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
-  PyThreadState_SetAsyncExc(ident, thread.interruption().type());
+  thread.interruption().raise_soon(thread);
 }
 
+// The slot for calls, which classes derived from it do not inherit, as they would __new__'s; CPython
+// 3.8 does not look at it.
 void turn_cancelled_calls_into_interruptions() noexcept {
-  auto* const os_error = reinterpret_cast<PyTypeObject*>(PyExc_OSError);
-  if (make_os_error != nullptr) return;
-  make_os_error = std::exchange(os_error->tp_new, new_os_error);
+#if PY_VERSION_HEX >= 0x03090000
+  reinterpret_cast<PyTypeObject*>(PyExc_OSError)->tp_vectorcall = call_os_error;
+#endif
+}
+
+void shield_forks() {
+  // What takes locks of its own, before us: the one registered last is called first.
+  for (const char* name : {"logging", "concurrent.futures.thread"}) py_check(PyImport_ImportModule(name));
+  const PyRef os = py_check(PyImport_ImportModule("os"));
+  const PyRef register_calls = py_check(PyObject_GetAttrString(os.get(), "register_at_fork"));
+  const PyRef before = py_check(PyCFunction_New(&before_fork_method, nullptr));
+  const PyRef after = py_check(PyCFunction_New(&after_fork_method, nullptr));
+  const PyRef calls = py_check(
+      Py_BuildValue("{s:O,s:O,s:O}", "before", before.get(), "after_in_parent", after.get(), "after_in_child", after.get()));
+  const PyRef nothing = py_check(PyTuple_New(0));
+  py_check(PyObject_Call(register_calls.get(), nothing.get(), calls.get()));
 }
 
 // CPython looks for signals and pending calls on its main thread alone; a real thread that waits for a

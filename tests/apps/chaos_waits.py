@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import heapq
 import itertools
+import multiprocessing
 import os
 import queue
 import select
@@ -48,6 +49,7 @@ class Feeder:
 
 
 feeder = Feeder()
+processes = multiprocessing.get_context('fork')
 pool = concurrent.futures.ThreadPoolExecutor(8)
 lock_file = tempfile.NamedTemporaryFile()
 
@@ -135,7 +137,7 @@ def write_and_close(fd, data):
 def wait_select(own, delay_s):
     with fed(own, delay_s) as line:
         select.select([line], [], [], LONG_S)
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return int(line.recv(100))
 
 
 def wait_poll(own, delay_s):
@@ -143,7 +145,7 @@ def wait_poll(own, delay_s):
         poller = select.poll()
         poller.register(line, select.POLLIN)
         poller.poll()
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return int(line.recv(100))
 
 
 def wait_selector(own, delay_s):
@@ -166,6 +168,23 @@ def wait_timed_lock(own, delay_s):
     lock.acquire()
     assert not lock.acquire(timeout=delay_s)
     return own
+
+
+def wait_process_lock(own, delay_s):
+    """A lock of multiprocessing's, that another process lets go."""
+    lock = processes.Lock()
+    lock.acquire()
+    child = os.fork()
+    if child == 0:
+        time.sleep(delay_s)
+        lock.release()
+        os._exit(0)
+    try:
+        with lock:
+            return own
+    finally:
+        with uwsgi_tornado.shield():
+            os.waitpid(child, 0)
 
 
 class Exclusive:
@@ -230,8 +249,11 @@ def wait_simple_queue(own, delay_s):
 
 def wait_barrier(own, delay_s):
     barrier = threading.Barrier(2)
-    pool.submit(lambda: (time.sleep(delay_s / 10), barrier.wait(1)))
-    barrier.wait()
+    pool.submit(lambda: (time.sleep(delay_s / 10), barrier.wait(LONG_S)))
+    try:
+        barrier.wait()
+    finally:
+        barrier.abort()
     return own
 
 
@@ -356,7 +378,7 @@ def wait_wait_fd(own, delay_s):
     with fed(own, delay_s) as line:
         uwsgi.wait_fd_read(line.fileno(), LONG_S)
         uwsgi.suspend()
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return int(line.recv(100))
 
 
 def wait_tls(own, delay_s):
@@ -371,5 +393,6 @@ def wait_tls(own, delay_s):
 
 # By name; how often each is chosen.
 WAITS = {name[5:]: function for name, function in list(globals().items()) if name.startswith('wait_')}
-SELDOM = {'subprocess', 'communicate', 'fork', 'thread_join', 'asyncio_run', 'requests', 'fetch', 'stream', 'send', 'tls'}
+SELDOM = {'subprocess', 'communicate', 'fork', 'process_lock', 'thread_join', 'asyncio_run', 'requests', 'fetch', 'stream',
+          'send', 'tls'}
 WEIGHTS = [1 if name in SELDOM else 4 for name in WAITS]

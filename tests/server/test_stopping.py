@@ -133,16 +133,22 @@ def test_clients_of_kept_connections_are_told(start):
         held, asking, idle = (stack.enter_context(contextlib.closing(http.client.HTTPConnection('127.0.0.1', running.port, timeout=30)))
                               for _ in range(3))
         for connection in (held, asking, idle):
-            assert ask(connection, '/cancel') == (None, b'in time')
+            assert ask(connection, '/is_set') == (None, b'False (False, False) False False True')
         held.request('GET', '/hold')
         running.wait_for_log(': holds')
         running.process.send_signal(signal.SIGSTOP)  # So that it finds the request and the signal together.
         running.process.send_signal(signal.SIGHUP)
-        asking.request('GET', '/cancel')
+        asking.request('GET', '/is_set')
         running.process.send_signal(signal.SIGCONT)
         answer = asking.getresponse()
-        assert (answer.status, answer.read()) == (200, b'in time')
+        assert answer.status == 200 and answer.read().endswith(b' True')
         answer = held.getresponse()
         assert (answer.getheader('Connection'), answer.read()) == ('close', b'held')
         assert closed_by_server(idle.sock) == b''
     assert running.process.wait(30) == RELOAD_CODE
+
+
+def test_a_wait_for_it_ends_with_the_request(start):
+    running = start('--tornado-request-timeout', '0.3')
+    assert running.get('/wait')[0] == 504
+    assert 'uwsgi_tornado.RequestTimeout: GET /wait' in running.log
