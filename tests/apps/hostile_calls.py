@@ -1,7 +1,6 @@
 """Calls what waits, from a request, with arguments of every wrong kind; beside it routes that tell how the worker is."""
 import asyncio
 import collections
-import contextlib
 import gc
 import pathlib
 import random
@@ -44,14 +43,7 @@ def collect(environ, start_response):
     return good(environ, start_response)
 
 
-def first_fetch(environ, start_response):
-    """libcurl keeps two descriptors from then on."""
-    with contextlib.suppress(uwsgi_tornado.HTTPError):
-        uwsgi_tornado.fetch('http://127.0.0.1:1/')
-    return good(environ, start_response)
-
-
-ROUTES = {f'/{route.__name__}': route for route in (calls, collect, first_fetch, leave, pid, together)}
+ROUTES = {f'/{route.__name__}': route for route in (calls, collect, leave, pid, together)}
 
 
 def application(environ, start_response):
