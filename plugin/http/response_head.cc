@@ -32,6 +32,7 @@ bool is_header(const std::string& line, const char* name) noexcept {
 
 // "HTTP/1.1 200 OK": each head begins anew.
 void ResponseHead::take_status_line(const std::string& line) {
+  whole_ = false;
   lines_.clear();
   content_length_.clear();
   const std::size_t first = line.find(' ');
@@ -74,6 +75,7 @@ bool ResponseHead::take_line(std::string_view raw) {
   if (begins && raw.substr(0, kProtocol.size()) == kProtocol) {
     take_status_line(line);
   } else if (line.empty()) {
+    whole_ = true;
     return true;
   } else if ((line[0] == ' ' || line[0] == '\t') && !lines_.empty()) {
     // A folded line: one space stands for the fold (RFC 9112, 5.2).

@@ -30,6 +30,9 @@ class ResponseHead {
   // and the first byte of the body or the end settles it.
   bool is_final() const noexcept { return !in_head_ && is_last_response(); }
 
+  // The empty line after the last head has come. libcurl takes a head that is cut short for a whole one.
+  bool is_whole() const noexcept { return whole_; }
+
   // 0 before any came.
   int status() const noexcept { return status_; }
   // "1.1", "2"; empty before any head came.
@@ -46,6 +49,7 @@ class ResponseHead {
   const Rules rules_;
   std::int64_t size_ = 0;
   bool in_head_ = false;
+  bool whole_ = true;
   int status_ = 0;
   std::string http_version_;
   std::string reason_;

@@ -335,6 +335,10 @@ void Transfer::take_info() {
 void Transfer::end(CURLcode result) {
   take_info();
   done_ = true;
+  if (result == CURLE_OK && !head_.is_whole()) {
+    result = CURLE_RECV_ERROR;
+    fail("the connection was closed in the middle of the response's head");
+  }
   result_ = result;
   if (result == CURLE_OK) has_head_ = true;
   else fail(describe(result, error_buffer_.data()));

@@ -14,9 +14,10 @@ def reset(writer):
     writer.transport.abort()
 
 
-@pytest.mark.parametrize('start', [b'', b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf',
+@pytest.mark.parametrize('start', [b'', b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n', b'HTTP/1.1 200 OK\r\nContent-T',
+                                   b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf',
                                    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf'],
-                         ids=['before the head', 'in a body', 'in a chunk'])
+                         ids=['before the head', 'in the head', 'in a line of it', 'in a body', 'in a chunk'])
 @pytest.mark.parametrize('end', [reset, lambda writer: writer.close()], ids=['reset', 'closed'])
 def test_a_connection_that_breaks_off_is_an_error(run, start, end):
     async def handler(served, reader, writer):
