@@ -9,11 +9,17 @@
 
 #include "plugin/blocking/identity.h"
 
+#if PY_VERSION_HEX < 0x03080000 || PY_VERSION_HEX >= 0x030E0000
+// 3.14 measures each stack from the OS thread's and ends the process on a fiber's, until told of it by
+// PyUnstable_ThreadState_SetStackProtection() (3.14.2); nothing here has been run with it.
+#error "this plugin is for CPython 3.8 to 3.13"
+#endif
+
 namespace python {
 namespace {
 
 void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept {
-#if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030E0000
+#if PY_VERSION_HEX >= 0x030C0000
   // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.
   state->c_recursion_remaining = static_cast<int>(stack_size / 2600);
 #else
