@@ -168,8 +168,8 @@ test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, 
 	@for python in $(OTHER_PYTHONS); do \
 		folder=$(BUILD)/$$($$python -c 'import platform; print("python" + platform.python_version())') && \
 		echo "with $$python" && tools/build-for-python $$python $$folder && \
-		UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
-			$(PYTEST) $(PREEMPTED_TESTS) tests/server/test_preemption.py || exit 1; \
+		UWSGI_PYTHON=$$python UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
+			$(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,preemption.py request_timeout.py) || exit 1; \
 	done
 
 release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get

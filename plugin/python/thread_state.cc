@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "plugin/blocking/identity.h"
+#include "plugin/python/before_3_9.h"
 
 #if PY_VERSION_HEX < 0x03080000 || PY_VERSION_HEX >= 0x030E0000
 // 3.14 measures each stack from the OS thread's and ends the process on a fiber's, until told of it by
@@ -30,11 +31,7 @@ void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept {
 
 PyThreadState* new_state(const Hub& hub, const suspend::Fiber& fiber) {
   const blocking::BorrowedIdentity identity(fiber);
-#if PY_VERSION_HEX >= 0x03090000
   PyThreadState* state = PyThreadState_New(PyThreadState_GetInterpreter(hub.state()));
-#else
-  PyThreadState* state = PyThreadState_New(hub.state()->interp);
-#endif
   if (state == nullptr) throw std::bad_alloc();
   bound_recursion(state, fiber.stack().size());
   return state;
