@@ -168,7 +168,7 @@ test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, 
 	@for python in $(OTHER_PYTHONS); do \
 		folder=$(BUILD)/$$($$python -c 'import platform; print("python" + platform.python_version())') && \
 		echo "with $$python" && tools/build-for-python $$python $$folder && \
-		UWSGI_PYTHON=$$python UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
+		PYTHON_OF_UWSGI=$$python UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
 			$(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,preemption.py request_timeout.py) || exit 1; \
 	done
 
