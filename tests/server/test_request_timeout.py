@@ -48,7 +48,8 @@ def test_what_it_does_not_catch_is_a_504(timed):
     assert [answer[0] for answer in answers] == [504] * len(KINDS)
     assert {answer[2] for answer in answers} == {b'The request took longer than it may.'}
     assert running.get('/quick')[2] == b'quick'
-    assert 'uwsgi_tornado.RequestTimeout: GET /sleep has taken longer than 0.3 s' in running.log
+    told = 'OSError: [Errno 125] Operation canceled' if OSERROR_STAYS else 'uwsgi_tornado.RequestTimeout: GET /sleep has taken longer'
+    assert told in running.log
     assert "time.sleep(LONG_S)" in running.log  # Where it was.
 
 
@@ -107,14 +108,17 @@ def test_generator_that_waits_by_a_yield(timed):
     assert 'app: in the generator: RequestTimeout' in running.log
 
 
+@needs_its_type
 def test_told_again_at_each_wait(timed):
     assert timed().get('/swallows')[2].decode() == 'sleep 0.3\nrecv 0.0\nawait_timed 0.0\nevent 1.0\nsleep 0.0'
 
 
+@needs_its_type
 def test_clean_up_may_take_locks(timed):
     assert timed().get('/cleans_up')[2] == b'had the lock'
 
 
+@needs_its_type
 def test_shield_keeps_it_off(timed):
     assert timed().get('/shielded')[2] == b'through, then told'
 
@@ -126,12 +130,14 @@ def test_c_driver_makes_its_own_error_and_the_client_gets_504(timed, postgres):
     assert running.get('/caught/psycopg2')[2].startswith(b'instead: DatabaseError')
 
 
+@needs_its_type
 def test_application_may_change_its_timeout(timed):
     running = timed('--tornado-request-timeout', '1')
     answers, _ = running.get_all(['/own?0.2', '/own?30', '/own?0'])
     assert [answer[2] for answer in answers] == [b'timed out', b'slept on', b'slept on']
 
 
+@needs_its_type
 def test_route_sets_the_timeout(timed):
     running = timed('--route', '^/caught addvar:uwsgi_tornado.timeout=0.25')
     assert running.get('/caught/sleep')[2] == b'RequestTimeout: GET /caught/sleep has taken longer than 0.25 s'
