@@ -243,6 +243,9 @@ void note_switch() noexcept {
   }
 }
 
+// A run is counted as it begins and as it ends.
+std::uint64_t switch_count() noexcept { return (current_run.load(std::memory_order_relaxed) + 1) / 2; }
+
 std::uint64_t preemption_count() noexcept { return preempted; }
 
 std::vector<blocking::Call> Preemption::calls() {

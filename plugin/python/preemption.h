@@ -64,6 +64,9 @@ class Preemption {
 // odd while a fiber runs.
 void note_switch() noexcept;
 
+// How many times a fiber has begun to run, or gone on. The loop's thread.
+std::uint64_t switch_count() noexcept;
+
 // How many times a fiber has been preempted. The loop's thread.
 std::uint64_t preemption_count() noexcept;
 

@@ -13,6 +13,7 @@
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/locks.h"
@@ -85,9 +86,10 @@ Engine::Engine(loop::IoLoop& loop)
       loop_(loop),
       gate_(hub_, loop_),
       redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
+      metrics_(*this),
       async_queue_(loop_.raw(), this),
       idle_grace_(loop_.raw(), this),
-      streams_(loop_.raw(), this),
+      farewell_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
       preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
@@ -162,15 +164,20 @@ void Engine::run() noexcept {
 // The loop's thread is Python's main thread: signal handlers and pending calls run here.
 void Engine::turning() noexcept {
   turn_second_ = uwsgi_now();
+  metrics_.turning();
   if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
 }
 
-void Engine::falling_asleep() noexcept { PyEval_SaveThread(); }
+void Engine::falling_asleep() noexcept {
+  metrics_.falling_asleep();
+  PyEval_SaveThread();
+}
 
 void Engine::awake() noexcept {
   turn_second_ = uwsgi_now();
+  metrics_.awake();
   PyEval_RestoreThread(hub_.state());
 }
 
@@ -188,7 +195,9 @@ Core* Engine::free_core() noexcept {
 }
 
 void Engine::publish_load() noexcept {
-  if (!draining_) loads_.publish(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
+  const int taken = uwsgi.async - 1 - uwsgi.async_queue_unused_ptr;
+  metrics_.cores_taken(taken);
+  if (!draining_) loads_.publish(taken);
 }
 
 Core* Engine::make_room() noexcept {
@@ -221,10 +230,10 @@ double Engine::connection_stalled_in_s() const noexcept { return std::min(haltin
 
 double Engine::halting_in_s() const noexcept {
   const bool crowd = halting_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
-  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, ev_now(loop_.raw()));
+  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
 }
 
-double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, ev_now(loop_.raw())); }
+double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, loop::monotonic_s()); }
 
 // Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
 // they may have theirs.
@@ -339,7 +348,7 @@ void Engine::drain() noexcept {
     signals_.stop();
     const double mercy = mercy_s();
     mercy_.start(mercy);
-    streams_.start(mercy - std::min(kFarewellS, mercy * 0.1));
+    farewell_.start(mercy - std::min(kFarewellS, mercy * 0.1));
     // Their clients may be about to ask: they have a moment for it, and then are told.
     if (!idle_connections_.empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
     python::set_stopping();
@@ -356,9 +365,10 @@ void Engine::close_idle_connections() noexcept {
   stop_if_drained();
 }
 
-// Generators without an end are closed as for a client that leaves. Those that wait on are lost.
-void Engine::cut_streams() noexcept {
-  for (auto& core : cores_) core->cut_stream();
+// Generators without an end are closed as for a client that leaves; who waits is told. Those that
+// wait on, or compute, are lost.
+void Engine::cut_off_requests() noexcept {
+  for (auto& core : cores_) core->cut_off();
 }
 
 void Engine::drain_soon() noexcept {

@@ -18,6 +18,7 @@
 #include "plugin/uwsgi/fiber_dump.h"
 #include "plugin/uwsgi/harakiri_report.h"
 #include "plugin/uwsgi/listeners.h"
+#include "plugin/uwsgi/metrics.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/side_threads.h"
 #include "plugin/uwsgi/signals.h"
@@ -109,6 +110,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   // In how many seconds a connection will have stalled long enough to be closed for its core.
   double connection_stalled_in_s() const noexcept;
   WorkerLoads& loads() noexcept { return loads_; }
+  Metrics& metrics() noexcept { return metrics_; }
   bool nobody_waits() const noexcept { return listeners_.nobody_waits(); }
   void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
   // Connections that were answered without a request running, since the worker began.
@@ -139,7 +141,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void on_async_events(int) noexcept;
   void stop_if_drained() noexcept;
   void close_idle_connections() noexcept;
-  void cut_streams() noexcept;
+  void cut_off_requests() noexcept;
   void on_mercy_over() noexcept;
 
   static inline Engine* instance_ = nullptr;
@@ -151,13 +153,14 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   blocking::Redirection redirection_;
   std::vector<std::unique_ptr<Core>> cores_;
   WorkerLoads loads_;
+  Metrics metrics_;
   Connections idle_connections_;
   Connections halting_;  // Part of a request has come.
   Connections silent_;   // Nothing has.
   Seldom stalled_closed_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
-  loop::TimerWatcher<Engine, &Engine::cut_streams> streams_;
+  loop::TimerWatcher<Engine, &Engine::cut_off_requests> farewell_;
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
   python::Preemption preemption_;

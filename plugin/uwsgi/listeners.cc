@@ -114,6 +114,7 @@ void Listeners::note_cores() noexcept {
   const bool has_room = engine_.has_room();
   if (has_room == has_room_) return;
   has_room_ = has_room;
+  engine_.metrics().note_room(has_room);
   if (!has_room) overload_.cores_ran_out();
   else if (!overload_.calm() && nobody_waits()) overload_.demand_met();
 }

@@ -5,10 +5,8 @@
 
 namespace engine {
 
-// Before the fork: a metric worker.N.tornado.stack_peak for each worker, in bytes.
-void register_stack_metrics() noexcept;
-
-// Its task is over. Costs a few loads where the stack was not used deeply.
+// Its task is over. Costs a few loads where the stack was not used deeply. The deepest use of any is
+// a metric, in bytes.
 void rest(suspend::Fiber& fiber) noexcept;
 
 }  // namespace engine

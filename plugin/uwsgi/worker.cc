@@ -21,10 +21,10 @@
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/fiber_dump.h"
+#include "plugin/uwsgi/metrics.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/overrun.h"
 #include "plugin/uwsgi/python_bridge.h"
-#include "plugin/uwsgi/stack_use.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "plugin/uwsgi/uwsgi_module.h"
 #include "plugin/uwsgi/websocket_functions.h"
@@ -140,7 +140,7 @@ int check_options() noexcept {
   if (shared == MAP_FAILED || !WorkerLoads::prepare()) refuse("no memory");
   if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
-  register_stack_metrics();
+  register_metrics();
   return 0;
 }
 

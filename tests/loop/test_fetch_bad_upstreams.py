@@ -60,6 +60,23 @@ def test_two_lengths_that_differ_are_refused(run, lines):
     run(test())
 
 
+def test_a_status_line_in_a_head_does_not_hide_the_length_before_it(run):
+    async def test():
+        head = b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHTTP/1.1: 200 OK\r\nContent-Length: 30\r\n\r\n'
+        async with answering(head + b'all') as server:
+            assert 'two lengths' in str(await failure(fetch_async(server.url)))
+    run(test())
+
+
+def test_a_status_line_in_trailers_is_no_status(run):
+    async def test():
+        body = b'3\r\nall\r\n0\r\nHTTP/1.1 500: Broken\r\n\r\n'
+        async with answering(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n' + body) as server:
+            response = await fetch_async(server.url)
+            assert (response.status, response.body, response.headers['x']) == (200, b'all', 'y')
+    run(test())
+
+
 def test_the_same_length_twice_is_that_length(run):
     async def test():
         async with answering(answer(b'all', '200 OK', 'Content-Length: 3')) as server:
