@@ -18,7 +18,7 @@ if OTHER_PYTHON:
 # Where CPython makes an OSError of what such a call returns. 3.8 has no slot for calls of a class, by which
 # the engine has it make a RequestTimeout (interruption.cc): the OSError it is, ECANCELED, comes out.
 BLOCKING_CALLS = {'recv', 'timed_recv', 'file_of_socket', 'send', 'accept', 'pipe', 'select', 'poll', 'selector', 'sleep',
-                  'subprocess', 'communicate', 'urllib_tls', 'asyncio_run'}
+                  'process_lock', 'subprocess', 'communicate', 'urllib_tls', 'asyncio_run'}
 OSERROR_STAYS = python_version() < (3, 9)
 needs_its_type = pytest.mark.skipif(OSERROR_STAYS, reason='CPython 3.8 lets out the OSError(ECANCELED) of a blocking call as it is')
 
