@@ -131,6 +131,7 @@ def test_shield_keeps_it_off(timed):
     assert timed().get('/shielded')[2] == b'through, then told'
 
 
+@pytest.mark.skipif(python_version() < (3, 9), reason='the lock that forks take is new in CPython 3.9: concurrent.futures.thread has it')
 def test_fork_is_shielded_with_the_locks_it_takes(timed):
     running = timed('--tornado-request-timeout', '30')
     with running.connect() as holder:
