@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps docs extension run test test-pythons unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps install deb dist test-package docs extension run test test-pythons unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-overload soak-preempt bench bench-loop format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -119,6 +119,42 @@ $(eval $(call extension,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE)))
 
 extension: $(BUILD)/$(EXTENSION) ## build/uwsgi_tornado.*.so: `PYTHONPATH=build python3 -c "import uwsgi_tornado"`
 
+# --- Installing ---------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+PLUGINDIR ?= $(or $(shell $(UWSGI) --cflags 2>/dev/null | sed -n 's/.*-DUWSGI_PLUGIN_DIR="*.*"\(\/[^"\]*\).*/\1/p'),/usr/lib/uwsgi/plugins)
+STUBDIR ?= $(call ask_python,s.get_path("purelib"))
+DOCDIR ?= $(PREFIX)/share/doc/uwsgi-tornado
+PACKAGE := $(BUILD)/uwsgi-plugin-tornado-fibers_$(VERSION)_$(shell dpkg --print-architecture 2>/dev/null).deb
+TARBALL := $(BUILD)/uwsgi-tornado-$(VERSION).tar.gz
+
+# The stub is a package of its own (PEP 561): the module is inside uWSGI, where no checker looks.
+install: $(BUILD)/tornado_plugin.so ## into uWSGI's plugin folder; DESTDIR, PREFIX, PLUGINDIR, STUBDIR, DOCDIR
+	install -D -m 644 $(BUILD)/tornado_plugin.so $(DESTDIR)$(PLUGINDIR)/tornado_plugin.so
+	install -D -m 644 typing/uwsgi_tornado.pyi $(DESTDIR)$(STUBDIR)/uwsgi_tornado-stubs/__init__.pyi
+	install -d $(DESTDIR)$(DOCDIR)
+	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)
+	cp -r --no-preserve=mode,ownership docs examples $(DESTDIR)$(DOCDIR)
+	find $(DESTDIR)$(DOCDIR) -name __pycache__ -prune -exec rm -r {} +
+
+deb: $(PACKAGE) ## build/uwsgi-plugin-tornado-fibers_*.deb, for this machine's uWSGI and Python
+
+$(PACKAGE): $(BUILD)/tornado_plugin.so tools/build-deb typing/uwsgi_tornado.pyi README.md CHANGELOG.md LICENSE $(wildcard docs/*.md)
+	rm -rf $(BUILD)/deb
+	@$(MAKE) --no-print-directory install DESTDIR=$(BUILD)/deb PLUGINDIR=/usr/lib/uwsgi/plugins \
+		STUBDIR=/usr/lib/python3/dist-packages DOCDIR=/usr/share/doc/uwsgi-plugin-tornado-fibers
+	tools/build-deb $(BUILD)/deb $(VERSION) $@
+
+dist: ## build/uwsgi-tornado-*.tar.gz of what is committed
+	@mkdir -p $(BUILD)
+	git archive --prefix=uwsgi-tornado-$(VERSION)/ -o $(TARBALL) HEAD
+	@echo $(TARBALL)
+
+# tests/server has the fixtures.
+test-package: deb dist ## what is in the Debian package and the tarball; a request served from the package
+	PYTHONPATH=tests/server PACKAGE=$(PACKAGE) TARBALL=$(TARBALL) \
+		$(PYTEST) -p conftest -c tests/server/pytest.ini tests/package
+
 docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew, from docstrings and the option table
 	PYTHONPATH=$(BUILD)/debug $(PYTHON) tools/write-api > $(BUILD)/api.md
 	mv $(BUILD)/api.md docs/api.md
@@ -127,7 +163,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew,
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
-test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-embed ## build and run everything
+test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-package test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -168,8 +204,8 @@ test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, 
 	@for python in $(OTHER_PYTHONS); do \
 		folder=$(BUILD)/$$($$python -c 'import platform; print("python" + platform.python_version())') && \
 		echo "with $$python" && tools/build-for-python $$python $$folder && \
-		UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
-			$(PYTEST) $(PREEMPTED_TESTS) tests/server/test_preemption.py || exit 1; \
+		PYTHON_OF_UWSGI=$$python UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
+			$(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,preemption.py request_timeout.py) || exit 1; \
 	done
 
 release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get

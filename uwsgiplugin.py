@@ -38,7 +38,7 @@ def _python():
 def _ask_python():
     """What the Python to build for says of itself."""
     code = ('import json, sysconfig as s; names = ("LIBDIR", "LDVERSION", "Py_ENABLE_SHARED"); '
-            'print(json.dumps({"include": s.get_path("include"), "platinclude": s.get_path("platinclude"), '
+            'print(json.dumps({"version": s.get_python_version(), "include": s.get_path("include"), "platinclude": s.get_path("platinclude"), '
             '**{name: s.get_config_var(name) for name in names}}))')
     return json.loads(subprocess.check_output([_python(), '-c', code]).decode())
 
@@ -47,6 +47,13 @@ def _require(folder, header, remedy):
     if not os.path.exists(os.path.join(folder, header)):
         raise SystemExit('uwsgiplugin.py: there is no %s in %s: %s' % (header, folder, remedy))
     return folder
+
+
+def _check_python(version):
+    """What thread_state.cc, which knows CPython's insides, has been read against."""
+    if not (3, 8) <= tuple(map(int, version.split('.'))) < (3, 14):
+        raise SystemExit('uwsgiplugin.py: %s is Python %s: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='
+                         % (_python(), version))
 
 
 def _version():
@@ -62,6 +69,7 @@ def _has_libcurl():
 
 
 _config = _ask_python()
+_check_python(_config['version'])
 # uwsgi_python.h: in the source tree of an embedded build, else where UWSGI_SRC or Debian puts it.
 _uwsgi_src = '.' if _embedding else os.environ.get('UWSGI_SRC', '/usr/src/uwsgi')
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/python/before_3_9.h"
 #include "plugin/python/thread_state.h"
 
 namespace python {

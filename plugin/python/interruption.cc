@@ -29,6 +29,7 @@ VirtualThread* interrupted_thread() noexcept {
   return thread != nullptr && thread->interruption().begun() && thread->fiber().interrupted() ? thread : nullptr;
 }
 
+#if PY_VERSION_HEX >= 0x03090000
 bool says_cancelled(PyObject* const* args, std::size_t count) noexcept {
   if (count < 1 || !PyLong_Check(args[0])) return false;
   const long number = PyLong_AsLong(args[0]);
@@ -50,7 +51,6 @@ PyRef make_as_always(PyObject* type, PyObject* const* args, std::size_t count, P
   return py_check(PyType_Type.tp_call(type, tuple.get(), options.get()));
 }
 
-#if PY_VERSION_HEX >= 0x03090000
 // OSError(...). CPython raises what a call of the class gives, of whatever class that is
 // (PyErr_SetFromErrno()), since OSError itself chooses one by the errno.
 PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count_and_flag, PyObject* names) noexcept {

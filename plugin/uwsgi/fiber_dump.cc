@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <string>
 
+#include "plugin/python/before_3_9.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/engine.h"
 #include "suspend/waiting.h"
@@ -87,11 +88,7 @@ PyRef described(RequestThread& thread) {
 // The frame that runs or will go on, or null. A new reference.
 PyRef frame_of(RequestThread& thread) noexcept {
   PyThreadState* const state = thread.thread_state().get();
-#if PY_VERSION_HEX >= 0x03090000
   return PyRef::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(state)));
-#else
-  return PyRef::borrow(reinterpret_cast<PyObject*>(state->frame));
-#endif
 }
 
 // One line, without the end of it.

@@ -3,6 +3,7 @@
 TORNADO_PLUGIN   the plugin to load (make sets it)
 UWSGI_EMBEDDED   a uwsgi binary with Python and the engine inside; no plugin is loaded then
 TORNADO_ASAN     the plugin was built with AddressSanitizer
+PYTHON_OF_UWSGI  the Python that uWSGI's python plugin runs, where it is not the distribution's
 TORNADO_OPTIONS  more options for every server with the engine, before the test's own
 """
 import contextlib
@@ -29,12 +30,19 @@ STOP_S = 60
 PLUGIN = os.environ.get('TORNADO_PLUGIN', str(ROOT / 'build' / 'tornado_plugin.so'))
 # What uWSGI's own python plugin is called or where it is.
 PYTHON_PLUGIN = os.environ.get('UWSGI_PYTHON_PLUGIN', 'python3')
+OTHER_PYTHON = os.environ.get('PYTHON_OF_UWSGI')
 EMBEDDED = os.environ.get('UWSGI_EMBEDDED')
 ASAN = bool(os.environ.get('TORNADO_ASAN'))
 MORE_OPTIONS = os.environ.get('TORNADO_OPTIONS', '').split()
 
 # Where a shell started this in the background SIGINT is ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def python_version():
+    """Of the Python that uWSGI runs, as in (3, 11)."""
+    code = 'import sys; print(*sys.version_info[:2])'
+    return tuple(map(int, subprocess.check_output([OTHER_PYTHON or '/usr/bin/python3', '-c', code]).split()))
 
 
 def asan_environment():

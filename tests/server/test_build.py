@@ -97,6 +97,17 @@ def test_embedded_build_follows_the_interpreter_that_builds_uwsgi(other_python, 
     assert ask(other_python, 'sysconfig.get_path("include")') in result.stdout
 
 
+@pytest.mark.parametrize('version', ['3.7', '3.14'])
+def test_python_that_is_not_known_is_a_sentence(version, tmp_path):
+    # None such is on this machine: it answers as one would.
+    python = tmp_path / 'python3'
+    python.write_text(f"#!/bin/sh\n{SYSTEM_PYTHON} \"$@\" | sed 's/\"version\": \"[0-9.]*\"/\"version\": \"{version}\"/'\n")
+    python.chmod(0o755)
+    result = read_manifest(SYSTEM_PYTHON, tmp_path, PYTHON=str(python))
+    assert result.returncode == 1
+    assert f'{python} is Python {version}: the plugin is for 3.8 to 3.13' in result.stdout
+
+
 def test_missing_source_of_uwsgi_is_a_sentence(tmp_path):
     result = read_manifest(SYSTEM_PYTHON, tmp_path, UWSGI_SRC=str(tmp_path))
     assert result.returncode == 1
