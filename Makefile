@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps extension run test test-pythons unit loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps docs extension run test test-pythons unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-overload soak-preempt bench bench-loop format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -57,6 +57,42 @@ endef
 $(eval $(call unit_tests,$(BUILD),))
 $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 
+# --- Fuzzing ------------------------------------------------------------------------------------
+
+# What is fuzzed, and the one source that it links.
+FUZZED := elf_tables object_choice option_numbers response_head websocket_frames
+SOURCE_OF_elf_tables := plugin/blocking/got.cc
+SOURCE_OF_object_choice := plugin/blocking/object_choice.cc
+SOURCE_OF_option_numbers := plugin/uwsgi/option_numbers.cc
+SOURCE_OF_response_head := plugin/http/response_head.cc
+SOURCE_OF_websocket_frames := plugin/uwsgi/websocket_frames.cc
+FUZZERS := $(FUZZED:%=$(BUILD)/fuzz/%)
+FUZZ_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I. -fsanitize=fuzzer $(SANITIZE)
+FUZZ_SECONDS ?= 300
+
+$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.cc $(HEADERS) | deps
+	@mkdir -p $(@D)
+	@echo "compiling $<"
+	@clang++ $(FUZZ_FLAGS) $< $(SOURCE_OF_$*) -o $@
+$(foreach name,$(FUZZED),$(eval $(BUILD)/fuzz/$(name): $(SOURCE_OF_$(name))))
+
+# $(call fuzz,options): the one that finds something says with which input, and leaves that in build/fuzz.
+define fuzz
+	@for name in $(FUZZED); do \
+		$(BUILD)/fuzz/$$name $(1) -timeout=10 -artifact_prefix=$(BUILD)/fuzz/$$name- > $(BUILD)/fuzz/$$name.log 2>&1 || \
+			{ tail -40 $(BUILD)/fuzz/$$name.log; exit 1; }; \
+		echo "$$name: $$(tail -1 $(BUILD)/fuzz/$$name.log)"; \
+	done
+endef
+
+fuzz: $(FUZZERS) ## what parses bytes of others, with the same inputs each time
+	@rm -rf $(BUILD)/fuzz/new && mkdir $(FUZZED:%=-p $(BUILD)/fuzz/new/%)
+	$(call fuzz,-seed=1 -runs=50000 $(BUILD)/fuzz/new/$$name $(CURDIR)/tests/fuzz/corpus/$$name)
+
+soak-fuzz: $(FUZZERS) ## the same with new inputs, FUZZ_SECONDS (300) each; what is worth keeping is kept in build/fuzz
+	@mkdir -p $(FUZZERS:%=%.corpus)
+	$(call fuzz,-max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/$$name.corpus $(CURDIR)/tests/fuzz/corpus/$$name)
+
 # --- The plain extension module: the event loop without uWSGI ---------------------------------
 
 EXTENSION_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc \
@@ -83,10 +119,15 @@ $(eval $(call extension,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE)))
 
 extension: $(BUILD)/$(EXTENSION) ## build/uwsgi_tornado.*.so: `PYTHONPATH=build python3 -c "import uwsgi_tornado"`
 
+docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew, from docstrings and the option table
+	PYTHONPATH=$(BUILD)/debug $(PYTHON) tools/write-api > $(BUILD)/api.md
+	mv $(BUILD)/api.md docs/api.md
+	tools/write-options > docs/options.md
+
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
-test: layers unit loop-test test-asyncio server-test preempt-test release-smoke test-embed ## build and run everything
+test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -148,7 +189,7 @@ asan: $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server te
 # tests/server has the fixtures.
 SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/soak
 
-soak: $(BUILD)/debug/tornado_plugin.so ## every client library at once for SOAK_MINUTES (10); SOAK_RELOADS (20) reloads under load
+soak: $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and what else takes long
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
 
 soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan

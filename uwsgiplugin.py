@@ -88,6 +88,7 @@ if not _embedding and _config['Py_ENABLE_SHARED']:
 # Fetching is left out where libcurl is not to be had, or not wanted.
 if os.environ.get('UWSGI_TORNADO_CURL', 'yes') != 'no' and _has_libcurl():
     _fetching = [
+        'plugin/http/response_head.cc',
         'plugin/http/transfer.cc',
         'plugin/http/client.cc',
         'plugin/fetch/errors.cc',
@@ -128,9 +129,11 @@ GCC_LIST = [
     'plugin/blocking/mutex_calls.cc',
     'plugin/blocking/name_calls.cc',
     'plugin/blocking/process_calls.cc',
+    'plugin/blocking/signal_calls.cc',
     'plugin/blocking/file_calls.cc',
     'plugin/blocking/loader_calls.cc',
     'plugin/blocking/identity.cc',
+    'plugin/blocking/object_choice.cc',
     'plugin/blocking/policy.cc',
     'plugin/python/foreign_greenlets.cc',
     'plugin/python/thread_state.cc',
@@ -168,6 +171,7 @@ GCC_LIST = [
     'plugin/asyncio/stopping.cc',
     'plugin/asyncio/asgiref.cc',
     'plugin/tornado/tornado_callbacks.cc',
+    'plugin/uwsgi/option_numbers.cc',
     'plugin/uwsgi/options.cc',
     'plugin/uwsgi/names_once.cc',
     'plugin/uwsgi/python_bridge.cc',

@@ -21,6 +21,7 @@ AsyncioNames look_up() {
   names.timer_handle = name_of("asyncio.events", "TimerHandle");
   names.future = name_of("asyncio.futures", "Future");
   names.timeout_error = name_of("asyncio", "TimeoutError");
+  names.cancelled_error = name_of("asyncio", "CancelledError");
   names.ensure_future = name_of("asyncio", "ensure_future");
   names.wrap_future = name_of("asyncio", "wrap_future");
   names.gather = name_of("asyncio", "gather");

@@ -16,6 +16,7 @@ struct AsyncioNames {
   PyObject* timer_handle;
   PyObject* future;
   PyObject* timeout_error;
+  PyObject* cancelled_error;
   PyObject* ensure_future;
   PyObject* wrap_future;
   PyObject* gather;

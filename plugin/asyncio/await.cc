@@ -1,6 +1,7 @@
 #include "plugin/asyncio/await.h"
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "plugin/blocking/gate.h"
@@ -60,6 +61,37 @@ PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, 
   const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
   return py_check(PyObject_Call(function, args.get(), option.get()));
 }
+
+// While one lives its thread gives the loop no turn unasked: what asyncio does in a few steps, which
+// nothing of the loop's may come between, is done here on the thread of a request. It does not give way,
+// and no finaliser that waits is run by the collector.
+class Undisturbed {
+ public:
+  explicit Undisturbed(VirtualThread& thread) noexcept : thread_(thread) {
+    thread_.keep_turn();
+#if PY_VERSION_HEX >= 0x030A0000
+    collects_ = PyGC_Disable() != 0;
+#else
+    thread_.forbid_suspension();
+#endif
+  }
+  ~Undisturbed() {
+#if PY_VERSION_HEX >= 0x030A0000
+    if (collects_) PyGC_Enable();
+#else
+    thread_.allow_suspension();
+#endif
+    thread_.yield_turn();
+  }
+  Undisturbed(const Undisturbed&) = delete;
+  Undisturbed& operator=(const Undisturbed&) = delete;
+
+ private:
+  VirtualThread& thread_;
+#if PY_VERSION_HEX >= 0x030A0000
+  bool collects_;
+#endif
+};
 
 bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
 
@@ -125,11 +157,15 @@ PyRef capsule_of(Waiter& waiter) {
 
 // True when `future` was done in time.
 bool wait_until_done(VirtualThread& thread, loop::IoLoop& io, PyObject* future, double seconds) {
-  if (is_done(future)) return true;
   Waiter waiter(thread, io);
-  const PyRef capsule = capsule_of(waiter);
-  const PyRef callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
-  py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
+  PyRef capsule, callback;
+  {
+    const Undisturbed undisturbed(thread);
+    if (is_done(future)) return true;
+    capsule = capsule_of(waiter);
+    callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
+    py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
+  }
   waiter.wait(seconds);
   static_cast<Wish*>(PyCapsule_GetPointer(capsule.get(), kWishName))->waiter = nullptr;
   return is_done(future);
@@ -142,11 +178,26 @@ PyRef result_of(PyObject* future) { return py_check(PyObject_CallMethod(future, 
   throw PyError{};
 }
 
+// The result of a future that was cancelled; null when the cancellation is all that came of it. That
+// of asyncio.gather() is never cancelled(): it ends with the error. Throws PyError with another one.
+PyRef result_of_cancelled(PyObject* future) {
+  PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", nullptr));
+  if (result) return result;
+  if (!PyErr_ExceptionMatches(asyncio_names().cancelled_error)) throw PyError{};
+  PyErr_Clear();
+  return result;
+}
+
 // The request is interrupted: what it awaited is cancelled and given time to clean up.
 void end_interrupted(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
   py_check(PyObject_CallMethod(future, "cancel", nullptr));
   const Shielded shielded(thread);
-  wait_until_done(thread, io, future, kCleanUpS);
+  if (!wait_until_done(thread, io, future, kCleanUpS)) return;
+  try {
+    result_of_cancelled(future);
+  } catch (const PyError&) {
+    PyErr_WriteUnraisable(future);  // Of the cleaning up; the request has its own exception.
+  }
 }
 
 // As asyncio.wait_for() ends: cancelled, and given time to clean up. A result that came all the
@@ -156,7 +207,7 @@ PyRef end_timed_out(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
   const bool done = wait_until_done(thread, io, future, kCleanUpS);
   if (!done) raise_if_interrupted(thread);
   if (!done) raise_timeout();
-  if (!is_true(py_check(PyObject_CallMethod(future, "cancelled", nullptr)))) return result_of(future);
+  if (PyRef result = result_of_cancelled(future)) return result;
   raise_timeout();
 }
 
@@ -225,6 +276,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     }
     VirtualThread& thread = waiting_thread("gather_");
     WorkerLoop& worker = running_worker_loop("gather_");
+    std::optional<Undisturbed> undisturbed(thread);
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
@@ -237,6 +289,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     if (PyList_GET_SIZE(futures.get()) == 0) return PyRef(futures);
     const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())), "return_exceptions",
                                        return_exceptions);
+    undisturbed.reset();
     return await_future(thread, worker.io(), all.get(), seconds_of(timeout));
   });
 }
@@ -328,19 +381,27 @@ PyMethodDef await_methods[] = {
      "no_suspend() section."},
     {"gather_", as_method(gather), METH_VARARGS | METH_KEYWORDS,
      "gather_($module, /, *awaitables, return_exceptions=False, timeout=None)\n--\n\n"
-     "await_() for several at once: their results as a list, in order; as asyncio.gather()."},
+     "await_() for several at once: their results as a list, in order; as asyncio.gather(). The first\n"
+     "exception is raised, and the others run on; with return_exceptions=True exceptions are results. After\n"
+     "`timeout` seconds all are cancelled, given 5 seconds to clean up, and TimeoutError is raised.\n\n"
+     "Raises RuntimeError where await_() does."},
     {"spawn", as_method(spawn), METH_VARARGS | METH_KEYWORDS,
      "spawn($module, function, /, *args, **kwargs)\n--\n\n"
      "Runs the function on a virtual thread of the worker outside any request, with a copy of the\n"
      "caller's context; it may wait as a request does. Returns a concurrent.futures.Future. The\n"
-     "worker's end waits for it as for a request. From the worker's thread only."},
+     "worker's end waits for it as for a request.\n\n"
+     "Raises RuntimeError outside a worker and on another thread than the worker's, TypeError without a\n"
+     "function. What the function raises is the future's."},
     {"to_thread", as_method(to_thread), METH_VARARGS | METH_KEYWORDS,
      "to_thread($module, function, /, *args, **kwargs)\n--\n\n"
      "Runs the function on a real thread of the event loop's executor while this request is\n"
-     "suspended, and returns its result; for C code that computes with the GIL given up."},
+     "suspended, and returns its result or raises its exception; for C code that computes with the GIL\n"
+     "given up. Nothing stops the thread where the request is interrupted.\n\n"
+     "Raises RuntimeError where await_() does, TypeError without a function."},
     {"sleep", sleep, METH_O,
      "sleep($module, seconds, /)\n--\n\n"
-     "time.sleep() that refuses, with RuntimeError, to stop the event loop or the worker."},
+     "time.sleep() for that many seconds, that refuses to stop the event loop or the worker.\n\n"
+     "Raises RuntimeError where an event loop runs, outside a worker and in a no_suspend() section."},
     {nullptr, nullptr, 0, nullptr},
 };
 

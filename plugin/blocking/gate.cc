@@ -29,7 +29,9 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
 
 bool in_own_process() noexcept { return getpid() == open_in_.load(std::memory_order_relaxed); }
 
-Gate* gate() noexcept { return open_gate_.load(std::memory_order_acquire); }
+Gate* gate() noexcept {
+  return signal_handlers_running > 0 ? nullptr : open_gate_.load(std::memory_order_acquire);
+}
 
 loop::IoLoop& gate_loop() noexcept {
   loop::IoLoop* const loop = open_loop_.load(std::memory_order_acquire);

@@ -42,7 +42,10 @@ class Gate {
 // While closed every call is libc's. The loop's thread only.
 void open_gate(Gate* gate, loop::IoLoop* loop) noexcept;
 
-// Null while closed.
+// Signal handlers of CPython's that run on this thread (signal_calls.h).
+inline thread_local int signal_handlers_running = 0;
+
+// Null while closed, and in a signal handler.
 Gate* gate() noexcept;
 loop::IoLoop& gate_loop() noexcept;
 // Has `callback` called on the loop's thread, unless the gate is closed. Any thread.

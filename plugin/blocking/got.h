@@ -14,11 +14,14 @@
 
 namespace blocking {
 
-// The tables of one loaded object, as its PT_DYNAMIC segment names them.
+// The tables of one loaded object, as its PT_DYNAMIC segment names them. What is not aligned or
+// does not begin in a loaded segment is left out, and counts end where that segment ends: an object
+// that was put together by odd tools is left alone in part, and never makes us read or write elsewhere.
 struct ObjectTables {
   std::string name;  // Its path; empty for the main program.
   ElfW(Addr) base = 0;
   const ElfW(Sym)* symbols = nullptr;
+  std::size_t symbols_count = 0;  // At most: no entry of the dynamic section says it.
   const char* strings = nullptr;
   std::size_t strings_size = 0;
   const ElfW(Rela)* plt = nullptr;
@@ -27,6 +30,8 @@ struct ObjectTables {
   std::size_t data_count = 0;
   ElfW(Addr) relro_begin = 0;  // Sealed by the loader; empty when begin == end.
   ElfW(Addr) relro_end = 0;
+  ElfW(Addr) writable_begin = 0;  // Slots lie in here: from the first writable segment to the last.
+  ElfW(Addr) writable_end = 0;
 };
 
 // Reads the tables of the object `info` describes. Fields it lacks stay null.

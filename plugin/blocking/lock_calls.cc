@@ -3,6 +3,7 @@
 #include <semaphore.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <cerrno>
@@ -145,6 +146,12 @@ loop::Callback just_wake(Fiber* fiber) noexcept {
   return {[](void*) noexcept {}, nullptr};
 }
 
+// Who posts a semaphore. CPython's own locks are posted by CPython. One of another module may be posted
+// by another process (multiprocessing) or a library that is left alone: it is looked at now and then.
+enum class Posts { kSeen, kPerhapsUnseen };
+constexpr double kFirstLookS = 0.001;
+constexpr double kSlowestLookS = 0.02;
+
 // How long a fiber that has been interrupted may still wait for a lock: who cleans up after the
 // exception takes locks (a pool's, a log's), and they are free in a moment.
 constexpr double kLastPatienceS = 1;
@@ -152,18 +159,20 @@ constexpr double kLastPatienceS = 1;
 // Takes the semaphore; let_others_run() is called until it can be had, or says that it is to be had no
 // more. False with ETIMEDOUT or EINTR.
 template <typename LetOthersRun>
-bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, LetOthersRun let_others_run) {
+bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, Posts posts, LetOthersRun let_others_run) {
   Waiter waiter{fiber};
-  for (;;) {
+  for (double look_s = kFirstLookS;; look_s = std::min(2 * look_s, kSlowestLookS)) {
+    const bool unseen = posts == Posts::kPerhapsUnseen;
+    const Deadline until = unseen ? deadline.sooner(Deadline::after(look_s)) : deadline;
     lobby().enter(semaphore, waiter);
     bool taken = sem_trywait(semaphore) == 0;
     bool timed_out = false;
     bool go_on = true;
     if (!taken) {
       loop::FdWait timer(gate_loop(), just_wake(fiber));
-      if (!deadline.is_never()) timer.start(deadline.left_s());
+      if (!until.is_never()) timer.start(until.left_s());
       go_on = let_others_run();
-      timed_out = timer.timed_out();
+      timed_out = timer.timed_out() && (!unseen || deadline.passed());
       taken = sem_trywait(semaphore) == 0;
     }
     lobby().leave(semaphore, waiter);
@@ -186,12 +195,13 @@ struct MayWait {
   explicit operator bool() const noexcept { return fiber != nullptr || loop; }
 };
 
-// An interruption is EINTR, which CPython answers by looking for a signal: it finds the exception there.
-bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline) {
+// An interruption of CPython's own is EINTR, which it answers by looking for a signal: it finds the
+// exception there. Others are told as by any call (interruption.h).
+bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline, Posts posts) {
   const bool was_interrupted = fiber.interrupted() && fiber.interrupt_met();
   const Deadline patience =
       was_interrupted ? deadline.sooner(Deadline::after(kLastPatienceS)) : deadline;
-  const bool taken = take(&fiber, semaphore, patience, [&] {
+  const bool taken = take(&fiber, semaphore, patience, posts, [&] {
     ++lock_tally.suspended;
     const suspend::ResumedEarly waiting(fiber, lock_tally.name);
     if (was_interrupted || !waiting.interrupted()) park(fiber);
@@ -199,26 +209,30 @@ bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline) {
   });
   if (taken) return true;
   if (was_interrupted && !deadline.passed()) errno = EINTR;
-  if (errno == EINTR) gate()->lock_wait_interrupted(fiber);
+  if (errno != EINTR) return false;
+  if (posts == Posts::kSeen) gate()->lock_wait_interrupted(fiber);
+  else errno = kInterruptedErrno;
   return false;
 }
 
-bool take(const MayWait& who, sem_t* semaphore, Deadline deadline) {
-  if (who.fiber != nullptr) return take(*who.fiber, semaphore, deadline);
+bool take(const MayWait& who, sem_t* semaphore, Deadline deadline, Posts posts) {
+  if (who.fiber != nullptr) return take(*who.fiber, semaphore, deadline, posts);
   // A suspended request holds what the loop's own code needs: let the requests run on.
-  return take(nullptr, semaphore, deadline, [] {
+  return take(nullptr, semaphore, deadline, posts, [] {
     gate()->turn();
     return true;
   });
 }
 
+template <Posts posts>
 int suspending_sem_wait(sem_t* semaphore) noexcept {
   const MayWait who;
   if (!who) return natively(lock_tally, [&] { return real::sem_wait(semaphore); });
   if (sem_trywait(semaphore) == 0) return 0;
-  return take(who, semaphore, Deadline::never()) ? 0 : -1;
+  return take(who, semaphore, Deadline::never(), posts) ? 0 : -1;
 }
 
+template <Posts posts>
 int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
   const MayWait who;
   timespec now;
@@ -228,11 +242,12 @@ int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* 
   if (sem_trywait(semaphore) == 0) return 0;
   const double left_s = static_cast<double>(until->tv_sec - now.tv_sec) +
                         static_cast<double>(until->tv_nsec - now.tv_nsec) * 1e-9;
-  return take(who, semaphore, Deadline::after(left_s)) ? 0 : -1;
+  return take(who, semaphore, Deadline::after(left_s), posts) ? 0 : -1;
 }
 
+template <Posts posts>
 int suspending_sem_timedwait(sem_t* semaphore, const timespec* until) noexcept {
-  return suspending_sem_clockwait(semaphore, CLOCK_REALTIME, until);
+  return suspending_sem_clockwait<posts>(semaphore, CLOCK_REALTIME, until);
 }
 
 int waking_sem_post(sem_t* semaphore) noexcept {
@@ -246,9 +261,12 @@ int waking_sem_post(sem_t* semaphore) noexcept {
 
 std::vector<Call> lock_calls() {
   return {
-      {"sem_wait", keeping_errno<suspending_sem_wait>()},
-      {"sem_timedwait", keeping_errno<suspending_sem_timedwait>()},
-      {"sem_clockwait", keeping_errno<suspending_sem_clockwait>()},
+      {"sem_wait", keeping_errno<suspending_sem_wait<Posts::kSeen>>(), Scope::kLibpythonOnly},
+      {"sem_timedwait", keeping_errno<suspending_sem_timedwait<Posts::kSeen>>(), Scope::kLibpythonOnly},
+      {"sem_clockwait", keeping_errno<suspending_sem_clockwait<Posts::kSeen>>(), Scope::kLibpythonOnly},
+      {"sem_wait", keeping_errno<suspending_sem_wait<Posts::kPerhapsUnseen>>(), Scope::kNotLibpython},
+      {"sem_timedwait", keeping_errno<suspending_sem_timedwait<Posts::kPerhapsUnseen>>(), Scope::kNotLibpython},
+      {"sem_clockwait", keeping_errno<suspending_sem_clockwait<Posts::kPerhapsUnseen>>(), Scope::kNotLibpython},
       {"sem_post", keeping_errno<waking_sem_post>()},
   };
 }

@@ -8,23 +8,9 @@
 
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/got.h"
+#include "plugin/blocking/object_choice.h"
 
 namespace blocking {
-
-enum class Kind {
-  kLibpython,  // Where CPython itself is linked: libpython, or the main program of a static build.
-  kListed,     // An extension module, or a library known to be safe.
-  kOther,      // Left alone.
-};
-
-// What to add to and remove from the built-in list: the start of a file name, "libfoo".
-struct ObjectChoice {
-  std::vector<std::string> suspend_libs;
-  std::vector<std::string> native_libs;
-};
-
-// Judges an object by its path. `holds_python` says that CPython's own code is in it.
-Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choice);
 
 // The redirected slots of the process, undone by undo(). At most one.
 class Redirection {

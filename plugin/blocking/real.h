@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <poll.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/select.h>
@@ -84,6 +85,8 @@ inline const auto waitid = find_as<decltype(::waitid)>("waitid");
 inline const auto pthread_self = find_as<decltype(::pthread_self)>("pthread_self");
 inline const auto pthread_kill = find_as<int(pthread_t, int)>("pthread_kill");
 inline const auto pthread_getcpuclockid = find_as<int(pthread_t, clockid_t*)>("pthread_getcpuclockid");
+inline const auto sigaction =
+    find_as<int(int, const struct ::sigaction*, struct ::sigaction*)>("sigaction");
 inline const auto dlopen = find_as<decltype(::dlopen)>("dlopen");
 
 }  // namespace blocking::real

@@ -11,15 +11,10 @@
 
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/watched.h"
+#include "plugin/loop/clock.h"
 
 namespace blocking {
 namespace {
-
-double monotonic_s() noexcept {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
 
 constexpr short kReadEvents = POLLIN | POLLRDNORM;
 constexpr short kWriteEvents = POLLOUT | POLLWRNORM;
@@ -66,11 +61,11 @@ const char* name_of(short events) noexcept {
 
 }  // namespace
 
-Deadline Deadline::after(double seconds) noexcept { return Deadline(monotonic_s() + std::max(seconds, 0.0)); }
+Deadline Deadline::after(double seconds) noexcept { return Deadline(loop::monotonic_s() + std::max(seconds, 0.0)); }
 
 double Deadline::left_s() const noexcept {
   assert(!is_never());
-  return std::max(at_s_ - monotonic_s(), 0.0);
+  return std::max(at_s_ - loop::monotonic_s(), 0.0);
 }
 
 Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline) {

@@ -127,21 +127,33 @@ PyObject* start_fetch(PyObject*, PyObject* args) noexcept {
   });
 }
 
+// The options of both, as inspect.signature() tells them.
+#define FETCH_OPTIONS                                                                                              \
+  "method=None, headers=None, body=None, connect_timeout=20, request_timeout=20, stall_timeout=0, "                \
+  "follow_redirects=True, max_redirects=5, max_body_size=104857600, max_header_size=65536, decompress=True, "      \
+  "accept_encoding=None, user_agent=None, username=None, password=None, auth_mode='basic', proxy=None, "           \
+  "proxy_username=None, proxy_password=None, proxy_auth_mode='basic', verify=True, client_cert=None, "             \
+  "client_key=None, ciphers=None, http_version=None, unix_socket=None, interface=None, allow_ipv6=True, "          \
+  "protocols=('http', 'https'), raise_error=True, stream=False, curl_options=None"
+
 constexpr char kFetchDoc[] =
-    "fetch(url, *, method=None, headers=None, body=None, connect_timeout=20, request_timeout=20, ...,\n"
-    "      stream=False)\n--\n\n"
+    "fetch($module, /, url, *, " FETCH_OPTIONS ", while_connected=False)\n--\n\n"
     "Fetches over HTTP and returns a Response; only this request is suspended meanwhile. Names and times\n"
     "are those of docs/fetch.md. body: bytes, str (UTF-8), a file, or an iterable of chunks; with one the\n"
-    "method is POST unless said. Timeouts in seconds, 0 for none.\n\n"
+    "method is POST unless said. Timeouts in seconds, sizes in bytes, 0 for none. None for an option is as\n"
+    "if it were not given. stream=True: returns with the headers, the Response is iterated over.\n\n"
     "Raises HTTPError where the status is 400 or more (raise_error=False: not then) or no response came,\n"
-    "HTTPTimeoutError when it took too long, ValueError and TypeError for what cannot be asked, and\n"
-    "RuntimeError where an event loop runs (use fetch_async there) and outside a worker.";
+    "HTTPTimeoutError when it took too long, ClientDisconnected with while_connected=True once the client\n"
+    "of this request has gone, ValueError and TypeError for what cannot be asked, and RuntimeError where\n"
+    "an event loop runs (use fetch_async there) and outside a worker.";
 
 constexpr char kFetchAsyncDoc[] =
-    "fetch_async(url, *, ...)\n--\n\n"
-    "The same as a future of the running event loop, to await; in a request, of the worker's, for\n"
+    "fetch_async($module, /, url, *, " FETCH_OPTIONS ")\n--\n\n"
+    "fetch() as a future of the running event loop, to await; in a request, of the worker's, for\n"
     "await_() and gather_(). Cancelling it ends the transfer. body may be an async iterable, too; a plain\n"
-    "one is read on the event loop and must not wait.";
+    "one is read on the event loop and must not wait. Its errors are the future's.\n\n"
+    "Raises ValueError and TypeError at once for what cannot be asked, and RuntimeError where the loop is\n"
+    "neither the worker's nor a uwsgi_tornado.EventLoop.";
 
 PyMethodDef functions[] = {
     {"fetch", as_method(fetch), METH_VARARGS | METH_KEYWORDS, kFetchDoc},

@@ -284,7 +284,7 @@ PyObject* async_exit(PyObject* self, PyObject*) noexcept {
 }
 
 PyMethodDef methods[] = {
-    {"close", close, METH_NOARGS, "close()\n--\n\nEnds a stream early, and closes its connection. Does nothing else."},
+    {"close", close, METH_NOARGS, "close($self, /)\n--\n\nEnds a stream early, and closes its connection. Does nothing else."},
     {"__enter__", enter, METH_NOARGS, nullptr},
     {"__exit__", close, METH_VARARGS, nullptr},
     {"__aenter__", async_enter, METH_NOARGS, nullptr},

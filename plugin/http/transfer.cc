@@ -40,20 +40,10 @@ long http_version_of(const Request& request) {
 
 long auth_of(AuthMode mode) noexcept { return mode == AuthMode::kDigest ? CURLAUTH_DIGEST : CURLAUTH_BASIC; }
 
-bool starts_with(const char* data, std::size_t size, const char* prefix) noexcept {
-  const std::size_t length = std::strlen(prefix);
-  return size >= length && std::memcmp(data, prefix, length) == 0;
-}
-
 // libcurl quotes some URLs (a proxy's) with the password in them.
 const char* describe(CURLcode result, const char* details) noexcept {
   const bool may_be_told = details[0] != '\0' && std::strchr(details, '@') == nullptr;
   return may_be_told ? details : curl_easy_strerror(result);
-}
-
-bool is_header(const std::string& line, const char* name) noexcept {
-  const std::size_t length = std::strlen(name);
-  return line.size() > length && line[length] == ':' && strncasecmp(line.data(), name, length) == 0;
 }
 
 // A URL that may go into a log.
@@ -68,7 +58,10 @@ std::string without_credentials(std::string url) {
 }  // namespace
 
 Transfer::Transfer(Client& client, Request request)
-    : client_(&client), request_(std::move(request)), easy_(client.take_easy()) {
+    : client_(&client),
+      request_(std::move(request)),
+      easy_(client.take_easy()),
+      head_({request_.max_header_size, request_.follow_redirects, request_.username.has_value()}) {
   try {
     set_up();
     client.know(*this);
@@ -220,64 +213,16 @@ void Transfer::fail(std::string why) noexcept {
   if (error_.empty()) error_ = std::move(why);
 }
 
-void Transfer::take_status_line(const std::string& line) {
-  // "HTTP/1.1 200 OK": each head begins anew.
-  header_lines_.clear();
-  content_length_.clear();
-  const std::size_t first = line.find(' ');
-  http_version_ = line.substr(5, first == std::string::npos ? first : first - 5);
-  status_ = first == std::string::npos ? 0 : std::atoi(line.c_str() + first + 1);
-  const std::size_t second = first == std::string::npos ? first : line.find(' ', first + 1);
-  reason_ = second == std::string::npos ? "" : line.substr(second + 1);
-}
-
-// Whether libcurl takes this response for the last. Where this errs it says no, and the first byte of
-// the body or the end settles it.
-bool Transfer::head_is_final() const noexcept {
-  if (status_ < 200) return false;
-  if (status_ == 401) return !request_.username;
-  if (status_ == 407) return false;
-  if (status_ < 300 || status_ >= 400 || !request_.follow_redirects) return true;
-  return std::none_of(header_lines_.begin(), header_lines_.end(),
-                      [](const std::string& line) { return is_header(line, "Location"); });
-}
-
-// libcurl believes the last one. Somebody on the way may believe the first: what lies between would be
-// the answer to somebody else's request (RFC 9112, 6.3).
-bool Transfer::take_content_length(const std::string& line) {
-  if (!content_length_.empty() && strcasecmp(line.c_str(), content_length_.c_str()) != 0) {
-    fail("the response has two lengths: \"" + content_length_ + "\" and \"" + line + "\"");
-    return false;
-  }
-  content_length_ = line;
-  return true;
-}
-
 std::size_t Transfer::take_header(const char* data, std::size_t size) {
-  header_size_ += static_cast<std::int64_t>(size);
-  if (request_.max_header_size > 0 && header_size_ > request_.max_header_size) {
-    fail("the response's headers are longer than " + std::to_string(request_.max_header_size) + " bytes");
+  if (!head_.take_line({data, size})) {
+    fail(head_.why());
     return 0;
   }
   if (request_.keeps_header_lines) {
     raw_lines_.emplace_back(data, size);
     touched();
   }
-  std::size_t length = size;
-  while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r')) --length;
-  std::string line(data, length);
-  if (starts_with(data, size, "HTTP/")) {
-    take_status_line(line);
-  } else if (line.empty()) {
-    if (head_is_final()) head_came();
-  } else if ((line[0] == ' ' || line[0] == '\t') && !header_lines_.empty()) {
-    // A folded line: one space stands for the fold (RFC 9112, 5.2).
-    const std::size_t text = line.find_first_not_of(" \t");
-    if (text != std::string::npos) header_lines_.back() += " " + line.substr(text);
-  } else {
-    if (is_header(line, "Content-Length") && !take_content_length(line)) return 0;
-    header_lines_.push_back(std::move(line));
-  }
+  if (head_.is_final()) head_came();
   return size;
 }
 
@@ -390,6 +335,10 @@ void Transfer::take_info() {
 void Transfer::end(CURLcode result) {
   take_info();
   done_ = true;
+  if (result == CURLE_OK && !head_.is_whole()) {
+    result = CURLE_RECV_ERROR;
+    fail("the connection was closed in the middle of the response's head");
+  }
   result_ = result;
   if (result == CURLE_OK) has_head_ = true;
   else fail(describe(result, error_buffer_.data()));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "plugin/http/request.h"
+#include "plugin/http/response_head.h"
 
 namespace http {
 
@@ -61,12 +62,12 @@ class Transfer {
   // The head is that of the final response: redirects, 1xx and challenges are over.
   bool has_head() const noexcept { return has_head_; }
   // 0 before any came.
-  int status() const noexcept { return status_; }
+  int status() const noexcept { return head_.status(); }
   // "1.1", "2"; empty before any head came.
-  const std::string& http_version() const noexcept { return http_version_; }
-  const std::string& reason() const noexcept { return reason_; }
+  const std::string& http_version() const noexcept { return head_.http_version(); }
+  const std::string& reason() const noexcept { return head_.reason(); }
   // Lines of the last head without their ends and without the status line; trailers too.
-  const std::vector<std::string>& header_lines() const noexcept { return header_lines_; }
+  const std::vector<std::string>& header_lines() const noexcept { return head_.lines(); }
   // Every line as it came, since the last call. For a request that keeps them.
   std::vector<std::string> take_raw_header_lines() noexcept { return std::exchange(raw_lines_, {}); }
 
@@ -104,9 +105,6 @@ class Transfer {
   void set_up_method();
   void set_up_body();
   void fail(std::string why) noexcept;
-  void take_status_line(const std::string& line);
-  bool head_is_final() const noexcept;
-  bool take_content_length(const std::string& line);
   std::size_t take_header(const char* data, std::size_t size);
   std::size_t take_body_part(const char* data, std::size_t size);
   std::size_t hand_body_over(char* buffer, std::size_t size) noexcept;
@@ -137,13 +135,8 @@ class Transfer {
   std::unique_ptr<curl_slist, FreeList> header_list_;
   std::array<char, CURL_ERROR_SIZE> error_buffer_{};
 
-  int status_ = 0;
-  std::string http_version_;
-  std::string reason_;
-  std::vector<std::string> header_lines_;
+  ResponseHead head_;
   std::vector<std::string> raw_lines_;
-  std::int64_t header_size_ = 0;
-  std::string content_length_;  // The line, of the last head.
   std::string body_;
   std::int64_t body_size_ = 0;
   std::string given_;  // Of the request's body: what libcurl has not sent yet.

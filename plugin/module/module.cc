@@ -22,117 +22,83 @@
 namespace python {
 namespace {
 
-// --- no_suspend(): a section in which the request is not suspended --------------------------
+// --- no_suspend(), shield(): sections of a request ----------------------------------------------
 
-struct NoSuspend {
+struct Section {
   PyObject_HEAD
-  VirtualThread* thread;  // Whom it guards; null outside a request, where there is nothing to do.
+  VirtualThread* thread;  // Whose it is; null outside a request, where there is nothing to do.
 };
 
-PyObject* no_suspend_enter(PyObject* self, PyObject*) noexcept {
-  auto* guard = reinterpret_cast<NoSuspend*>(self);
-  if (guard->thread != nullptr) {
-    PyErr_SetString(PyExc_RuntimeError, "this no_suspend() has been entered; make another for a nested section");
-    return nullptr;
-  }
-  guard->thread = VirtualThread::current();
-  if (guard->thread != nullptr) guard->thread->forbid_suspension();
-  return PyRef::borrow(self).release();
-}
-
-PyObject* no_suspend_exit(PyObject* self, PyObject*) noexcept {
-  auto* guard = reinterpret_cast<NoSuspend*>(self);
-  if (guard->thread != nullptr && guard->thread != VirtualThread::current()) {
-    PyErr_SetString(PyExc_RuntimeError, "a no_suspend() section ends in the request that began it");
-    return nullptr;
-  }
-  if (guard->thread != nullptr) guard->thread->allow_suspension();
-  guard->thread = nullptr;
-  return PyRef::borrow(Py_None).release();
-}
-
-PyMethodDef no_suspend_methods[] = {
-    {"__enter__", no_suspend_enter, METH_NOARGS, nullptr},
-    {"__exit__", no_suspend_exit, METH_VARARGS, nullptr},
-    {nullptr, nullptr, 0, nullptr},
+// What begins and ends a kind of section.
+struct NoSuspend {
+  static constexpr char kName[] = "uwsgi_tornado.no_suspend";
+  static void begin(VirtualThread& thread) noexcept { thread.forbid_suspension(); }
+  static void end(VirtualThread& thread) noexcept { thread.allow_suspension(); }
+  static constexpr char kDoc[] =
+      "no_suspend()\n--\n\n"
+      "A context manager: inside it blocking calls of this request block the worker instead of\n"
+      "suspending the request, so no other request runs. For short sections that must not be\n"
+      "interleaved. Sections nest; make a no_suspend() for each. Does nothing outside a request.\n\n"
+      "Raises RuntimeError when one object is entered twice or left by another request.";
 };
-
-constexpr char kNoSuspendDoc[] =
-    "no_suspend()\n--\n\n"
-    "A context manager: inside it blocking calls of this request block the worker instead of\n"
-    "suspending the request, so no other request runs. For short sections that must not be\n"
-    "interleaved. Sections nest; make a no_suspend() for each. Does nothing outside a request.\n\n"
-    "Raises RuntimeError when one object is entered twice or left by another request.";
-
-PyTypeObject* no_suspend_type() noexcept {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado.no_suspend";
-    t.tp_basicsize = sizeof(NoSuspend);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
-    t.tp_doc = kNoSuspendDoc;
-    t.tp_methods = no_suspend_methods;
-    t.tp_new = PyType_GenericNew;
-    return t;
-  }();
-  return PyType_Ready(&type) < 0 ? nullptr : &type;
-}
-
-// --- shield(): a section in which the request is not interrupted -----------------------------
 
 struct Shield {
-  PyObject_HEAD
-  VirtualThread* thread;  // Whom it covers; null outside a request, where there is nothing to do.
+  static constexpr char kName[] = "uwsgi_tornado.shield";
+  static void begin(VirtualThread& thread) noexcept { thread.fiber().shield(); }
+  static void end(VirtualThread& thread) noexcept { thread.fiber().unshield(); }
+  static constexpr char kDoc[] =
+      "shield()\n--\n\n"
+      "A context manager: inside it the waits of this request are not ended by RequestTimeout or\n"
+      "ClientDisconnected. For work that must be finished, such as a clean-up. What came meanwhile is\n"
+      "raised at the first wait after it. Sections nest; make a shield() for each. Does nothing outside\n"
+      "a request.\n\n"
+      "Raises RuntimeError when one object is entered twice or left by another request.";
 };
 
-PyObject* shield_enter(PyObject* self, PyObject*) noexcept {
-  auto* shield = reinterpret_cast<Shield*>(self);
-  if (shield->thread != nullptr) {
-    PyErr_SetString(PyExc_RuntimeError, "this shield() has been entered; make another for a nested section");
+template <typename Kind>
+PyObject* section_enter(PyObject* self, PyObject*) noexcept {
+  auto* section = reinterpret_cast<Section*>(self);
+  if (section->thread != nullptr) {
+    PyErr_Format(PyExc_RuntimeError, "this %s() has been entered; make another for a nested section", Kind::kName);
     return nullptr;
   }
-  shield->thread = VirtualThread::current();
-  if (shield->thread != nullptr) shield->thread->fiber().shield();
+  section->thread = VirtualThread::current();
+  if (section->thread != nullptr) Kind::begin(*section->thread);
   return PyRef::borrow(self).release();
 }
 
-PyObject* shield_exit(PyObject* self, PyObject*) noexcept {
-  auto* shield = reinterpret_cast<Shield*>(self);
-  if (shield->thread != nullptr && shield->thread != VirtualThread::current()) {
-    PyErr_SetString(PyExc_RuntimeError, "a shield() section ends in the request that began it");
+template <typename Kind>
+PyObject* section_exit(PyObject* self, PyObject*) noexcept {
+  auto* section = reinterpret_cast<Section*>(self);
+  if (section->thread != nullptr && section->thread != VirtualThread::current()) {
+    PyErr_Format(PyExc_RuntimeError, "a %s() section ends in the request that began it", Kind::kName);
     return nullptr;
   }
-  if (shield->thread != nullptr) shield->thread->fiber().unshield();
-  shield->thread = nullptr;
+  if (section->thread != nullptr) Kind::end(*section->thread);
+  section->thread = nullptr;
   return PyRef::borrow(Py_None).release();
 }
 
-PyMethodDef shield_methods[] = {
-    {"__enter__", shield_enter, METH_NOARGS, nullptr},
-    {"__exit__", shield_exit, METH_VARARGS, nullptr},
-    {nullptr, nullptr, 0, nullptr},
-};
-
-constexpr char kShieldDoc[] =
-    "shield()\n--\n\n"
-    "A context manager: inside it the waits of this request are not ended by RequestTimeout or\n"
-    "ClientDisconnected. For work that must be finished, such as a clean-up. What came meanwhile is\n"
-    "raised at the first wait after it. Sections nest; make a shield() for each. Does nothing outside\n"
-    "a request.\n\n"
-    "Raises RuntimeError when one object is entered twice or left by another request.";
-
-PyTypeObject* shield_type() noexcept {
+// Borrowed. Throws PyError.
+template <typename Kind>
+PyObject* section_type() {
+  static PyMethodDef methods[] = {
+      {"__enter__", section_enter<Kind>, METH_NOARGS, nullptr},
+      {"__exit__", section_exit<Kind>, METH_VARARGS, nullptr},
+      {nullptr, nullptr, 0, nullptr},
+  };
   static PyTypeObject type = [] {
     PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado.shield";
-    t.tp_basicsize = sizeof(Shield);
+    t.tp_name = Kind::kName;
+    t.tp_basicsize = sizeof(Section);
     t.tp_flags = Py_TPFLAGS_DEFAULT;
-    t.tp_doc = kShieldDoc;
-    t.tp_methods = shield_methods;
+    t.tp_doc = Kind::kDoc;
+    t.tp_methods = methods;
     t.tp_new = PyType_GenericNew;
     return t;
   }();
-  return PyType_Ready(&type) < 0 ? nullptr : &type;
+  py_check_status(PyType_Ready(&type));
+  return reinterpret_cast<PyObject*>(&type);
 }
 
 // --- is_connected() --------------------------------------------------------------------------
@@ -284,18 +250,15 @@ PyModuleDef module_definition = {
 PyObject* create_module() noexcept {
   return py_boundary([] {
     PyRef module = py_check(PyModule_Create(&module_definition));
-    PyTypeObject* type = no_suspend_type();
-    if (type == nullptr) throw PyError{};
-    py_check_status(PyObject_SetAttrString(module.get(), "no_suspend", reinterpret_cast<PyObject*>(type)));
-    if (shield_type() == nullptr) throw PyError{};
-    py_check_status(PyObject_SetAttrString(module.get(), "shield", reinterpret_cast<PyObject*>(shield_type())));
-    const std::pair<const char*, PyObject*> exceptions[] = {
+    const std::pair<const char*, PyObject*> types[] = {
+        {"no_suspend", section_type<NoSuspend>()},
+        {"shield", section_type<Shield>()},
         {"RequestInterrupted", request_interrupted_type()},
         {"RequestTimeout", request_timeout_type()},
         {"ClientDisconnected", client_disconnected_type()},
     };
-    for (const auto& [name, exception] : exceptions) {
-      py_check_status(PyObject_SetAttrString(module.get(), name, exception));
+    for (const auto& [name, type] : types) {
+      py_check_status(PyObject_SetAttrString(module.get(), name, type));
     }
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
     py_check_status(PyModule_AddFunctions(module.get(), await_methods));

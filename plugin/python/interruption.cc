@@ -19,6 +19,10 @@ PyObject* make_type(const char* name, const char* doc, PyObject* base) {
   return py_check(PyErr_NewExceptionWithDoc(name, doc, base, nullptr)).release();
 }
 
+unsigned long ident_of(const VirtualThread& thread) noexcept {
+  return static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
+}
+
 // Null where none runs here, or none that is interrupted.
 VirtualThread* interrupted_thread() noexcept {
   VirtualThread* const thread = VirtualThread::current();
@@ -71,6 +75,21 @@ int raise_in_lock_wait(void*) noexcept {
   return -1;
 }
 
+// --- os.fork() --------------------------------------------------------------------------------------
+
+PyObject* before_fork(PyObject*, PyObject*) noexcept {
+  if (VirtualThread* const thread = VirtualThread::current()) thread->fiber().shield();
+  return PyRef::borrow(Py_None).release();
+}
+
+PyObject* after_fork(PyObject*, PyObject*) noexcept {
+  if (VirtualThread* const thread = VirtualThread::current()) thread->fiber().unshield();
+  return PyRef::borrow(Py_None).release();
+}
+
+PyMethodDef before_fork_method = {"uwsgi_tornado_before_fork", before_fork, METH_NOARGS, nullptr};
+PyMethodDef after_fork_method = {"uwsgi_tornado_after_fork", after_fork, METH_NOARGS, nullptr};
+
 }  // namespace
 
 PyObject* request_interrupted_type() {
@@ -100,6 +119,7 @@ void Interruption::end(VirtualThread& thread) noexcept {
   if (!begun()) return;
   type_ = nullptr;
   thread.fiber().calm();
+  if (std::exchange(soon_, false)) PyThreadState_SetAsyncExc(ident_of(thread), nullptr);
 }
 
 PyRef Interruption::make() const { return py_check(PyObject_CallFunction(type_, "s", message_.c_str())); }
@@ -110,6 +130,11 @@ void Interruption::raise() const noexcept {
     PyErr_SetObject(type_, text);
     Py_DECREF(text);
   }
+}
+
+void Interruption::raise_soon(VirtualThread& thread) noexcept {
+  soon_ = true;
+  PyThreadState_SetAsyncExc(ident_of(thread), type_);
 }
 
 Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.fiber().shield(); }
@@ -123,8 +148,7 @@ void raise_if_interrupted(VirtualThread& thread) {
 
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
   if (!thread.interruption().begun() || !thread.fiber().interrupted()) return;
-  const auto ident = static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
-  PyThreadState_SetAsyncExc(ident, thread.interruption().type());
+  thread.interruption().raise_soon(thread);
 }
 
 // The slot for calls, which classes derived from it do not inherit, as they would __new__'s; CPython
@@ -133,6 +157,19 @@ void turn_cancelled_calls_into_interruptions() noexcept {
 #if PY_VERSION_HEX >= 0x03090000
   reinterpret_cast<PyTypeObject*>(PyExc_OSError)->tp_vectorcall = call_os_error;
 #endif
+}
+
+void shield_forks() {
+  // What takes locks of its own, before us: the one registered last is called first.
+  for (const char* name : {"logging", "concurrent.futures.thread"}) py_check(PyImport_ImportModule(name));
+  const PyRef os = py_check(PyImport_ImportModule("os"));
+  const PyRef register_calls = py_check(PyObject_GetAttrString(os.get(), "register_at_fork"));
+  const PyRef before = py_check(PyCFunction_New(&before_fork_method, nullptr));
+  const PyRef after = py_check(PyCFunction_New(&after_fork_method, nullptr));
+  const PyRef calls = py_check(
+      Py_BuildValue("{s:O,s:O,s:O}", "before", before.get(), "after_in_parent", after.get(), "after_in_child", after.get()));
+  const PyRef nothing = py_check(PyTuple_New(0));
+  py_check(PyObject_Call(register_calls.get(), nothing.get(), calls.get()));
 }
 
 // CPython looks for signals and pending calls on its main thread alone; a real thread that waits for a

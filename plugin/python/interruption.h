@@ -30,7 +30,7 @@ class Interruption {
  public:
   // `type` is one of those above, borrowed. With the GIL held, outside any fiber.
   void begin(VirtualThread& thread, PyObject* type, std::string message) noexcept;
-  // What was begun has come out of the request, or the request is over.
+  // What was begun has come out of the request, or the request is over. With the GIL held.
   void end(VirtualThread& thread) noexcept;
 
   bool begun() const noexcept { return type_ != nullptr; }
@@ -42,10 +42,13 @@ class Interruption {
   PyRef make() const;
   // Sets it as Python's current error.
   void raise() const noexcept;
+  // Has it raised by the next bytecode that looks for one. With the GIL held, on the thread.
+  void raise_soon(VirtualThread& thread) noexcept;
 
  private:
   PyObject* type_ = nullptr;  // For the process's life.
   std::string message_;
+  bool soon_ = false;  // raise_soon() was called; the bytecode may not have come yet.
 };
 
 // While one lives, its thread's waits are not interrupted.
@@ -70,6 +73,11 @@ void raise_soon_if_interrupted(VirtualThread& thread) noexcept;
 // Makes OSError(ECANCELED) of an interrupted thread its exception, from CPython 3.9 on. For the process's
 // life; with the GIL.
 void turn_cancelled_calls_into_interruptions() noexcept;
+
+// Keeps interruptions off os.fork() and what is called before and after it: an exception there is for
+// nobody, and a lock that was not taken before is released after. Those registered later are outside.
+// Once the application is loaded. Throws PyError.
+void shield_forks();
 
 // The thread, which runs, was interrupted in a wait for one of Python's locks.
 void interrupt_lock_wait() noexcept;

@@ -26,6 +26,7 @@ class VirtualThread : public suspend::SwitchObserver {
   VirtualThread& operator=(const VirtualThread&) = delete;
 
   suspend::Fiber& fiber() noexcept { return fiber_; }
+  const suspend::Fiber& fiber() const noexcept { return fiber_; }
   const ThreadState& thread_state() const noexcept { return state_; }
   ThreadState& thread_state() noexcept { return state_; }
   loop::IoLoop& loop() const noexcept { return loop_; }

@@ -15,6 +15,7 @@
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
 #include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/engine.h"
@@ -62,15 +63,13 @@ bool says_close(std::string_view value) noexcept {
   return false;
 }
 
-void answer_504(wsgi_request* request) noexcept {
-  char status[] = "504 Gateway Timeout";
+void answer(wsgi_request* request, std::string status, std::string text) noexcept {
   char name[] = "Content-Type";
   char type[] = "text/plain";
-  char text[] = "The request took longer than it may.";
-  if (uwsgi_response_prepare_headers(request, status, sizeof status - 1) != 0) return;
+  if (uwsgi_response_prepare_headers(request, status.data(), static_cast<std::uint16_t>(status.size())) != 0) return;
   if (uwsgi_response_add_connection_close(request) != 0) return;
   if (uwsgi_response_add_header(request, name, sizeof name - 1, type, sizeof type - 1) != 0) return;
-  uwsgi_response_write_body_do(request, text, sizeof text - 1);
+  uwsgi_response_write_body_do(request, text.data(), text.size());
 }
 
 bool is_bodiless(const wsgi_request& request) noexcept {
@@ -144,6 +143,7 @@ bool Core::accept(uwsgi_socket* socket) noexcept {
 }
 
 void Core::begin() noexcept {
+  began_s_ = loop::monotonic_s();
   request_->start_of_request = uwsgi_micros();
   request_->start_of_request_in_sec = request_->start_of_request / 1000000;
   harakiri_.begin();
@@ -182,7 +182,7 @@ void Core::note_incomplete() noexcept {
   if (incomplete_since_ == 0) set_deadline(uwsgi.socket_timeout);
   else engine_.incomplete(begun_).erase(place_);
   begun_ = begun;
-  incomplete_since_ = ev_now(engine_.loop().raw());
+  incomplete_since_ = loop::monotonic_s();
   Engine::Connections& others = engine_.incomplete(begun);
   place_ = others.insert(others.end(), this);
 }
@@ -216,13 +216,13 @@ void Core::on_readable(int) noexcept {
 }
 
 void Core::set_deadline(double after_s) noexcept {
-  deadline_ = ev_now(engine_.loop().raw()) + after_s;
+  deadline_ = loop::monotonic_s() + after_s;
   if (!timer_.active()) timer_.start(after_s);
 }
 
 void Core::on_deadline() noexcept {
   if (deadline_ == 0) return;
-  const double left_s = deadline_ - ev_now(engine_.loop().raw());
+  const double left_s = deadline_ - loop::monotonic_s();
   if (left_s > 0.001) {
     timer_.start(left_s);
   } else if (phase_ == Phase::kKeptAlive) {
@@ -282,7 +282,7 @@ void Core::run() noexcept {
   }
   phase_ = Phase::kRunning;
   thread_->begin();
-  thread_->limits().begin();
+  thread_->limits().begin(began_s_);
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
 
@@ -324,7 +324,8 @@ void Core::serve() noexcept {
 // uWSGI alone would close without a word, or send what start_response() had promised.
 void Core::answer_failure() noexcept {
   if (thread_->limits().client_gone()) return;
-  if (thread_->limits().timed_out()) answer_504(request_);
+  if (thread_->limits().worker_ended()) answer(request_, "503 Service Unavailable", "The server is being restarted.");
+  else if (thread_->limits().timed_out()) answer(request_, "504 Gateway Timeout", "The request took longer than it may.");
   else uwsgi_500(request_);
 }
 
@@ -345,7 +346,7 @@ bool Core::should_give_way() noexcept {
   const bool sent = request_->response_size != sent_at_yield_ || request_->switches == 1;
   sent_at_yield_ = request_->response_size;
   if (!sent && engine_.loop().has_callbacks()) return true;
-  const double now = ev_time();
+  const double now = loop::monotonic_s();
   if (slice_began_ == 0) slice_began_ = now;
   return now - slice_began_ > kSliceS;
 }
@@ -373,8 +374,10 @@ void Core::announce_close() noexcept {
   uwsgi_additional_header_add(request_, const_cast<char*>(kClose), sizeof kClose - 1);
 }
 
-void Core::cut_stream() noexcept {
-  if (phase_ == Phase::kRunning && request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
+void Core::cut_off() noexcept {
+  if (phase_ != Phase::kRunning) return;
+  if (request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
+  else thread_->limits().worker_ends();
 }
 
 // --- A websocket --------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class Core {
   // The worker ends: a websocket is closed, a client that would keep its connection is told.
   void going_away() noexcept;
   // Ends the connection under a response that has begun.
-  void cut_stream() noexcept;
+  void cut_off() noexcept;
 
   // The socket's protocol is through with the connection, inside uwsgi_close_request().
   // Only for protocols that keep connections alive.
@@ -117,7 +117,8 @@ class Core {
   // to arm it. The same for the timer: deadline_ moves, and the timer looks when it is due.
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
-  double deadline_ = 0;  // On the loop's clock; 0: none.
+  double deadline_ = 0;  // As all here monotonic_s()'s; 0: none.
+  double began_s_ = 0;
   double incomplete_since_ = 0;
   bool begun_ = false;  // Part of that request has come.
   std::list<Core*>::iterator place_;  // Among the engine's idle connections or incomplete requests.

@@ -13,6 +13,7 @@
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/hooks.h"
 #include "plugin/uwsgi/locks.h"
@@ -88,7 +89,7 @@ Engine::Engine(loop::IoLoop& loop)
       metrics_(*this),
       async_queue_(loop_.raw(), this),
       idle_grace_(loop_.raw(), this),
-      streams_(loop_.raw(), this),
+      farewell_(loop_.raw(), this),
       mercy_(loop_.raw(), this),
       python_signals_(loop_),
       preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
@@ -235,10 +236,10 @@ double Engine::connection_stalled_in_s() const noexcept { return std::min(haltin
 
 double Engine::halting_in_s() const noexcept {
   const bool crowd = halting_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
-  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, ev_now(loop_.raw()));
+  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
 }
 
-double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, ev_now(loop_.raw())); }
+double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, loop::monotonic_s()); }
 
 // Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
 // they may have theirs.
@@ -353,7 +354,7 @@ void Engine::drain() noexcept {
     signals_.stop();
     const double mercy = mercy_s();
     mercy_.start(mercy);
-    streams_.start(mercy - std::min(kFarewellS, mercy * 0.1));
+    farewell_.start(mercy - std::min(kFarewellS, mercy * 0.1));
     // Their clients may be about to ask: they have a moment for it, and then are told.
     if (!idle_connections_.empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
     python::set_stopping();
@@ -370,9 +371,10 @@ void Engine::close_idle_connections() noexcept {
   stop_if_drained();
 }
 
-// Generators without an end are closed as for a client that leaves. Those that wait on are lost.
-void Engine::cut_streams() noexcept {
-  for (auto& core : cores_) core->cut_stream();
+// Generators without an end are closed as for a client that leaves; who waits is told. Those that
+// wait on, or compute, are lost.
+void Engine::cut_off_requests() noexcept {
+  for (auto& core : cores_) core->cut_off();
 }
 
 void Engine::drain_soon() noexcept {

@@ -142,7 +142,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void on_async_events(int) noexcept;
   void stop_if_drained() noexcept;
   void close_idle_connections() noexcept;
-  void cut_streams() noexcept;
+  void cut_off_requests() noexcept;
   void on_mercy_over() noexcept;
 
   static inline Engine* instance_ = nullptr;
@@ -161,7 +161,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Seldom stalled_closed_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
-  loop::TimerWatcher<Engine, &Engine::cut_streams> streams_;
+  loop::TimerWatcher<Engine, &Engine::cut_off_requests> farewell_;
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
   python::Preemption preemption_;

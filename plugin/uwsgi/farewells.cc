@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <iterator>
 
+#include "plugin/loop/clock.h"
+
 namespace engine {
 namespace {
 
@@ -46,7 +48,7 @@ void Farewells::say(int fd, std::string_view answer) noexcept {
 
 void Farewells::linger(int fd) noexcept {
   if (leaving_.size() >= kMostLeaving) end(leaving_.front());
-  leaving_.emplace_back(*this, fd, ev_now(loop_));
+  leaving_.emplace_back(*this, fd, loop::monotonic_s());
   const Place place = std::prev(leaving_.end());
   place->place = place;
   place->readable.start(fd, EV_READ);
@@ -64,7 +66,7 @@ void Farewells::end(Leaving& leaving) noexcept {
 }
 
 void Farewells::on_due() noexcept {
-  const double now = ev_now(loop_);
+  const double now = loop::monotonic_s();
   while (!leaving_.empty() && leaving_.front().since + kLingerS <= now + 0.001) end(leaving_.front());
   if (!leaving_.empty()) timer_.start(leaving_.front().since + kLingerS - now);
 }

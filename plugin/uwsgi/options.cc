@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "plugin/uwsgi/option_numbers.h"
+
 namespace engine {
 namespace {
 
@@ -22,26 +24,17 @@ constexpr double kOverloadWaitMaxS = 3600;
 
 // A whole decimal number in [low, high], or a refusal that names the option.
 long parse_number(const char* option, const char* text, long low, long high) {
-  char* end = nullptr;
-  const long number = std::strtol(text, &end, 10);
-  if (end == text || *end != '\0' || number < low || number > high) {
+  const auto number = whole_number(text, low, high);
+  if (!number) {
     refuse("--" + std::string(option) + " takes a whole number from " + std::to_string(low) +
            " to " + std::to_string(high) + ", not \"" + text + "\"");
   }
-  return number;
-}
-
-// A decimal number, or -1: strtod() alone takes "inf", "0x10" and "1e3", too.
-double parse_decimal(const char* text) noexcept {
-  const std::size_t length = std::strlen(text);
-  char* end = nullptr;
-  const double number = std::strtod(text, &end);
-  return length > 0 && std::strspn(text, "0123456789.") == length && *end == '\0' ? number : -1;
+  return *number;
 }
 
 // 0, or milliseconds with a fraction.
 double parse_ms(const char* option, const char* text) {
-  const double ms = parse_decimal(text);
+  const double ms = decimal_number(text).value_or(-1);
   if (ms < 0 || (ms != 0 && (ms < kMsMin || ms > kMsMax))) {
     refuse("--" + std::string(option) + " takes milliseconds from 0.1 to 60000, or 0, not \"" + text + "\"");
   }
@@ -49,7 +42,7 @@ double parse_ms(const char* option, const char* text) {
 }
 
 double parse_seconds(const char* option, const char* text, double most) {
-  const double seconds = parse_decimal(text);
+  const double seconds = decimal_number(text).value_or(-1);
   if (seconds < 0 || seconds > most) {
     refuse("--" + std::string(option) + " takes seconds from 0 to " + std::to_string(std::lround(most)) + ", not \"" + text + "\"");
   }

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 
@@ -101,7 +102,7 @@ void Overload::on_due() noexcept {
 void Overload::begin_refusing() noexcept {
   change(State::kRefusing);
   refused_in_bout_ = 0;
-  began_ = ev_now(engine_.loop().raw());
+  began_ = loop::monotonic_s();
   engine_.look_at_listeners();
 }
 
@@ -110,7 +111,7 @@ void Overload::end_refusing() noexcept {
   if (refused_in_bout_ == 0) return;
   uwsgi_log("tornado: cores are free again: %llu connections were answered %d in %.1f s\n",
             static_cast<unsigned long long>(refused_in_bout_), options().overload_status,
-            ev_now(engine_.loop().raw()) - began_);
+            loop::monotonic_s() - began_);
 }
 
 int Overload::refuse_from(const uwsgi_socket& socket, const std::string& answer) noexcept {

@@ -214,6 +214,11 @@ void watch_requests(PythonRequests* requests) noexcept {
   make_names_once();
   python::turn_cancelled_calls_into_interruptions();
   turn_io_errors_into_interruptions();
+  try {
+    python::shield_forks();
+  } catch (const python::PyError&) {
+    PyErr_Print();  // Forks are interrupted as any call is.
+  }
   keep_keys_interned();
   wrap_single_callables();
   original.env_create = up.wsgi_env_create;

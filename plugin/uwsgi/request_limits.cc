@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/request_thread.h"
@@ -48,8 +49,9 @@ RequestLimits::RequestLimits(RequestThread& thread) noexcept
       timer_(thread.loop().raw(), this),
       client_(thread.loop(), {[](void* self) noexcept { static_cast<RequestLimits*>(self)->on_client_gone(); }, this}) {}
 
-void RequestLimits::begin() noexcept {
-  timed_out_ = client_gone_ = false;
+void RequestLimits::begin(double began_s) noexcept {
+  began_s_ = began_s;
+  timed_out_ = client_gone_ = worker_ended_ = false;
   if (options().request_timeout_s > 0) set_timeout(options().request_timeout_s);
 }
 
@@ -79,8 +81,7 @@ void RequestLimits::set_timeout(double seconds) noexcept {
   timer_.stop();
   timeout_s_ = seconds;
   if (seconds <= 0) return;
-  const double passed_s = static_cast<double>(uwsgi_micros() - thread_.request()->start_of_request) * 1e-6;
-  timer_.start(seconds - passed_s);
+  timer_.start(began_s_ + seconds - loop::monotonic_s());
 }
 
 void RequestLimits::on_due() noexcept {
@@ -91,6 +92,12 @@ void RequestLimits::on_due() noexcept {
 void RequestLimits::on_client_gone() noexcept {
   thread_.interruption().begin(thread_, python::client_disconnected_type(),
                                "the client of " + name_of(*thread_.request()) + " has gone");
+}
+
+void RequestLimits::worker_ends() noexcept {
+  if (thread_.interruption().begun()) return;
+  worker_ended_ = true;
+  thread_.interruption().begin(thread_, python::request_timeout_type(), name_of(*thread_.request()) + ": the worker ends");
 }
 
 void RequestLimits::settle() noexcept {

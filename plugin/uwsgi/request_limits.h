@@ -23,8 +23,8 @@ class RequestLimits {
   RequestLimits(const RequestLimits&) = delete;
   RequestLimits& operator=(const RequestLimits&) = delete;
 
-  // The request begins to run; its time has gone on since its start_of_request.
-  void begin() noexcept;
+  // The request begins to run; its time has gone on since `began_s` (monotonic_s()).
+  void begin(double began_s) noexcept;
   // The environ is there. With the GIL held.
   void read(PyObject* environ) noexcept;
   // The application may have set another timeout meanwhile. With the GIL held.
@@ -33,10 +33,13 @@ class RequestLimits {
   void settle() noexcept;
   // The request is over.
   void end() noexcept;
+  // The worker ends, and will not wait for it. Outside any fiber.
+  void worker_ends() noexcept;
 
   // How settle() found it.
   bool timed_out() const noexcept { return timed_out_; }
   bool client_gone() const noexcept { return client_gone_; }
+  bool worker_ended() const noexcept { return worker_ended_; }
 
  private:
   void set_timeout(double seconds) noexcept;
@@ -47,9 +50,11 @@ class RequestLimits {
   loop::TimerWatcher<RequestLimits, &RequestLimits::on_due> timer_;
   loop::PeerWatch client_;
   python::PyRef timeout_read_;  // The environ's value that was read last.
+  double began_s_ = 0;
   double timeout_s_ = 0;        // 0: none.
   bool timed_out_ = false;
   bool client_gone_ = false;
+  bool worker_ended_ = false;
 };
 
 }  // namespace engine

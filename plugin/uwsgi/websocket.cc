@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
 #include "suspend/waiting.h"
 
@@ -48,7 +49,7 @@ WebSocket::WebSocket(loop::IoLoop& loop, wsgi_request* request) noexcept
       frames_(uwsgi.websockets_max_size * 1024),
       readable_(loop.raw(), this),
       silent_(loop.raw(), this),
-      heard_at_(ev_now(loop.raw())) {}
+      heard_at_(loop::monotonic_s()) {}
 
 WebSocket::Received WebSocket::receive_next(RequestThread& thread, bool wait) {
   while (!closed_) {
@@ -99,7 +100,7 @@ bool WebSocket::fill(RequestThread& thread, bool wait, bool& would_wait) {
       const ssize_t got = request_->socket->proto_read_body(request_, room.data, room.size);
       if (got > 0) {
         frames_.received(static_cast<std::size_t>(got));
-        heard_at_ = ev_now(loop_.raw());
+        heard_at_ = loop::monotonic_s();
         pinged_ = false;
         // Asking once more would be answered by EAGAIN, if nobody else (TLS) holds bytes back.
         drained_ = wait && static_cast<std::size_t>(got) < room.size &&
@@ -143,7 +144,7 @@ bool WebSocket::wait_for_bytes(RequestThread& thread) {
   const ReaderWait waiting(thread, *this);
   if (waiting.interrupted()) python::raise_if_interrupted(thread);
   readable_.start(request_->fd, EV_READ);
-  if (uwsgi.websockets_ping_freq > 0) silent_.start(heard_at_ + silence_allowed_s() - ev_now(loop_.raw()));
+  if (uwsgi.websockets_ping_freq > 0) silent_.start(heard_at_ + silence_allowed_s() - loop::monotonic_s());
   reader_ = &thread;
   thread.suspend();
   assert(reader_ == nullptr);
@@ -169,7 +170,7 @@ bool WebSocket::look_after(RequestThread& thread) {
   if (uwsgi.websockets_ping_freq <= 0) return true;
   // libev's timers may be early by what its clock is coarse.
   constexpr double kClockS = 0.01;
-  if (ev_now(loop_.raw()) - heard_at_ < silence_allowed_s() - kClockS) return true;
+  if (loop::monotonic_s() - heard_at_ < silence_allowed_s() - kClockS) return true;
   if (!pinged_) {
     pinged_ = true;
     return send(thread, Opcode::kPing, {});

@@ -2,6 +2,7 @@
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import sys
 import threading
 import time
@@ -73,6 +74,50 @@ def gather_fails(query):
         gather_(later(1), fails('first'), fails('second'))
     except ValueError as error:
         return str(error)
+
+
+def gather_timed_out(query):
+    try:
+        gather_(told(), told(), timeout=0.05)
+    except asyncio.TimeoutError as error:
+        return f'{type(error).__name__} {error.__context__}'
+
+
+class Perpetual:
+    """Garbage whose finaliser waits, and leaves the same behind."""
+
+    left = 0
+
+    def __init__(self):
+        self.cycle = self
+
+    def __del__(self):
+        time.sleep(0.0005)
+        if Perpetual.left > 0:
+            Perpetual.left -= 1
+            Perpetual()
+
+
+def while_finalisers_wait(query):
+    """The collector runs at each allocation, and what it runs lets the loop go on."""
+    async def instant(value):
+        return value
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    Perpetual.left = 3000
+    for _ in range(3):
+        Perpetual()
+    try:
+        for number in range(100):
+            if gather_(instant(number), instant(-number), timeout=10) != [number, -number]:
+                return 'wrong'
+            if await_(instant(number), timeout=10) != number:
+                return 'wrong'
+    finally:
+        Perpetual.left = 0
+        gc.set_threshold(*threshold)
+    return 'through'
 
 
 def not_awaitable(query):

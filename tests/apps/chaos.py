@@ -20,6 +20,7 @@ import psycopg2
 import uwsgi
 import uwsgi_tornado
 
+import chaos_faults
 from chaos_waits import WAITS, WEIGHTS, feeder, pool
 
 DSN = os.environ.get('DSN')
@@ -31,6 +32,9 @@ variable = contextvars.ContextVar('variable', default=None)
 local = threading.local()
 # The database takes fewer connections than there are requests.
 database_slots = threading.BoundedSemaphore(DATABASE_CONNECTIONS)
+
+
+running = 0  # Requests.
 
 
 class Wrong(Exception):
@@ -193,9 +197,9 @@ class Program:
                     raise Wrong(f"{self.own} got another's row")
                 if self.random.random() < 0.5:
                     self.wait()
-            cursor.execute('select pg_sleep(%s), request, mark from canary where request = %s order by ctid',
+            cursor.execute('select pg_sleep(%s), request, mark from canary where request = %s',
                            (self.random.random() * 0.05, self.own))
-            if [row[1:] for row in cursor.fetchall()][-len(marks):] != [(self.own, mark) for mark in marks]:
+            if not {(self.own, mark) for mark in marks} <= {row[1:] for row in cursor.fetchall()}:
                 raise Wrong(f'{self.own} does not find its rows')
             if self.random.random() < 0.7:
                 connection.commit()
@@ -239,7 +243,8 @@ def run(environ):
         environ['uwsgi_tornado.timeout'] = program.random.uniform(0.001, 1)
     how = 'committed'
     try:
-        program.run()
+        with chaos_faults.wrap():
+            program.run()
     except Wrong:
         raise
     except BaseException as error:
@@ -256,8 +261,9 @@ def report(environ):
     gc.collect()
     live = getattr(uwsgi_tornado, '_live', dict)()
     total = getattr(sys, 'gettotalrefcount', int)()
-    return json.dumps({'objects': len(gc.get_objects()), 'live': live, 'references': total, 'threads': threading.active_count(),
-                       'blocked': uwsgi_tornado.blocking_report()['blocked']})
+    return json.dumps({'running': running, 'objects': len(gc.get_objects()), 'live': live, 'references': total,
+                       'threads': threading.active_count(),
+                       'faults': chaos_faults.seen, 'blocked': uwsgi_tornado.blocking_report()['blocked']})
 
 
 def stacks(environ):
@@ -278,7 +284,8 @@ def disturb():
 
 
 def unraisable(unraisable):
-    if str(unraisable.exc_value) != 'in __del__' and not isinstance(unraisable.exc_value, uwsgi_tornado.RequestInterrupted):
+    error = unraisable.exc_value
+    if str(error) not in ('in __del__', 'in a callback') and not isinstance(error, uwsgi_tornado.RequestInterrupted):
         sys.__unraisablehook__(unraisable)
 
 
@@ -288,6 +295,11 @@ threading.Thread(target=disturb, daemon=True).start()
 
 
 def application(environ, start_response):
-    body = {'/run': run, '/report': report, '/stacks': stacks}[environ['PATH_INFO']](environ).encode()
+    global running
+    running += 1
+    try:
+        body = {'/run': run, '/report': report, '/stacks': stacks}[environ['PATH_INFO']](environ).encode()
+    finally:
+        running -= 1
     start_response('200 OK', [('Content-Length', str(len(body)))])
     return [body]

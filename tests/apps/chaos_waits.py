@@ -4,8 +4,10 @@ import asyncio
 import concurrent.futures
 import contextlib
 import fcntl
+import functools
 import heapq
 import itertools
+import multiprocessing
 import os
 import queue
 import select
@@ -33,7 +35,7 @@ class Feeder:
         threading.Thread(target=self.feed, daemon=True).start()
 
     def later(self, delay_s, function, *arguments):
-        with self.changed:
+        with uwsgi_tornado.shield(), self.changed:  # What was promised is done, or descriptors would be left.
             heapq.heappush(self.asked, (time.monotonic() + delay_s, next(self.numbers), function, arguments))
             self.changed.notify()
 
@@ -48,6 +50,7 @@ class Feeder:
 
 
 feeder = Feeder()
+processes = multiprocessing.get_context('fork')
 pool = concurrent.futures.ThreadPoolExecutor(8)
 lock_file = tempfile.NamedTemporaryFile()
 
@@ -61,6 +64,17 @@ def fed(own, delay_s):
         yield ours
 
 
+def number_from(receive):
+    """However short the pieces are."""
+    received = b''
+    while not received.endswith(b'\n'):
+        piece = receive(100)
+        if not piece:
+            raise EOFError
+        received += piece
+    return int(received)
+
+
 def wait_sleep(own, delay_s):
     time.sleep(delay_s)
     return own
@@ -68,13 +82,13 @@ def wait_sleep(own, delay_s):
 
 def wait_recv(own, delay_s):
     with fed(own, delay_s) as line:
-        return int(line.recv(100))
+        return number_from(line.recv)
 
 
 def wait_timed_recv(own, delay_s):
     with fed(own, delay_s) as line:
         line.settimeout(LONG_S)
-        return int(line.recv(100))
+        return number_from(line.recv)
 
 
 def wait_recv_timeout(own, delay_s):
@@ -108,19 +122,19 @@ def wait_accept(own, delay_s):
     with socket.create_server(('127.0.0.1', 0)) as listener:
         def call():
             with socket.create_connection(listener.getsockname(), 1) as line:
-                line.send(b'%d' % own)
+                line.sendall(b'%d\n' % own)
 
         feeder.later(delay_s, call)
         with listener.accept()[0] as line:
-            return int(line.recv(100))
+            return number_from(line.recv)
 
 
 def wait_pipe(own, delay_s):
     reader, writer = os.pipe()
     # The feeder closes its end, whatever became of this request: a number closed twice would be another's.
-    feeder.later(delay_s, write_and_close, writer, b'%d' % own)
+    feeder.later(delay_s, write_and_close, writer, b'%d\n' % own)
     try:
-        return int(os.read(reader, 100))
+        return number_from(functools.partial(os.read, reader))
     finally:
         os.close(reader)
 
@@ -135,7 +149,7 @@ def write_and_close(fd, data):
 def wait_select(own, delay_s):
     with fed(own, delay_s) as line:
         select.select([line], [], [], LONG_S)
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return number_from(line.recv)
 
 
 def wait_poll(own, delay_s):
@@ -143,14 +157,14 @@ def wait_poll(own, delay_s):
         poller = select.poll()
         poller.register(line, select.POLLIN)
         poller.poll()
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return number_from(line.recv)
 
 
 def wait_selector(own, delay_s):
     with fed(own, delay_s) as line, selectors.DefaultSelector() as selector:
         selector.register(line, selectors.EVENT_READ, own)
         (key, _), = selector.select()
-        return key.data if int(line.recv(100)) == own else None
+        return key.data if number_from(line.recv) == own else None
 
 
 def wait_lock(own, delay_s):
@@ -166,6 +180,23 @@ def wait_timed_lock(own, delay_s):
     lock.acquire()
     assert not lock.acquire(timeout=delay_s)
     return own
+
+
+def wait_process_lock(own, delay_s):
+    """A lock of multiprocessing's, that another process lets go."""
+    lock = processes.Lock()
+    lock.acquire()
+    child = os.fork()
+    if child == 0:
+        time.sleep(delay_s)
+        lock.release()
+        os._exit(0)
+    try:
+        with lock:
+            return own
+    finally:
+        with uwsgi_tornado.shield():
+            os.waitpid(child, 0)
 
 
 class Exclusive:
@@ -230,8 +261,11 @@ def wait_simple_queue(own, delay_s):
 
 def wait_barrier(own, delay_s):
     barrier = threading.Barrier(2)
-    pool.submit(lambda: (time.sleep(delay_s / 10), barrier.wait(1)))
-    barrier.wait()
+    pool.submit(lambda: (time.sleep(delay_s / 10), barrier.wait(LONG_S)))
+    try:
+        barrier.wait()
+    finally:
+        barrier.abort()
     return own
 
 
@@ -262,12 +296,12 @@ def wait_fork(own, delay_s):
     if child == 0:
         try:
             time.sleep(delay_s)
-            os.write(writer, b'%d' % own)
+            os.write(writer, b'%d\n' % own)
         finally:
             os._exit(0)
     os.close(writer)
     try:
-        return int(os.read(reader, 100))
+        return number_from(functools.partial(os.read, reader))
     finally:
         os.close(reader)
         with uwsgi_tornado.shield():
@@ -356,7 +390,7 @@ def wait_wait_fd(own, delay_s):
     with fed(own, delay_s) as line:
         uwsgi.wait_fd_read(line.fileno(), LONG_S)
         uwsgi.suspend()
-        return int(line.recv(100, socket.MSG_DONTWAIT))
+        return number_from(line.recv)
 
 
 def wait_tls(own, delay_s):
@@ -371,5 +405,6 @@ def wait_tls(own, delay_s):
 
 # By name; how often each is chosen.
 WAITS = {name[5:]: function for name, function in list(globals().items()) if name.startswith('wait_')}
-SELDOM = {'subprocess', 'communicate', 'fork', 'thread_join', 'asyncio_run', 'requests', 'fetch', 'stream', 'send', 'tls'}
+SELDOM = {'subprocess', 'communicate', 'fork', 'process_lock', 'thread_join', 'asyncio_run', 'requests', 'fetch', 'stream',
+          'send', 'tls'}
 WEIGHTS = [1 if name in SELDOM else 4 for name in WAITS]

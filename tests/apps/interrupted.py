@@ -1,7 +1,9 @@
 """Waits of every kind that would outlast any test; /caught/KIND says what ended it, /KIND lets it out."""
 import asyncio
-import concurrent.futures
+import concurrent.futures.thread
+import gc
 import json
+import multiprocessing
 import os
 import queue
 import select
@@ -100,6 +102,13 @@ def in_rlock(environ):
             held_rlock.release()
             time.sleep(0.01)
     with held_rlock:
+        raise AssertionError('the lock is held')
+
+
+def in_process_lock(environ):
+    lock = multiprocessing.get_context('fork').Lock()
+    lock.acquire()
+    with lock:
         raise AssertionError('the lock is held')
 
 
@@ -297,7 +306,64 @@ def sets_its_own(environ):
     return 'slept on'
 
 
-SAYS = {'swallows': swallows, 'cleans_up': cleans_up, 'shielded': shielded, 'own': sets_its_own}
+def forks(environ):
+    """A child that has this connection, too, until it is told to end."""
+    reader, writer = os.pipe()
+    notes['child'] = os.fork()
+    if notes['child'] == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    os.close(reader)
+    notes['child_ends'] = writer
+    return 'forked'
+
+
+def holds_fork_lock(environ):
+    """A lock that os.fork() takes first and releases last."""
+    lock = concurrent.futures.thread._global_shutdown_lock
+    with lock:
+        say('has the lock')
+        time.sleep(1)
+        assert lock.locked()
+    return 'had the lock'
+
+
+def forks_late(environ):
+    environ['uwsgi_tornado.timeout'] = 0.1
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        time.sleep(LONG_S)
+    except uwsgi_tornado.RequestTimeout:
+        with uwsgi_tornado.shield():
+            os.waitpid(child, 0)
+    return 'forked, then told'
+
+
+def waits_for_release(environ):
+    event = notes['release'] = threading.Event()
+    say('waits for its release')
+    event.wait()
+    return 'released'
+
+
+def releases(environ):
+    os.close(notes['child_ends'])
+    os.waitpid(notes['child'], 0)
+    notes['release'].set()
+    return 'releases'
+
+
+def collects(environ):
+    gc.collect()
+    return 'collected'
+
+
+SAYS = {'collect': collects, 'forks': forks, 'forks_late': forks_late, 'holds_fork_lock': holds_fork_lock,
+        'waits_for_release': waits_for_release, 'releases': releases, 'swallows': swallows, 'cleans_up': cleans_up,
+        'shielded': shielded, 'own': sets_its_own}
 
 
 def holds_the_loop():

@@ -14,9 +14,10 @@ def reset(writer):
     writer.transport.abort()
 
 
-@pytest.mark.parametrize('start', [b'', b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf',
+@pytest.mark.parametrize('start', [b'', b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n', b'HTTP/1.1 200 OK\r\nContent-T',
+                                   b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf',
                                    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf'],
-                         ids=['before the head', 'in a body', 'in a chunk'])
+                         ids=['before the head', 'in the head', 'in a line of it', 'in a body', 'in a chunk'])
 @pytest.mark.parametrize('end', [reset, lambda writer: writer.close()], ids=['reset', 'closed'])
 def test_a_connection_that_breaks_off_is_an_error(run, start, end):
     async def handler(served, reader, writer):
@@ -57,6 +58,23 @@ def test_two_lengths_that_differ_are_refused(run, lines):
     async def test():
         async with answering(f'HTTP/1.1 200 OK\r\n{lines}\r\nall'.encode()) as server:
             assert 'two lengths' in str(await failure(fetch_async(server.url)))
+    run(test())
+
+
+def test_a_status_line_in_a_head_does_not_hide_the_length_before_it(run):
+    async def test():
+        head = b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHTTP/1.1: 200 OK\r\nContent-Length: 30\r\n\r\n'
+        async with answering(head + b'all') as server:
+            assert 'two lengths' in str(await failure(fetch_async(server.url)))
+    run(test())
+
+
+def test_a_status_line_in_trailers_is_no_status(run):
+    async def test():
+        body = b'3\r\nall\r\n0\r\nHTTP/1.1 500: Broken\r\n\r\n'
+        async with answering(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n' + body) as server:
+            response = await fetch_async(server.url)
+            assert (response.status, response.body, response.headers['x']) == (200, b'all', 'y')
     run(test())
 
 

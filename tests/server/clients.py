@@ -3,6 +3,8 @@ import concurrent.futures
 import socket
 import struct
 
+from wire_requests import fastcgi_request, http_request, scgi_request, uwsgi_request
+
 
 def connect(address):
     """A TCP port or the path of a unix socket."""
@@ -23,48 +25,21 @@ def exchange(address, request):
         return received
 
 
-def variables(path, method, body):
-    path, _, query = path.partition('?')
-    return {'REQUEST_METHOD': method, 'REQUEST_URI': path, 'PATH_INFO': path, 'QUERY_STRING': query,
-            'SERVER_PROTOCOL': 'HTTP/1.1', 'CONTENT_LENGTH': str(len(body)), 'SCRIPT_NAME': '',
-            'HTTP_HOST': 'localhost', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80', 'REMOTE_ADDR': '127.0.0.1'}
-
-
 def http(address, path, method='GET', body=b''):
-    return exchange(address, b'%s %s HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s' % (
-        method.encode(), path.encode(), len(body), body))
+    return exchange(address, http_request(path, method, body))
 
 
 def uwsgi(address, path, method='GET', body=b'', modifier1=0):
-    def packed(text):
-        return struct.pack('<H', len(text)) + text.encode()
-
-    block = b''.join(packed(k) + packed(v) for k, v in variables(path, method, body).items())
-    return exchange(address, struct.pack('<BHB', modifier1, len(block), 0) + block + body)
+    return exchange(address, uwsgi_request(path, method, body, modifier1))
 
 
 def scgi(address, path, method='GET', body=b''):
-    said = {'CONTENT_LENGTH': str(len(body)), 'SCGI': '1', **variables(path, method, body)}
-    block = b''.join(k.encode() + b'\0' + v.encode() + b'\0' for k, v in said.items())
-    return exchange(address, b'%d:%s,%s' % (len(block), block, body))
+    return exchange(address, scgi_request(path, method, body))
 
 
 def fastcgi(address, path, method='GET', body=b''):
-    begin, end, params, stdin, stdout = 1, 3, 4, 5, 6
-
-    def record(kind, content):
-        return struct.pack('>BBHHBB', 1, kind, 1, len(content), 0, 0) + content
-
-    def packed(text):
-        size = len(text)
-        return struct.pack('>B' if size < 128 else '>I', size if size < 128 else size | 1 << 31)
-
-    block = b''.join(packed(k) + packed(v) + k.encode() + v.encode()
-                     for k, v in variables(path, method, body).items())
-    request = record(begin, struct.pack('>HB5x', 1, 0)) + record(params, block) + record(params, b'')
-    for start in range(0, len(body), 60000):
-        request += record(stdin, body[start:start + 60000])
-    received = exchange(address, request + record(stdin, b''))
+    end, stdout = 3, 6
+    received = exchange(address, fastcgi_request(path, method, body))
     response, ended = b'', False
     while received:
         _, kind, _, size, padding, _ = struct.unpack('>BBHHBB', received[:8])

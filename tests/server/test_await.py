@@ -38,6 +38,14 @@ def test_gather_gives_results_in_order(ask):
     assert ask('/gather_fails') == 'first'
 
 
+def test_gather_that_takes_too_long_is_a_timeout(ask):
+    assert ask('/gather_timed_out') == 'TimeoutError None'
+
+
+def test_finalisers_that_wait_meanwhile_lose_no_result(ask):
+    assert ask('/while_finalisers_wait') == 'through'
+
+
 def test_what_is_not_awaitable_is_refused(ask):
     assert ask('/not_awaitable') == 'An asyncio.Future, a coroutine or an awaitable is required'
 

@@ -46,6 +46,22 @@ def test_only_those_who_left_are_ended(watched):
         assert b'RequestTimeout: GET /caught/sleep' in stays.makefile('rb').read()
 
 
+def test_close_of_an_earlier_connection_that_a_child_kept_open_ends_nobody(watched):
+    running = watched(cores=2)
+    with running.connect() as earlier, running.connect() as later:
+        earlier.sendall(b'GET /forks HTTP/1.0\r\n\r\n')
+        received = b''
+        while not received.endswith(b'forked'):
+            received += earlier.recv(1000)
+        running.wait_for_log('GET /forks => generated')
+        later.sendall(b'GET /waits_for_release HTTP/1.0\r\n\r\n')  # On the same core, which was freed last.
+        running.wait_for_log('app: waits for its release')
+        earlier.close()
+        assert running.get('/quick')[2] == b'quick'  # The turn that hears of the close.
+        assert running.get('/releases')[2] == b'releases'
+        assert later.makefile('rb').read().endswith(b'released')
+
+
 def test_bytes_of_the_next_request_are_no_close(watched):
     running = watched('--tornado-client-disconnect', '--tornado-request-timeout', '0.5', protocol='http11-socket')
     with running.connect() as client:

@@ -7,8 +7,8 @@ import pytest
 SOON = ('--tornado-request-timeout', '0.3')
 # Waits that a thread of CPython's could not be woken from, and each way to wait for one.
 KINDS = ['recv', 'timed_recv', 'file_of_socket', 'send', 'accept', 'pipe', 'select', 'poll', 'selector', 'sleep', 'lock',
-         'timed_lock', 'rlock', 'event', 'condition', 'queue', 'simple_queue', 'thread_join', 'thread_pool', 'subprocess',
-         'communicate', 'requests', 'urllib_tls', 'asyncio_run', 'await', 'await_timed', 'gather', 'await_pool', 'to_thread',
+         'timed_lock', 'rlock', 'process_lock', 'event', 'condition', 'queue', 'simple_queue', 'thread_join', 'thread_pool',
+         'subprocess', 'communicate', 'requests', 'urllib_tls', 'asyncio_run', 'await', 'await_timed', 'gather', 'await_pool', 'to_thread',
          'fetch', 'suspend', 'wait_fd']
 
 
@@ -41,6 +41,14 @@ def test_what_it_does_not_catch_is_a_504(timed):
 def test_wait_for_a_uwsgi_signal(timed):
     running = timed(*SOON, '--master')
     assert running.get('/caught/signal_wait')[2].startswith(b'RequestTimeout: ')
+
+
+def test_what_was_cancelled_for_it_says_nothing(timed):
+    running = timed()
+    assert running.get('/caught/gather')[2].startswith(b'RequestTimeout: ')
+    assert running.get('/caught/await')[2].startswith(b'RequestTimeout: ')
+    assert running.get('/collect')[2] == b'collected'
+    assert 'never retrieved' not in running.log and 'CancelledError' not in running.log
 
 
 def test_classes_of_oserror_are_made_as_ever(server, threaded_server):
@@ -105,6 +113,16 @@ def test_shield_keeps_it_off(timed):
     assert timed().get('/shielded')[2] == b'through, then told'
 
 
+def test_fork_is_shielded_with_the_locks_it_takes(timed):
+    running = timed('--tornado-request-timeout', '30')
+    with running.connect() as holder:
+        holder.sendall(b'GET /holds_fork_lock HTTP/1.0\r\n\r\n')
+        running.wait_for_log('app: has the lock')
+        assert running.get('/forks_late')[2] == b'forked, then told'
+        assert holder.makefile('rb').read().endswith(b'had the lock')
+    assert 'Exception ignored' not in running.log
+
+
 def test_c_driver_makes_its_own_error_and_the_client_gets_504(timed, postgres):
     running = timed(environ={'DSN': postgres.dsn})
     assert running.get('/psycopg2')[0] == 504
@@ -145,6 +163,19 @@ def test_kept_connection_has_a_deadline_for_each_request(timed):
             time.sleep(0.2)  # Between requests no time of a request's passes: two of these are beyond it.
         client.sendall(b'GET /sleep HTTP/1.1\r\nHost: x\r\n\r\n')
         assert b' 504 ' in reader.readline()
+
+
+def test_worker_that_ends_does_not_leave_waiting_requests_without_a_word(timed):
+    running = timed('--master', '--worker-reload-mercy', '5')
+    with running.connect() as says, running.connect() as waits:
+        says.sendall(b'GET /caught/sleep HTTP/1.0\r\n\r\n')
+        waits.sendall(b'GET /sleep HTTP/1.0\r\n\r\n')
+        running.wait_for_log('app: waits in sleep')
+        running.get('/quick')  # The first has come, too.
+        assert running.drain() == 0
+        assert says.makefile('rb').read().endswith(b'RequestTimeout: GET /caught/sleep: the worker ends')
+        assert b' 503 ' in waits.makefile('rb').readline()
+    assert 'requests unfinished' not in running.log
 
 
 @pytest.mark.parametrize('value', ['-1', 'soon', '1e9', ''])

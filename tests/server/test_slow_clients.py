@@ -7,10 +7,12 @@ import time
 
 import pytest
 
+from clients import exchange
 from conftest import free_port
 from crowd import GET, backlog, cores_taken, status_of
 from health import closed_by_server, unharmed
 from services import wait_until
+from wire_requests import fastcgi_request, scgi_request, uwsgi_request
 
 CORES = 4
 STALLED = 500
@@ -167,6 +169,55 @@ def test_body_beyond_limit_post_ends_the_connection(server, protocol):
                 connection.sendall(b'POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n' + b'x' * 1001)
             assert closed_by_server(connection) == b''
     assert running.log.count('Invalid (too big) CONTENT_LENGTH. skip.') == 1
+
+
+@pytest.mark.parametrize('request_of', [uwsgi_request, fastcgi_request, scgi_request], ids=lambda function: function.__name__)
+@pytest.mark.parametrize('options', [['--buffer-size', '1024'], ['--limit-post', '1000']], ids=lambda options: options[0])
+def test_limits_hold_for_requests_of_web_servers(server, tmp_path, request_of, options):
+    """Of headers and of bodies: beyond them a request is not run."""
+    path = str(tmp_path / 'socket')
+    kind = {uwsgi_request: 'uwsgi', fastcgi_request: 'fastcgi', scgi_request: 'scgi'}[request_of]
+    running = server('bad.py', f'--{kind}-socket', path, *options, cores=CORES)
+    within = request_of('/read', 'POST', b'x' * 1000)
+    beyond = request_of('/read' + ('?' + 'x' * 2000 if options[0] == '--buffer-size' else ''), 'POST', b'x' * 1001)
+    with unharmed(running, CORES):
+        assert b'hello' in exchange(path, within)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            assert b'hello' not in exchange(path, beyond)
+
+
+@pytest.mark.parametrize('protocol', ['http-socket', 'http11-socket'])
+def test_more_headers_than_max_vars_end_the_connection(server, protocol):
+    running = server('bad.py', '--max-vars', '30', cores=CORES, protocol=protocol)
+    with unharmed(running, CORES):
+        assert running.get(headers={f'X-{number}': 'y' for number in range(5)})[0] == 200
+        with running.connect() as connection:
+            connection.sendall(b'GET / HTTP/1.1\r\n' + b''.join(b'X-%d: y\r\n' % number for number in range(60)) + b'\r\n')
+            assert closed_by_server(connection) == b''
+
+
+@pytest.mark.parametrize('size, status', [(50_000, 200), (200_000, 500)])
+def test_chunk_beyond_chunked_input_limit_is_an_error(server, size, status):
+    running = server('hostile.py', '--chunked-input-limit', '100000', cores=CORES)
+    with unharmed(running, CORES), running.connect() as connection:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(b'POST /whole_chunk HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n' % size + b'x' * size + b'\r\n0\r\n\r\n')
+        answer = closed_by_server(connection)
+        assert status_of(answer) == status or (status == 500 and answer == b'')  # The rest of the chunk may reset it.
+
+
+def test_dripping_body_is_ended_by_the_request_timeout(server):
+    """Each byte comes in time; the body as a whole does not."""
+    running = server('bad.py', '--tornado-request-timeout', '1', cores=CORES)
+    with unharmed(running, CORES), contextlib.ExitStack() as stack:
+        for connection in stalled_uploads(running, stack, '/read'):
+            connection.settimeout(0.05)  # Between two drips.
+            deadline, received = time.monotonic() + 20, b''
+            while not received and time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    connection.sendall(b'x')
+                    received = connection.recv(100)
+            assert status_of(received) == 504
 
 
 @pytest.mark.parametrize('protocol', ['http-socket', 'http11-socket'])

@@ -72,7 +72,10 @@ class FabricatedObject {
     data_ = {slot(1, 1, kGlobDat), slot(2, 2, kGlobDat), slot(3, 0, kRelative)};
     tables_.name = "/lib/libfabricated.so";
     tables_.base = base();
+    tables_.writable_begin = base();
+    tables_.writable_end = base() + page_size_;
     tables_.symbols = symbols_.data();
+    tables_.symbols_count = symbols_.size();
     tables_.strings = kStrings;
     tables_.strings_size = sizeof kStrings;
     tables_.plt = plt_.data();

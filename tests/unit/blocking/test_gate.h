@@ -58,7 +58,7 @@ class SilentObserver final : public suspend::SwitchObserver {
   bool left() noexcept override { return false; }
 };
 
-// The redirected calls, by name, with the signatures of their manual pages.
+// The redirected calls, by name, as CPython itself makes them, with the signatures of their manual pages.
 struct Calls {
   Calls() {
     std::vector<blocking::Call> table = blocking::io_calls();
@@ -67,7 +67,7 @@ struct Calls {
     }
     const auto find = [&table](const char* name, auto*& function) {
       for (const blocking::Call& call : table) {
-        if (std::string(name) == call.name) {
+        if (std::string(name) == call.name && call.scope != blocking::Scope::kNotLibpython) {
           function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(call.replacement);
         }
       }

@@ -1,6 +1,7 @@
 #include "plugin/loop/peer_watch.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <memory>
 #include <optional>
@@ -65,6 +66,20 @@ TEST_F(PeerWatch, SaysNothingOnceStopped) {
   ends.b.close();
   run_pending();
   EXPECT_EQ(0, calls_);
+}
+
+// epoll goes on watching what another process, or a duplicate, still has open.
+TEST_F(PeerWatch, HearsNothingMoreOfADescriptorThatWasClosedAndIsOpenElsewhere) {
+  Pair ends = socket_pair();
+  const int elsewhere = dup(ends.a.get());
+  loop::PeerWatch watch(the_loop(), gone());
+  watch.start(ends.a.get());
+  ends.a.close();
+  watch.stop();
+  ends.b.close();
+  run_pending();
+  EXPECT_EQ(0, calls_);
+  close(elsewhere);
 }
 
 TEST_F(PeerWatch, IsMadeAnewForTheNextRequest) {

@@ -1,0 +1,61 @@
+// The head of a response, line by line as libcurl hands them over. Knows texts only: no libcurl.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace http {
+
+// Whether `line` is that field ("Name: value"), in whatever case.
+bool is_header(const std::string& line, const char* name) noexcept;
+
+class ResponseHead {
+ public:
+  // How its lines are read that are not the last response's: what libcurl would ask again for.
+  struct Rules {
+    std::int64_t max_size = 0;  // Of all lines, those of redirects and challenges too; 0 is no limit.
+    bool follows_redirects = false;
+    bool answers_challenges = false;
+  };
+  explicit ResponseHead(Rules rules) noexcept : rules_(rules) {}
+
+  // With its end. False, with why(), when the response must not be believed.
+  bool take_line(std::string_view line);
+  const std::string& why() const noexcept { return why_; }
+
+  // The line that came last ended a head, and that is the last response's: where this errs it says no,
+  // and the first byte of the body or the end settles it.
+  bool is_final() const noexcept { return !in_head_ && is_last_response(); }
+
+  // The empty line after the last head has come. libcurl takes a head that is cut short for a whole one.
+  bool is_whole() const noexcept { return whole_; }
+
+  // 0 before any came.
+  int status() const noexcept { return status_; }
+  // "1.1", "2"; empty before any head came.
+  const std::string& http_version() const noexcept { return http_version_; }
+  const std::string& reason() const noexcept { return reason_; }
+  // Lines of the last head without their ends and without the status line; trailers too.
+  const std::vector<std::string>& lines() const noexcept { return lines_; }
+
+ private:
+  void take_status_line(const std::string& line);
+  bool take_content_length(const std::string& line);
+  bool is_last_response() const noexcept;
+
+  const Rules rules_;
+  std::int64_t size_ = 0;
+  bool in_head_ = false;
+  bool whole_ = true;
+  int status_ = 0;
+  std::string http_version_;
+  std::string reason_;
+  std::vector<std::string> lines_;
+  std::string content_length_;  // The line, of the last head.
+  std::string why_;
+};
+
+}  // namespace http
