@@ -1,13 +1,8 @@
 #include "plugin/python/preemption.h"
 
-#if __has_include(<linux/close_range.h>)
-#include <linux/close_range.h>
-#endif
 #include <pthread.h>
 #include <semaphore.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,6 +11,7 @@
 #include <csignal>
 #include <utility>
 
+#include "plugin/blocking/descriptors.h"
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
@@ -94,14 +90,6 @@ class Bed {
 };
 
 Bed bed;
-
-// Descriptors shared with a second thread cost every system call of the loop's thread a
-// counted reference. The watchdog wants none but standard error.
-void leave_descriptors() noexcept {
-#if defined(SYS_close_range) && defined(CLOSE_RANGE_UNSHARE)
-  syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_UNSHARE);  // Linux before 5.9 shares on.
-#endif
-}
 
 // --- The GIL's mutex, as the loop's thread locks it -----------------------------------------
 
@@ -327,7 +315,7 @@ bool Preemption::start() {
 // Python that ends is ended by CPython, which unwinds it.
 void Preemption::watch() {
   pthread_setname_np(pthread_self(), "uwsgi-watchdog");
-  leave_descriptors();
+  blocking::leave_descriptors();
   const PyGILState_STATE gil = PyGILState_Ensure();
   PyThreadState* const state = PyGILState_GetThisThreadState();
   patience.shortens = true;

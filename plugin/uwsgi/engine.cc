@@ -98,7 +98,8 @@ Engine::Engine(loop::IoLoop& loop)
       end_signals_(*this),
       listeners_(*this),
       fiber_dump_(*this),
-      harakiri_report_(*this) {
+      harakiri_report_(*this),
+      block_watch_(options().block_warn_ms * 1e-3) {
   loop_.observe(this);
   redirection_.look();
   cores_.reserve(static_cast<std::size_t>(uwsgi.async));
@@ -142,6 +143,7 @@ void Engine::forget_in_child() noexcept {
   if (RequestThread* thread = RequestThread::current()) stop_sharing(thread->request());
   blocking::open_gate(nullptr, nullptr);
   python::Preemption::forget_in_child();
+  BlockWatch::forget_in_child();
   instance_ = nullptr;
   in_child_ = true;
 }
@@ -165,6 +167,7 @@ void Engine::run() noexcept {
 void Engine::turning() noexcept {
   turn_second_ = uwsgi_now();
   metrics_.turning();
+  BlockWatch::something_else();
   if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
@@ -172,13 +175,16 @@ void Engine::turning() noexcept {
 
 void Engine::falling_asleep() noexcept {
   metrics_.falling_asleep();
+  BlockWatch::asleep();
   PyEval_SaveThread();
 }
 
 void Engine::awake() noexcept {
   turn_second_ = uwsgi_now();
   metrics_.awake();
+  BlockWatch::wants_gil();
   PyEval_RestoreThread(hub_.state());
+  BlockWatch::awake();
 }
 
 // --- Connections --------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include "plugin/asyncio/signal_pipe.h"
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"
+#include "plugin/uwsgi/block_watch.h"
 #include "plugin/uwsgi/core.h"
 #include "plugin/uwsgi/end_signals.h"
 #include "plugin/uwsgi/fiber_dump.h"
@@ -170,6 +171,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   Listeners listeners_;
   FiberDump fiber_dump_;
   HarakiriReport harakiri_report_;
+  BlockWatch block_watch_;
   time_t turn_second_ = 0;
   bool draining_ = false;
   bool unfinished_ = false;

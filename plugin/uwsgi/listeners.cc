@@ -47,6 +47,7 @@ Listeners::Listener::Listener(Listeners& owner, uwsgi_socket* of)
       no_memory(refusal(*of, 503)),
       overloaded(options().overload_status == 0 ? "" : refusal(*of, options().overload_status)),
       acceptable(owner.engine_.loop().raw(), this) {
+  if (options().server_timing) add_server_timing(*socket);
   if (socket->retry == nullptr) return;
   protocol_close = socket->proto_close;
   socket->proto_close = close_connection;

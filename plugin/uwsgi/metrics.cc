@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "plugin/loop/clock.h"
 #include "plugin/python/preemption.h"
 #include "plugin/uwsgi/engine.h"
 
@@ -69,7 +70,7 @@ Metrics::Metrics(Engine& engine) noexcept
     : engine_(engine),
       on_(rows != nullptr),
       timer_(engine.loop().raw(), this),
-      shown_at_(ev_time()),
+      shown_at_(loop::monotonic_s()),
       work_began_(shown_at_) {
   if (!on_) return;
   rows[uwsgi.mywid].fill(0);  // The worker before it had its own.
@@ -92,12 +93,12 @@ void Metrics::note_room(bool has_room) noexcept {
     was_full_s_ = queue_full_s();
     full_since_ = 0;
   } else {
-    full_since_ = ev_now(engine_.loop().raw());
+    full_since_ = loop::monotonic_s();
   }
 }
 
 double Metrics::queue_full_s() const noexcept {
-  return full_since_ == 0 ? was_full_s_ : was_full_s_ + ev_now(engine_.loop().raw()) - full_since_;
+  return full_since_ == 0 ? was_full_s_ : was_full_s_ + loop::monotonic_s() - full_since_;
 }
 
 void Metrics::worked_until(double now) noexcept {
@@ -105,20 +106,19 @@ void Metrics::worked_until(double now) noexcept {
   work_began_ = now;
 }
 
-// A poll that only looked has left no time but libev's, taken as it ended.
+// The poll before only looked.
 void Metrics::note_turn() noexcept {
-  if (!std::exchange(slept_, false)) worked_until(ev_now(engine_.loop().raw()));
+  if (!std::exchange(slept_, false)) worked_until(loop::monotonic_s());
 }
 
-// libev has just asked for the time, to know how long it may sleep.
 void Metrics::note_sleep() noexcept {
-  fell_asleep_ = ev_now(engine_.loop().raw());
+  fell_asleep_ = loop::monotonic_s();
   worked_until(fell_asleep_);
 }
 
 // Before the GIL is taken: what waits for it waits for a thread of the application's.
 void Metrics::note_awake() noexcept {
-  work_began_ = ev_time();
+  work_began_ = loop::monotonic_s();
   slept_ = true;
   slept_s_ += std::max(0.0, work_began_ - fell_asleep_);
 }
@@ -126,7 +126,7 @@ void Metrics::note_awake() noexcept {
 // --- Once a second ------------------------------------------------------------------------
 
 void Metrics::show() noexcept {
-  show_load(ev_time());
+  show_load(loop::monotonic_s());
   show_requests();
   show_metric(Metric::kQueueFullMs, scaled(queue_full_s(), 1e3));
   show_metric(Metric::kRefused, static_cast<std::int64_t>(engine_.refused()));

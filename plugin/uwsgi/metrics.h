@@ -60,7 +60,7 @@ class Metrics {
   loop::TimerWatcher<Metrics, &Metrics::show> timer_;
 
   int cores_peak_ = 0;
-  double full_since_ = 0;  // On the loop's clock, as all below; 0: there is room.
+  double full_since_ = 0;  // As all here monotonic_s()'s; 0: there is room.
   double was_full_s_ = 0;  // Before that.
 
   double shown_at_;

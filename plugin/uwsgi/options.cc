@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kSocketTimeoutMinS = 30;
 constexpr std::size_t kStackSizeMin = 256u << 10;
-constexpr double kQuantumMinMs = 0.1;
-constexpr double kQuantumMaxMs = 60000;
+constexpr double kMsMin = 0.1;
+constexpr double kMsMax = 60000;
 constexpr double kTimeoutMaxS = 1e6;
 constexpr double kOverloadWaitMaxS = 3600;
 
@@ -33,9 +33,9 @@ long parse_number(const char* option, const char* text, long low, long high) {
 }
 
 // 0, or milliseconds with a fraction.
-double parse_quantum(const char* option, const char* text) {
+double parse_ms(const char* option, const char* text) {
   const double ms = decimal_number(text).value_or(-1);
-  if (ms < 0 || (ms != 0 && (ms < kQuantumMinMs || ms > kQuantumMaxMs))) {
+  if (ms < 0 || (ms != 0 && (ms < kMsMin || ms > kMsMax))) {
     refuse("--" + std::string(option) + " takes milliseconds from 0.1 to 60000, or 0, not \"" + text + "\"");
   }
   return ms;
@@ -63,7 +63,7 @@ void on_stack_size(char* option, char* value, void*) {
 }
 
 void on_quantum(char* option, char* value, void*) {
-  options().quantum_ms = parse_quantum(option, value);
+  options().quantum_ms = parse_ms(option, value);
 }
 
 void on_request_timeout(char* option, char* value, void*) {
@@ -83,6 +83,8 @@ void on_overload_wait(char* option, char* value, void*) {
   options().overload_wait_s = parse_seconds(option, value, kOverloadWaitMaxS);
 }
 
+void on_block_warn(char* option, char* value, void*) { options().block_warn_ms = parse_ms(option, value); }
+void on_server_timing(char*, char*, void*) { options().server_timing = true; }
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
@@ -151,6 +153,11 @@ uwsgi_option* option_table() noexcept {
            on_overload_status),
       make("tornado-overload-wait", required_argument,
            "seconds that connections wait for a core before that (default 1)", on_overload_wait),
+      make("tornado-block-warn", required_argument,
+           "name in the log who holds the loop for so many milliseconds without giving way (default 0, nobody)",
+           on_block_warn),
+      make("tornado-server-timing", no_argument,
+           "tell in a Server-Timing header how long a request was queued, ran and waited", on_server_timing),
       make("greenlet", no_argument,
            "give the application a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,

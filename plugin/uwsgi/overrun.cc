@@ -1,18 +1,14 @@
 #include "plugin/uwsgi/overrun.h"
 
-#include <Python.h>
-#include <dlfcn.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <cstring>
-#include <string_view>
 
 #include "plugin/uwsgi/request_thread.h"
+#include "plugin/uwsgi/signal_log.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "suspend/stack.h"
 
@@ -22,56 +18,15 @@ namespace {
 // What runs in the handler calls what POSIX allows there, and no allocation, lock or stdio: the
 // fault may have come in the middle of any of them.
 
-// A line put together for one write().
-class Line {
- public:
-  Line& operator<<(std::string_view text) noexcept {
-    const std::size_t count = std::min(text.size(), sizeof text_ - size_);
-    std::memcpy(text_ + size_, text.data(), count);
-    size_ += count;
-    return *this;
-  }
-  Line& operator<<(std::uint64_t number) noexcept {
-    char digits[20];
-    char* first = digits + sizeof digits;
-    do {
-      *--first = static_cast<char>('0' + number % 10);
-    } while ((number /= 10) != 0);
-    return *this << std::string_view(first, static_cast<std::size_t>(digits + sizeof digits - first));
-  }
-  void write() const noexcept { (void)!::write(STDERR_FILENO, text_, size_); }
-
- private:
-  char text_[1024];
-  std::size_t size_ = 0;
-};
-
-constexpr std::size_t kUriMax = 512;  // Of the line.
-
-// CPython's dump for signal handlers, faulthandler's own; null where this Python has none.
-using DumpTraceback = void (*)(int fd, PyThreadState* state);
-DumpTraceback dump_traceback = nullptr;
-
 // Who handled the signal before.
 struct sigaction previous;
 
 // Room for a handler where the thread's own stack has none left.
 alignas(16) char signal_stack[64 << 10];
 
-void name_request(Line& line, const RequestThread& thread) noexcept {
-  const wsgi_request& request = *thread.request();
-  if (request.method_len == 0 || request.uri == nullptr) {
-    line << "work beside the requests";
-    return;
-  }
-  line << std::string_view(request.method, request.method_len) << " "
-       << std::string_view(request.uri, std::min<std::size_t>(request.uri_len, kUriMax)) << " on core "
-       << static_cast<std::uint64_t>(request.async_id);
-}
-
 void report(const suspend::Stack& stack) noexcept {
   RequestThread* const thread = RequestThread::current();
-  Line line;
+  SignalLine line;
   line << "tornado: ";
   if (thread == nullptr || &thread->fiber().stack() != &stack) line << "a greenlet of ";
   if (thread == nullptr) line << "no request";
@@ -80,8 +35,7 @@ void report(const suspend::Stack& stack) noexcept {
        << static_cast<std::uint64_t>(uwsgi.mywid) << " (pid: " << static_cast<std::uint64_t>(getpid())
        << "): unless it recurses without end, --tornado-stack-size gives it more\n";
   line.write();
-  PyThreadState* const state = PyGILState_GetThisThreadState();
-  if (dump_traceback != nullptr && state != nullptr) dump_traceback(STDERR_FILENO, state);
+  dump_python_stack();
 }
 
 // Sent with kill() or raise(), not raised by an instruction, which runs again as a handler returns.
@@ -126,7 +80,7 @@ void on_fault(int signal_number, siginfo_t* info, void* context) noexcept {
 }  // namespace
 
 void report_overruns() noexcept {
-  dump_traceback = reinterpret_cast<DumpTraceback>(dlsym(RTLD_DEFAULT, "_Py_DumpTraceback"));
+  find_python_dump();
   stack_t alternate{};
   alternate.ss_sp = signal_stack;
   alternate.ss_size = sizeof signal_stack;

@@ -1,9 +1,11 @@
 #include "plugin/uwsgi/request_thread.h"
 
 #include "plugin/blocking/gate.h"
+#include "plugin/uwsgi/block_watch.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/stack_use.h"
+#include "suspend/waiting.h"
 
 namespace engine {
 namespace {
@@ -26,6 +28,7 @@ RequestThread* RequestThread::waiting() noexcept {
 void RequestThread::begin() noexcept {
   began_at_ = ev_now(loop().raw());
   times_resumed_ = 0;
+  if (RequestTimes::wanted()) times_.begin(static_cast<std::int64_t>(uwsgi_micros() - request_->start_of_request));
 }
 
 double RequestThread::age_s() const noexcept { return ev_time() - began_at_; }
@@ -33,6 +36,8 @@ double RequestThread::since_s() const noexcept { return ev_time() - switched_at_
 
 void RequestThread::entering() noexcept {
   ++times_resumed_;
+  BlockWatch::something_else();
+  if (RequestTimes::wanted()) times_.runs();
   switched_at_ = ev_now(loop().raw());
   // A fiber that gave way comes back without the GIL, so this is done for it here.
   if (gave_way()) show_environ();
@@ -51,6 +56,8 @@ void RequestThread::show_environ() noexcept {
 
 bool RequestThread::left() noexcept {
   Engine::end_if_child(0);
+  BlockWatch::something_else();
+  if (RequestTimes::wanted()) times_.stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
   switched_at_ = ev_now(loop().raw());

@@ -9,6 +9,7 @@
 #include "plugin/uwsgi/async_wait.h"
 #include "plugin/uwsgi/harakiri.h"
 #include "plugin/uwsgi/request_limits.h"
+#include "plugin/uwsgi/request_times.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -38,6 +39,9 @@ class RequestThread : public python::VirtualThread {
   // What may end it from outside.
   RequestLimits& limits() noexcept { return limits_; }
 
+  // Measured where RequestTimes::wanted().
+  RequestTimes& times() noexcept { return times_; }
+
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
   void set_environ(PyObject* environ) noexcept { environ_ = environ; }
 
@@ -65,6 +69,7 @@ class RequestThread : public python::VirtualThread {
   AsyncWait async_wait_;
   UserHarakiri user_harakiri_;
   RequestLimits limits_;
+  RequestTimes times_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
   std::uint64_t times_resumed_ = 0;
   double began_at_ = 0;     // On the loop's clock, which stands still during a turn.

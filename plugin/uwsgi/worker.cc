@@ -25,6 +25,7 @@
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/overrun.h"
 #include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/request_times.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "plugin/uwsgi/uwsgi_module.h"
 #include "plugin/uwsgi/websocket_functions.h"
@@ -120,6 +121,7 @@ void report_leak(const char* what, long count) {
 void register_plugin() noexcept {
   uwsgi_register_loop(const_cast<char*>("tornado"), run_worker);
   python::register_module();
+  register_log_variables();
 }
 
 // uWSGI drops the second plugin of a name without a word; its own engine has this one's name.
@@ -141,6 +143,7 @@ int check_options() noexcept {
   if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
   register_metrics();
+  RequestTimes::prepare();
   return 0;
 }
 

@@ -1,5 +1,6 @@
 """The programs of examples/ run as their READMEs say."""
 import contextlib
+import re
 import signal
 import socket
 import urllib.request
@@ -8,6 +9,7 @@ import pytest
 
 from conftest import ROOT
 from health import closed_by_server
+from overlap import wait_until
 
 EXAMPLES = ROOT / 'examples'
 
@@ -115,3 +117,22 @@ def test_fetch_that_fails(start):
     running = start('fetch', environ={'SERVICES': f'http://127.0.0.1:{first_of_free_ports(1) + 1}/'})
     status, _, body = running.get('/fetch')
     assert status == 502 and b"Couldn't connect to server" in body
+
+
+def test_metrics_for_prometheus(start):
+    """Each sample stands under its type, for each worker; a request that waits is among them in time."""
+    running = start('metrics', '--master')
+    with running.connect() as held:
+        held.sendall(b'GET /metrics HTTP/1.0\r\nX: ')  # A connection that has a core, and sends no request.
+        wait_until(lambda: sum(samples(running, 'cores_used')) >= 1)
+        status, headers, body = running.get('/metrics')
+    assert status == 200 and headers['Content-Type'].startswith('text/plain; version=0.0.4')
+    lines = body.decode().splitlines()
+    for name in {line.split()[2] for line in lines if line.startswith('#')}:
+        assert f'# TYPE {name} gauge' in lines or f'# TYPE {name} counter' in lines
+        assert {f'{name}{{worker="{worker}"}}' for worker in (1, 2)} == {line.split()[0] for line in lines if line.startswith(name + '{')}
+
+
+def samples(running, name):
+    body = running.get('/metrics')[2].decode()
+    return [int(value) for value in re.findall(rf'^uwsgi_tornado_{name}\{{worker="\d+"\}} (\d+)$', body, re.MULTILINE)]

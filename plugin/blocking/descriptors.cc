@@ -1,0 +1,17 @@
+#include "plugin/blocking/descriptors.h"
+
+#if __has_include(<linux/close_range.h>)
+#include <linux/close_range.h>
+#endif
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace blocking {
+
+void leave_descriptors() noexcept {
+#if defined(SYS_close_range) && defined(CLOSE_RANGE_UNSHARE)
+  syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_UNSHARE);  // Linux before 5.9 shares on.
+#endif
+}
+
+}  // namespace blocking
