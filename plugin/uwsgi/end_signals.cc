@@ -53,6 +53,7 @@ void kill_workers(int) noexcept {
 
 EndSignals::EndSignals(Engine& engine) noexcept
     : engine_(engine),
+      application_{},
       hangup_(engine.loop().raw(), this),
       woken_(engine.loop().raw(), this),
       told_to_end_(engine.loop().raw(), this) {}
@@ -62,6 +63,7 @@ EndSignals::~EndSignals() { receiver = nullptr; }
 
 void EndSignals::start() noexcept {
   hangup_.start(SIGHUP);
+  sigaction(SIGWINCH, nullptr, &application_);
   woken_.start(SIGWINCH);
   told_to_end_.start();
   receiver = this;
@@ -70,7 +72,7 @@ void EndSignals::start() noexcept {
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   for (const int number : kEndSignals) sigaction(number, &action, nullptr);
   // The master may have had enough of this worker while it loaded its applications.
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<EndSignals*>(self)->on_woken(); }, this});
+  engine_.loop().add_callback({[](void* self) noexcept { static_cast<EndSignals*>(self)->look_whether_unwanted(); }, this});
 }
 
 void EndSignals::on_hangup() noexcept {
@@ -84,9 +86,16 @@ void EndSignals::on_told_to_end() noexcept {
   engine_.drain_to_exit(UWSGI_END_CODE);
 }
 
-// A terminal that changes its size sends it too. A signal sent before there was a handler for it has
-// left its mark (uwsgi_curse()).
+// CPython's handler only notes that the signal came.
 void EndSignals::on_woken() noexcept {
+  const bool function = application_.sa_handler != SIG_DFL && application_.sa_handler != SIG_IGN;
+  if (function && (application_.sa_flags & SA_SIGINFO) != 0) application_.sa_sigaction(SIGWINCH, nullptr, nullptr);
+  else if (function) application_.sa_handler(SIGWINCH);
+  look_whether_unwanted();
+}
+
+// A signal sent before there was a handler for it has left its mark (uwsgi_curse()).
+void EndSignals::look_whether_unwanted() noexcept {
   const uwsgi_worker& self = uwsgi.workers[uwsgi.mywid];
   const bool unwanted = !self.manage_next_request || self.cursed_at != 0;
   if (unwanted && !engine_.draining()) engine_.drain_to_exit(UWSGI_END_CODE);

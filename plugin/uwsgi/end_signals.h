@@ -1,6 +1,8 @@
 // The process's own signals that tell a worker to end, and its master to wait no longer.
 #pragma once
 
+#include <signal.h>
+
 #include "plugin/loop/watcher.h"
 
 namespace engine {
@@ -26,8 +28,10 @@ class EndSignals {
   void on_hangup() noexcept;
   void on_told_to_end() noexcept;
   void on_woken() noexcept;
+  void look_whether_unwanted() noexcept;
 
   Engine& engine_;
+  struct sigaction application_;  // What the application does at SIGWINCH, which is a terminal's, too.
   loop::SignalWatcher<EndSignals, &EndSignals::on_hangup> hangup_;
   loop::SignalWatcher<EndSignals, &EndSignals::on_woken> woken_;
   loop::AsyncWatcher<EndSignals, &EndSignals::on_told_to_end> told_to_end_;
