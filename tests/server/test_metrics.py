@@ -18,6 +18,7 @@ def start(server):
     def start(*options, cores=CORES, app='metrics.py'):
         port = free_port()
         running = server(app, '--master', '--enable-metrics', '--stats', f'127.0.0.1:{port}', *options, cores=cores)
+        running.wait_for_log('Stats server enabled')  # The master's, after its workers.
 
         def ask(worker=1):
             shown = json.loads(clients.exchange(port, b''))['metrics']
@@ -116,12 +117,12 @@ def test_each_worker_has_its_own_and_a_new_one_begins_anew(start):
     with held(running, 1):
         wait_until(lambda: ask(1)['parked'] + ask(2)['parked'] == 1)
     running.process.send_signal(1)
-    running.wait_for_log(r'\(master-start\)', count=2)
+    running.wait_for_log('Stats server enabled', count=2)
     wait_until(lambda: ask(1)['cores_free'] == ask(2)['cores_free'] == CORES)
 
 
 def test_nothing_is_registered_without_enable_metrics(server):
     port = free_port()
     running = server('basic.py', '--stats', f'127.0.0.1:{port}', '--master')
-    assert running.get()[2] == b'hello'
+    running.wait_for_log('Stats server enabled')
     assert 'metrics' not in json.loads(clients.exchange(port, b''))
