@@ -201,9 +201,7 @@ Core* Engine::free_core() noexcept {
 }
 
 void Engine::publish_load() noexcept {
-  const int taken = uwsgi.async - 1 - uwsgi.async_queue_unused_ptr;
-  metrics_.cores_taken(taken);
-  if (!draining_) loads_.publish(taken);
+  if (!draining_) loads_.publish(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
 }
 
 Core* Engine::make_room() noexcept {
