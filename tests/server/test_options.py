@@ -73,7 +73,9 @@ def test_wrong_stack_size_is_refused(kib, tmp_path):
 
 @pytest.mark.parametrize('option, value', [
     ('tornado-overload-status', '500'), ('tornado-overload-status', 'busy'), ('tornado-overload-wait', '-1'),
-    ('tornado-overload-wait', 'inf'), ('tornado-block-warn', '-1'), ('tornado-block-warn', '100ms')])
+    ('tornado-overload-wait', 'inf'), ('tornado-block-warn', '-1'), ('tornado-block-warn', '100ms'),
+    ('tornado-request-timeout', '-1'), ('tornado-request-timeout', 'soon'), ('tornado-request-timeout', '1e9'),
+    ('tornado-request-timeout', '')])
 def test_wrong_values_are_refused(option, value, tmp_path):
     assert_refused(command('--tornado', '10', f'--{option}', value, '--wsgi-file', HELLO),
                    f'--{option} takes .*, not "{value}"', tmp_path)

@@ -199,13 +199,3 @@ def test_worker_that_ends_does_not_leave_waiting_requests_without_a_word(timed):
         assert says.makefile('rb').read().endswith(told)
         assert b' 503 ' in waits.makefile('rb').readline()
     assert 'requests unfinished' not in running.log
-
-
-@pytest.mark.parametrize('value', ['-1', 'soon', '1e9', ''])
-def test_option_takes_seconds(value, tmp_path):
-    import subprocess
-
-    from conftest import command
-    done = subprocess.run(command('--tornado', '5', '--tornado-request-timeout', value), capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 1
-    assert '--tornado-request-timeout takes seconds' in done.stdout + done.stderr

@@ -65,7 +65,7 @@ def test_overrun_is_named_and_the_worker_starts_again(deep, path, who, where):
 
 def test_overrun_names_the_size_that_was_given(deep):
     running = deep('--tornado-stack-size', '512')
-    assert 'recursion through C may overrun stacks of 512 KiB; --tornado-stack-size 3000 holds it' in running.log
+    running.wait_for_log('recursion through C may overrun stacks of 512 KiB; --tornado-stack-size 3000 holds it')
     log = ask_fatally(running, '/overrun')[2]
     assert re.search(OVERRAN, log)[2] == '512'
 
