@@ -43,8 +43,8 @@ def in_thread(seconds):
     begun = threading.Event()
     thread = threading.Thread(target=run)
     thread.start()
-    begun.set()
-    time.sleep(0.001)
+    # From the loop, once this request waits: a thread that begins before takes the GIL from the request.
+    asyncio.get_event_loop().call_soon(begun.set)
     thread.join()
 
 
