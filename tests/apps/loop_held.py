@@ -39,12 +39,13 @@ def in_thread(seconds):
     """In a thread that keeps the GIL, while the loop, asleep by then, wants it."""
     def run():
         begun.wait()
+        time.sleep(0.1)  # One that takes the GIL from the request before it waits is told as the request.
         in_c_code(seconds)
     begun = threading.Event()
     thread = threading.Thread(target=run)
     thread.start()
-    # From the loop, once this request waits: a thread that begins before takes the GIL from the request.
-    asyncio.get_event_loop().call_soon(begun.set)
+    begun.set()
+    time.sleep(0.001)
     thread.join()
 
 
