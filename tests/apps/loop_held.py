@@ -39,7 +39,6 @@ def in_thread(seconds):
     """In a thread that keeps the GIL, while the loop, asleep by then, wants it."""
     def run():
         begun.wait()
-        time.sleep(0.1)  # One that takes the GIL from the request before it waits is told as the request.
         in_c_code(seconds)
     begun = threading.Event()
     thread = threading.Thread(target=run)
