@@ -38,13 +38,11 @@ def in_callback(seconds):
 def in_thread(seconds):
     """In a thread that keeps the GIL, while the loop, asleep by then, wants it."""
     def run():
-        begun.wait()
+        time.sleep(0.1)  # Until the request sleeps: one that was running would be what waits for the GIL.
         in_c_code(seconds)
-    begun = threading.Event()
     thread = threading.Thread(target=run)
     thread.start()
-    begun.set()
-    time.sleep(0.001)
+    time.sleep(0.3)  # Its end is what wakes the loop.
     thread.join()
 
 
