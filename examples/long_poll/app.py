@@ -1,10 +1,11 @@
 """A chat by long poll in plain threading code: nothing in it knows the engine."""
 import collections
 import json
+import os
 import threading
 import urllib.parse
 
-WAIT_S = 25  # Less than proxies wait.
+WAIT_S = float(os.environ.get('SECONDS', 25))  # Less than proxies wait.
 LONGEST = 4096
 
 messages = collections.deque(maxlen=100)
@@ -23,7 +24,7 @@ def say(text):
 
 
 def poll(number):
-    """The messages after that number, as soon as there are any; none after WAIT_S seconds."""
+    """The messages after that number, as soon as there are any; none after WAIT_S."""
     with news:
         return news.wait_for(lambda: newer_than(number), timeout=WAIT_S)
 

@@ -7,7 +7,6 @@ import tornado.web
 import tornado.websocket
 from tornado.ioloop import IOLoop
 from uwsgi_tornado import stopping
-from uwsgidecorators import postfork
 
 PORT = int(os.environ.get('TORNADO_PORT', 8001))
 
@@ -54,7 +53,7 @@ async def serve():
 
 
 io_loop = IOLoop.current()
-postfork(lambda: io_loop.add_callback(serve))
+io_loop.add_callback(serve)  # In each worker, whose loop takes this over.
 
 
 def application(environ, start_response):

@@ -46,7 +46,8 @@ def test_every_example_says_how_it_is_started():
     for folder in EXAMPLES.iterdir():
         if folder.name == 'hello':
             continue  # make run starts it.
-        assert {'README.md', 'app.py', 'uwsgi.ini'} <= {file.name for file in folder.iterdir()}
+        files = {file.name for file in folder.iterdir()}
+        assert {'README.md', 'uwsgi.ini'} <= files and files & {'app.py', 'manage.py'}
         assert f'--ini examples/{folder.name}/uwsgi.ini' in (folder / 'README.md').read_text()
 
 
