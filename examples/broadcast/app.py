@@ -46,7 +46,7 @@ def fetch_for_ever():
             return
 
 
-IOLoop.instance().add_callback(spawn, fetch_for_ever)  # In each worker, whose loop takes this over.
+IOLoop.instance().add_callback(lambda: spawn(fetch_for_ever))  # In each worker, whose loop takes this over.
 
 
 def feed():

@@ -18,6 +18,7 @@ finished = collections.deque(maxlen=100)
 def lines(command):
     """What the command says, as soon as it says it, and how it ended."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout  # Type checkers cannot know.
     try:
         yield from process.stdout
         yield b'ended with %d\n' % process.wait()

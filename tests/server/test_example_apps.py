@@ -126,8 +126,9 @@ def test_long_polls_wait_for_a_message(start):
         wait_until(lambda: running.descriptors() >= before + COUNT)  # All are there; none is answered.
         said = {'number': 1, 'text': 'hello ☃'}
         assert json.loads(running.get('/', 'POST', 'hello ☃'.encode())[2]) == said
-        results, _ = polls.result(60)
+        results, seconds = polls.result(60)
     assert [json.loads(body) for _, _, body in results] == [[said]] * COUNT
+    assert seconds < 20  # Untold, they would have looked after 25.
 
 
 def test_long_polls_give_what_was_missed_or_nothing(start):

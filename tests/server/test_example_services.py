@@ -34,7 +34,7 @@ def closed_with(reader):
 
 # --- Fan-out --------------------------------------------------------------------------------------
 
-def services(*urls, seconds='0.6'):
+def services(*urls, seconds='1'):
     return {'SERVICES': ' '.join(urls), 'SECONDS': seconds}
 
 
@@ -42,12 +42,12 @@ def services(*urls, seconds='0.6'):
 def test_fan_out_says_who_answered_and_why_others_did_not(start, upstream):
     good = f'http://127.0.0.1:{upstream.port}/'
     late, away = good + 'never', f'http://127.0.0.1:{free_port()}/'
-    running = start('fan_out', environ=services(good + 'a', good + 'b', late, away, seconds='3'))
+    running = start('fan_out', environ=services(good + 'a', good + 'b', late, away, seconds='2'))
     answers, seconds = ask_at_once(running, '/', 20)
     for found in map(json.loads, answers):
         assert found['answers'] == {good + 'a': '/a', good + 'b': '/b'}
         assert {url: reason.split(':')[0] for url, reason in found['failed'].items()} == {late: 'TimeoutError', away: 'ConnectError'}
-    assert_far_below_serial(seconds, 20, wait_s=3)
+    assert_far_below_serial(seconds, 20, wait_s=2)
 
 
 def test_fan_out_takes_the_first_good_answer(start, upstream):
