@@ -39,7 +39,7 @@ def tell_all(message):
 
 
 def say(message):
-    """From anywhere: Tornado's objects are not for other threads, and a request is one."""
+    """From anywhere: Tornado's objects belong to the loop, and to Python a request is another thread."""
     messages.append(message)
     io_loop.add_callback(tell_all, message)
 

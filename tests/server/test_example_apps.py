@@ -64,6 +64,7 @@ def test_flask_requests_that_fetch_overlap(start, upstream):
     assert_far_below_serial(seconds, COUNT, DELAY_S)
 
 
+@on_fibers
 def test_flask_keeps_a_session_and_says_when_the_upstream_is_down(start):
     running = start('flask', environ={'SERVICES': f'http://127.0.0.1:{free_port()}/'})
     assert running.get('/sleep')[2] == b'slept\n'
@@ -99,18 +100,19 @@ def test_django_requests_that_query_overlap(start, postgres, database):
     wait_until(lambda: sessions(postgres) == 0)  # None outlives its request.
 
 
+@on_fibers
 def test_django_uses_its_models(start, database):
     running = start('django_postgresql', environ=database)
     ask_at_once(running, '/', COUNT)
     assert running.get('/')[2] == b'%d visits, %d in the last minute\n' % (COUNT + 1, COUNT + 1)
 
 
+@on_fibers
 def test_django_answers_while_the_database_is_away(start):
     running = start('django_postgresql', environ={'PGHOST': '127.0.0.1', 'PGPORT': str(free_port())})
     assert running.get('/slow')[0] == 500
 
 
-@pytest.mark.smoke
 def test_migrations_of_django_are_those_of_its_models(database):
     subprocess.run([PYTHON, EXAMPLES / 'django_postgresql' / 'manage.py', 'makemigrations', '--check', '--dry-run'], check=True,
                    env={**os.environ, **database})
@@ -180,7 +182,7 @@ def test_streams_of_those_who_leave_end(start, redis_server):
     wait_until(lambda: subscribers(redis_server) == 0, timeout_s=10)  # Sooner than the stream next says something.
 
 
-@pytest.mark.smoke
+@on_fibers
 def test_streams_end_where_redis_is_away(start):
     running = start('redis_pubsub', environ=redis_environ(free_port()))
     with asked(running, 1, EVENTS) as (stream,):

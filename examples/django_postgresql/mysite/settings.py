@@ -24,4 +24,5 @@ DATABASES = {
 }
 
 DEFAULT_AUTO_FIELD = 'django.db.models.BigAutoField'
+TIME_ZONE = 'UTC'
 USE_TZ = True
