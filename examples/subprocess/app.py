@@ -45,15 +45,16 @@ def begin(name, password):
 
 
 def application(environ, start_response):
-    path = environ['PATH_INFO']
+    path, status = environ['PATH_INFO'], '200 OK'
     if path == '/lines':
-        start_response('200 OK', [('Content-Type', 'text/plain'), ('X-Accel-Buffering', 'no')])
+        start_response(status, [('Content-Type', 'text/plain'), ('X-Accel-Buffering', 'no')])
         return lines(['sh', '-c', COUNT, 'sh', str(int(environ['QUERY_STRING'] or 3))])
     if path == '/digest':
         found = uwsgi_tornado.to_thread(digest, environ['wsgi.input'].read(4096))  # Suspends this request only.
     elif environ['REQUEST_METHOD'] == 'POST':
-        found = begin(path, environ['wsgi.input'].read(4096))
+        begin(path, environ['wsgi.input'].read(4096))
+        status, found = '202 Accepted', 'begun'
     else:
         found = list(finished)
-    start_response('200 OK' if found is not None else '202 Accepted', [('Content-Type', 'application/json')])
+    start_response(status, [('Content-Type', 'application/json')])
     return [json.dumps(found).encode() + b'\n']

@@ -10,7 +10,7 @@ import pytest
 from conftest import OTHER_PYTHON, ROOT
 from health import closed_by_server
 from overlap import ask_at_once, assert_far_below_serial, wait_until
-from services import free_port
+from services import Redis, free_port
 from upstreams import DELAY_S
 
 EXAMPLES = ROOT / 'examples'
@@ -111,6 +111,7 @@ def test_django_uses_its_models(start, database):
 def test_django_answers_while_the_database_is_away(start):
     running = start('django_postgresql', environ={'PGHOST': '127.0.0.1', 'PGPORT': str(free_port())})
     assert running.get('/slow')[0] == 500
+    assert 'OperationalError' in running.log
 
 
 def test_migrations_of_django_are_those_of_its_models(database):
@@ -183,8 +184,13 @@ def test_streams_of_those_who_leave_end(start, redis_server):
 
 
 @on_fibers
-def test_streams_end_where_redis_is_away(start):
-    running = start('redis_pubsub', environ=redis_environ(free_port()))
+def test_streams_end_as_redis_does(start):
+    redis_server = Redis()
+    running = start('redis_pubsub', environ=redis_environ(redis_server.port))
+    with asked(running, 1, EVENTS) as (stream,):
+        read_until(stream, b': subscribed\n\n')
+        redis_server.stop()
+        assert closed_by_server(stream) == b''
     with asked(running, 1, EVENTS) as (stream,):
         assert closed_by_server(stream).endswith(b'\r\n\r\nretry: 1000\n\n')
     assert running.get('/', 'POST', b'hello')[0] == 503

@@ -23,6 +23,13 @@ DATABASES = {
     }
 }
 
+LOGGING = {  # Errors go where uWSGI's log goes.
+    'version': 1,
+    'disable_existing_loggers': False,
+    'handlers': {'console': {'class': 'logging.StreamHandler'}},
+    'root': {'handlers': ['console']},
+}
+
 DEFAULT_AUTO_FIELD = 'django.db.models.BigAutoField'
 TIME_ZONE = 'UTC'
 USE_TZ = True
