@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps install deb dist test-package docs extension run test test-pythons unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps install deb dist test-package docs extension run test test-pythons test-debug-python unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-overload soak-preempt bench bench-loop format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -207,6 +207,16 @@ test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, 
 		PYTHON_OF_UWSGI=$$python UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
 			$(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,preemption.py request_timeout.py) || exit 1; \
 	done
+
+# Ways to end a request, with a Python that counts references and checks its own rules.
+DEBUG_PYTHON ?= /usr/bin/python3-dbg
+
+test-debug-python: | deps ## with Debian's debug Python: no reference is left; the heart's tests
+	@tools/install-deps debug
+	UWSGI_TORNADO_CFLAGS=-DUWSGI_TORNADO_DEBUG tools/build-for-python $(DEBUG_PYTHON) $(BUILD)/debug-python
+	@export PYTHON_OF_UWSGI=$(DEBUG_PYTHON) UWSGI_PYTHON_PLUGIN=$(BUILD)/debug-python/python_plugin.so \
+		TORNADO_PLUGIN=$(BUILD)/debug-python/tornado_plugin.so && \
+		$(SOAK)/test_references.py && $(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,request_timeout.py async_libraries.py)
 
 release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke

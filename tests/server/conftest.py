@@ -159,6 +159,15 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f'/proc/{self.process.pid}/fd'))
 
+    def open_files(self):
+        """What its descriptors are: {7: 'socket:[1234]'}."""
+        folder = pathlib.Path(f'/proc/{self.process.pid}/fd')
+        found = {}
+        for link in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # Closed meanwhile.
+                found[int(link.name)] = os.readlink(link)
+        return found
+
     def drain(self):
         """Asks the worker, or the master for all, to end as a reload does; returns the exit code."""
         self.process.send_signal(signal.SIGTERM if self.has_master else signal.SIGHUP)
