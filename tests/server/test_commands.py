@@ -1,0 +1,162 @@
+"""Every command that README.md, docs/ and the READMEs of examples/ and bench/ print is run.
+
+A line that starts uwsgi is started, and must answer; the lines below it that ask it are run as they stand.
+"""
+import ast
+import builtins
+import re
+import subprocess
+import symtable
+import sys
+
+import pytest
+
+from conftest import EMBEDDED, ROOT
+from printed import DOCUMENTS, Checkout, blocks, commands, words
+from test_examples import first_of_free_ports
+
+pytestmark = pytest.mark.skipif(bool(EMBEDDED), reason='the lines name plugins; what is inside the program needs none')
+
+CLIENTS = {'curl', 'seq', 'time', 'xdg-open', 'for'}
+
+# What is not run here: a pattern of the command, why, and the test that runs it.
+ELSEWHERE = [
+    (r'uwsgi --build-plugin', 'compiles for half a minute', 'test_build.py::test_plugin_built_by_hand_in_another_folder_serves'),
+    (r'cd /path/to/uwsgi$', 'compiles uWSGI', 'make test-embed'),
+    (r'UWSGI_FORCE_REBUILD=1 UWSGI_EMBED_PLUGINS=', 'compiles uWSGI', 'make test-embed'),
+    (r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
+    (r'echo d > FIFO', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_the_fifo'),
+    (r'/usr/bin/python3 bench/run.py --quick', 'measures', 'test_commands.py::test_rows_of_the_bench_are_there'),
+    (r'seq 20 .*/wait', 'its requests take up to 20 s', 'test_browser.py::test_browser_sees_the_worker_live'),
+]
+
+
+def first_port(get, checkout):
+    first = first_of_free_ports(2)
+    checkout.ports.update({'8001': first + 1, '8002': first + 2})
+    return {'FIRST_PORT': str(first)}
+
+
+# What examples want beside a server: fixture -> environment.
+NEEDS = {
+    'fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
+    'greenlet_fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
+    'greenlet_timer': lambda get, checkout: {'SERVICES': get('pages') + '/services', 'SECONDS': '0.2'},
+    'tornado_application': first_port,
+}
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def elsewhere(command):
+    return next((test for pattern, _, test in ELSEWHERE if re.search(pattern, command)), None)
+
+
+def check_make(command):
+    """What make would do, and it knows how; doing it is CI's, or takes long."""
+    done = subprocess.run(['bash', '-c', re.sub(r'\bmake\b', 'make -n', command, count=1)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run(checkout, command):
+    """The problems that a server had that had to make room for another."""
+    program = words(command)[0]
+    if program == 'make':
+        check_make(command)
+        if words(command)[1:] == ['run']:
+            return list(checkout.serve('tools/run-example'))
+    elif program in ('uwsgi', 'build/embed/uwsgi'):
+        return list(checkout.serve(command))
+    elif program in CLIENTS:
+        checkout.run(command)
+    else:
+        pytest.fail(f'nobody runs {command!r}: run it here, or name in ELSEWHERE the test that does')
+    return []
+
+
+@pytest.mark.parametrize('path', [path for path in DOCUMENTS if commands(path)], ids=name_of)
+def test_commands_do_what_they_say(path, tmp_path, request):
+    checkout = Checkout(tmp_path, {})
+    needs = NEEDS.get(path.parent.name)
+    checkout.environ.update(needs(request.getfixturevalue, checkout) if needs else {})
+    problems = []
+    try:
+        for _, command in commands(path):
+            if not elsewhere(command):
+                problems += run(checkout, command)
+    finally:
+        problems += checkout.end()
+    assert not problems, '\n'.join(problems)
+
+
+def test_tests_that_run_commands_elsewhere_are_there():
+    makefile = (ROOT / 'Makefile').read_text()
+    printed_ones = [command for path in DOCUMENTS for _, command in commands(path)]
+    for pattern, _, test in ELSEWHERE:
+        assert any(re.search(pattern, command) for command in printed_ones), f'nobody prints {pattern!r} any more'
+        file, _, function = test.partition('::')
+        if function:
+            assert f'def {function}(' in (ROOT / 'tests' / 'server' / file).read_text(), test
+        else:
+            assert re.search(rf'^{test.removeprefix("make ")}:', makefile, re.M), test
+
+
+def test_make_targets_that_are_named_are_there():
+    targets = set(re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.M))
+    named = {target for path in DOCUMENTS for target in re.findall(r'`make ([a-z][\w-]*)', path.read_text())}
+    assert named - targets == set()
+
+
+def test_rows_of_the_bench_are_there():
+    """Those that bench/README.md names."""
+    text = (ROOT / 'bench' / 'README.md').read_text()
+    told = subprocess.check_output([sys.executable, ROOT / 'bench' / 'run.py', '--help'], text=True)
+    there = set(re.findall(r'\w+', told))
+    printed_rows = re.search(r'run.py --quick ([a-z_ ]+?)\s+#', text)[1].split()
+    rows = re.search(r'^\| row \|.*?\n\n', text, re.M | re.S)[0]
+    tabled = {row for cell in re.findall(r'^\| (`.*?) \|', rows, re.M) for row in re.findall(r'`(\w+)`', cell)}
+    assert {*printed_rows, *tabled} - there == set() and len(tabled) > 10
+
+
+# --- Python ----------------------------------------------------------------------------------
+
+def snippets():
+    found = [pytest.param(block.text, id=f'{name_of(path)}:{block.number}') for path in DOCUMENTS
+             if path.name != 'api.md'  # Signatures, of which tests/loop/test_stub.py takes care.
+             for block in blocks(path) if block.language == 'python']
+    assert len(found) > 5
+    return found
+
+
+def is_whole(text):
+    """A WSGI application with every name it uses, and nothing left out."""
+    table = symtable.symtable(text, 'snippet', 'exec')
+    known = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()} | set(dir(builtins))
+
+    def unknown(scope):
+        for symbol in scope.get_symbols():
+            if symbol.is_global() and symbol.is_referenced() and symbol.get_name() not in known:
+                yield symbol.get_name()
+        for child in scope.get_children():
+            yield from unknown(child)
+    left_out = any(isinstance(node, ast.Constant) and node.value is Ellipsis for node in ast.walk(ast.parse(text)))
+    return 'application' in known and not left_out and not set(unknown(table))
+
+
+@pytest.mark.parametrize('text', snippets())
+def test_python_compiles_and_names_what_the_module_has(text):
+    ast.parse(text)
+    stub = (ROOT / 'typing' / 'uwsgi_tornado.pyi').read_text()
+    named = set(re.findall(r'\buwsgi_tornado\.(\w+)', text))
+    named |= {name.strip() for names in re.findall(r'from uwsgi_tornado import (.*)', text) for name in names.split(',')}
+    assert [name for name in named if not re.search(rf'\b{name}\b', stub)] == []
+
+
+@pytest.mark.parametrize('text', [snippet for snippet in snippets() if is_whole(snippet.values[0])])
+def test_whole_programs_answer(text, tmp_path, server):
+    app = tmp_path / 'app.py'
+    app.write_text(text)
+    running = server(None, '--wsgi-file', str(app), cores=4)
+    assert running.get('/')[0] == 200, running.log
