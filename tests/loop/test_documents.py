@@ -111,7 +111,7 @@ def sentences():
 
 
 def parts(sentence):
-    return [part.strip() for part in sentence.split('...') if part.strip()]
+    return [part.strip(' :') for part in sentence.split('...') if part.strip(' :')]
 
 
 def sources_of_sentences():
