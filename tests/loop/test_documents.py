@@ -133,7 +133,7 @@ def test_quoted_sentences_are_in_the_sources():
 
 def refusals():
     """The sentences with which the plugin ends uWSGI at start: their parts that never differ."""
-    source = '\n'.join(path.read_text() for path in sorted((ROOT / 'plugin' / 'uwsgi').rglob('*.cc')))
+    source = '\n'.join(path.read_text() for path in sorted((ROOT / 'plugin').rglob('*.cc')))
     statements = re.findall(r'\brefuse\w*\(("[^;]*)\);', source)
     statements += re.findall(r'\{"\w+", ("--[^}]*)\}', source) + re.findall(r'\bkPatched =\s*([^;]*);', source)
     for body in re.findall(r'^std::string why_\w+\(\) \{\n(.*?)^\}', source, re.M | re.S):
