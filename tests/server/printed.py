@@ -5,11 +5,13 @@ Only ports are others, those that are free. `uwsgi` is a script that finds the p
 import contextlib
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
 import subprocess
 import textwrap
+import time
 
 import conftest
 from conftest import ROOT, Server, free_port
@@ -20,6 +22,7 @@ LANGUAGES = {'sh', 'python', '', 'ini', 'nginx', 'text', 'html', 'js'}
 SHOWN = re.compile(r'[\w-]+(:| =) ')
 LOGS_ONLY = 'troubleshooting.md'  # All its indented blocks are the log's; tests/loop/test_documents.py reads those.
 PORT = re.compile(r'(?<=:)\d{4,5}\b')
+PORT_IN_CODE = re.compile(r'(?<=127\.0\.0\.1:)\d{4,5}\b')
 HTTP = re.compile(r'\bhttp(?:11)?(?:-socket)?\s*[= ]\s*[\w.]*:(\d+)')
 LIMIT_S = 60
 
@@ -74,6 +77,13 @@ def words(command):
     return split
 
 
+def end_group(client):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(client.pid, signal.SIGKILL)
+    client.wait()
+    client.stdout.close()
+
+
 class Printed(Server):
     """A server that a printed command started."""
 
@@ -94,10 +104,11 @@ class Checkout:
     """A folder with what the commands name: examples, tools, the built plugin, an app.py."""
 
     def __init__(self, folder, environ):
-        self.folder, self.ports, self.servers = folder, {}, []
+        self.folder, self.ports, self.servers, self.streams, self.said = folder, {}, [], [], []
         for name in ('examples', 'tools'):
             shutil.copytree(ROOT / name, folder / name)
         shutil.copy(ROOT / 'examples' / 'hello' / 'app.py', folder)
+        (folder / 'README.md').write_text('A file to send.\n')
         for name in ('.', 'build', 'plugins'):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / 'tornado_plugin.so').symlink_to(conftest.PLUGIN)
@@ -110,6 +121,7 @@ class Checkout:
         more = shlex.join(conftest.MORE_OPTIONS)
         self.script('bin/uwsgi', f'{start} "$@" {more}')
         self.script('build/embed/uwsgi', f'{start} --plugin python3,tornado "$@" {more}')
+        self.script('bin/python3', f'exec {conftest.OTHER_PYTHON or "/usr/bin/python3"} "$@"')
         self.script('bin/xdg-open', 'exec curl -o /dev/null "$1"')
         # An answer that is an error fails the command.
         (self.folder / '.curlrc').write_text(f'fail\nfail-early\nsilent\nshow-error\nmax-time = {LIMIT_S}\n')
@@ -120,8 +132,8 @@ class Checkout:
         path.write_text(f'#!/bin/sh\n{text}\n')
         path.chmod(0o755)
 
-    def with_own_ports(self, text):
-        return PORT.sub(lambda match: str(self.ports.setdefault(match[0], free_port())), text)
+    def with_own_ports(self, text, pattern=PORT):
+        return pattern.sub(lambda match: str(self.ports.setdefault(match[0], free_port())), text)
 
     def serve(self, command):
         """Starts what the command starts, in place of what was on its port."""
@@ -130,6 +142,8 @@ class Checkout:
         assert listens, f'{command!r} serves no HTTP: which test runs it?'
         for file in files:
             file.write_text(self.with_own_ports(file.read_text()))
+            for code in file.parent.rglob('*.py'):
+                code.write_text(self.with_own_ports(code.read_text(), PORT_IN_CODE))
         own = [int(self.with_own_ports(':' + port)[1:]) for port in listens]
         for before in [server for server in self.servers if set(server.ports) & set(own)]:
             self.servers.remove(before)
@@ -137,20 +151,30 @@ class Checkout:
         self.servers.append(Printed(self.with_own_ports(command), self.folder, self.environ, own))
 
     def run(self, command):
-        """Runs a client to its end; of one that never ends (curl -N) the first line is enough."""
-        line = 'set -o pipefail; ' + self.with_own_ports(command)
-        endless = ' -N ' in command
+        """Runs a client to its end; one that may never end (curl -N) goes on beside the next."""
         for server in self.servers:
             server.asked = True
-        client = subprocess.Popen(['bash', '-c', line], cwd=self.folder, env=self.environ, start_new_session=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        client = subprocess.Popen(['bash', '-c', 'set -o pipefail; ' + self.with_own_ports(command)], cwd=self.folder, env=self.environ,
+                                  start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if ' -N ' in command:
+            self.streams.append(client)
+            return
         try:
-            said = client.stdout.readline() if endless else client.communicate(timeout=LIMIT_S)[0]
-            assert said if endless else client.returncode == 0, f'{command}: {said}\n' + '\n'.join(server.log for server in self.servers)
+            said, _ = client.communicate(timeout=LIMIT_S)
+            assert client.returncode == 0, f'{command}: {said}\n' + '\n'.join(server.log for server in self.servers)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(client.pid, signal.SIGKILL)
-            client.wait()
+            end_group(client)
+        self.said.append(command)
+
+    def hear_streams(self):
+        """Until each has said something. It may have come too late for what the others said: they say it again."""
+        deadline = time.monotonic() + LIMIT_S
+        for stream in self.streams:
+            while not select.select([stream.stdout], [], [], 1)[0]:
+                assert time.monotonic() < deadline, 'a stream says nothing\n' + '\n'.join(server.log for server in self.servers)
+                for command in self.said[:]:
+                    self.run(command)
+            assert stream.stdout.readline()
 
     def end_of(self, server):
         """What was wrong with it; it has answered, if to nobody else, to a request for / (also where it has no such page)."""
@@ -163,4 +187,6 @@ class Checkout:
         return problems if status in (200, 404) else [f'/ was answered {status}', server.log]
 
     def end(self):
+        for stream in self.streams:
+            end_group(stream)
         return [problem for server in self.servers for problem in self.end_of(server)]

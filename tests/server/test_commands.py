@@ -17,18 +17,27 @@ from test_examples import first_of_free_ports
 
 pytestmark = pytest.mark.skipif(bool(EMBEDDED), reason='the lines name plugins; what is inside the program needs none')
 
-CLIENTS = {'curl', 'seq', 'time', 'xdg-open', 'for'}
+CLIENTS = {'curl', 'seq', 'time', 'xdg-open', 'sleep', 'python3'}
 
-# What is not run here: a pattern of the command, why, and the test that runs it.
+# What is not run here: the document, a pattern of the command, why, and the test that runs it.
 ELSEWHERE = [
-    (r'uwsgi --build-plugin', 'compiles for half a minute', 'test_build.py::test_plugin_built_by_hand_in_another_folder_serves'),
-    (r'cd /path/to/uwsgi$', 'compiles uWSGI', 'make test-embed'),
-    (r'UWSGI_FORCE_REBUILD=1 UWSGI_EMBED_PLUGINS=', 'compiles uWSGI', 'make test-embed'),
-    (r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
-    (r'echo d > FIFO', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_the_fifo'),
-    (r'/usr/bin/python3 bench/run.py --quick', 'measures', 'test_commands.py::test_rows_of_the_bench_are_there'),
-    (r'seq 20 .*/wait', 'its requests take up to 20 s', 'test_browser.py::test_browser_sees_the_worker_live'),
+    ('docs/build.md', r'uwsgi --build-plugin', 'compiles for half a minute', 'test_build.py::test_plugin_built_by_hand_in_another_folder_serves'),
+    ('docs/build.md', r'cd /path/to/uwsgi$|UWSGI_FORCE_REBUILD=1 UWSGI_EMBED_PLUGINS=', 'compiles uWSGI', 'make test-embed'),
+    ('docs/observing.md', r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
+    ('docs/observing.md', r'echo d > FIFO', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_the_fifo'),
+    ('docs/troubleshooting.md', r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
+    ('bench/README.md', r'/usr/bin/python3 bench/run.py', 'measures', 'test_commands.py::test_rows_of_the_bench_are_there'),
+    ('examples/dashboard/README.md', r'seq 20 .*/wait', 'its requests take up to 20 s', 'test_browser.py::test_browser_sees_the_worker_live'),
+    ('examples/django_postgresql/README.md', r'pg_virtualenv', "the tests' own PostgreSQL is asked", 'test_example_services.py'),
+    ('examples/nginx/README.md', r'.', 'wants nginx', 'test_example_nginx.py'),
+    ('examples/systemd/README.md', r'.', 'wants systemd', 'test_example_systemd.py'),
+    ('examples/transfers/README.md', r'--limit-rate 100k', 'takes 10 s', 'test_example_transfers.py'),
 ]
+
+
+def postgres_of_libpq(get, checkout):
+    service = get('postgres')
+    return {'PGHOST': '127.0.0.1', 'PGPORT': str(service.port), 'PGUSER': 'app', 'PGPASSWORD': 'any', 'PGDATABASE': 'postgres'}
 
 
 def first_port(get, checkout):
@@ -37,12 +46,17 @@ def first_port(get, checkout):
     return {'FIRST_PORT': str(first)}
 
 
-# What examples want beside a server: fixture -> environment.
+# What examples want beside a server, as environment; get(name) is a fixture.
 NEEDS = {
+    'django_postgresql': postgres_of_libpq,
     'fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
     'greenlet_fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
     'greenlet_timer': lambda get, checkout: {'SERVICES': get('pages') + '/services', 'SECONDS': '0.2'},
+    'long_poll': lambda get, checkout: {'SECONDS': '0.2'},
+    'redis_pubsub': lambda get, checkout: {'REDIS_URL': f'redis://127.0.0.1:{get("redis_server").port}'},
+    'tornado_and_wsgi': lambda get, checkout: {'TORNADO_PORT': checkout.with_own_ports(':8001')[1:]},
     'tornado_application': first_port,
+    'transfers': lambda get, checkout: {'UPLOADS': str(checkout.folder)},
 }
 
 
@@ -50,8 +64,8 @@ def name_of(path):
     return str(path.relative_to(ROOT))
 
 
-def elsewhere(command):
-    return next((test for pattern, _, test in ELSEWHERE if re.search(pattern, command)), None)
+def elsewhere(path, command):
+    return next((test for document, pattern, _, test in ELSEWHERE if name_of(path) == document and re.search(pattern, command)), None)
 
 
 def check_make(command):
@@ -60,13 +74,21 @@ def check_make(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def check_packages(names):
+    """They are what CI installs as well."""
+    installed = (ROOT / 'tools' / 'install-deps').read_text().split()
+    assert [name for name in names if name not in installed] == []
+
+
 def run(checkout, command):
     """The problems that a server had that had to make room for another."""
-    program = words(command)[0]
+    program, *arguments = words(command)
     if program == 'make':
         check_make(command)
-        if words(command)[1:] == ['run']:
+        if arguments == ['run']:
             return list(checkout.serve('tools/run-example'))
+    elif program in ('apt', 'apt-get') and arguments[0] == 'install':
+        check_packages(arguments[1:])
     elif program in ('uwsgi', 'build/embed/uwsgi'):
         return list(checkout.serve(command))
     elif program in CLIENTS:
@@ -84,23 +106,25 @@ def test_commands_do_what_they_say(path, tmp_path, request):
     problems = []
     try:
         for _, command in commands(path):
-            if not elsewhere(command):
+            if not elsewhere(path, command):
                 problems += run(checkout, command)
+        checkout.hear_streams()
     finally:
         problems += checkout.end()
     assert not problems, '\n'.join(problems)
 
 
-def test_tests_that_run_commands_elsewhere_are_there():
-    makefile = (ROOT / 'Makefile').read_text()
-    printed_ones = [command for path in DOCUMENTS for _, command in commands(path)]
-    for pattern, _, test in ELSEWHERE:
-        assert any(re.search(pattern, command) for command in printed_ones), f'nobody prints {pattern!r} any more'
-        file, _, function = test.partition('::')
-        if function:
-            assert f'def {function}(' in (ROOT / 'tests' / 'server' / file).read_text(), test
-        else:
-            assert re.search(rf'^{test.removeprefix("make ")}:', makefile, re.M), test
+@pytest.mark.parametrize('document, pattern, _, test', ELSEWHERE, ids=[f'{entry[0]}-{number}' for number, entry in enumerate(ELSEWHERE)])
+def test_what_runs_elsewhere_is_printed_and_run(document, pattern, _, test):
+    path = ROOT / document
+    if not path.exists():
+        pytest.skip('there is no such document')
+    assert any(re.search(pattern, command) for _, command in commands(path)), 'nobody prints it any more'
+    file, _, function = test.partition('::')
+    if test.startswith('make '):
+        assert re.search(rf'^{test.removeprefix("make ")}:', (ROOT / 'Makefile').read_text(), re.M)
+    else:
+        assert f'def {function or "test_"}' in (ROOT / 'tests' / 'server' / file).read_text()
 
 
 def test_make_targets_that_are_named_are_there():
