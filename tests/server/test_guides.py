@@ -1,4 +1,4 @@
-"""What docs/migrating.md says and no other test has; its programs are run by test_commands.py."""
+"""What the guides say and no other test has; their programs are run by test_commands.py."""
 import re
 import subprocess
 
@@ -13,6 +13,12 @@ def test_gevent_without_its_patches_works_and_holds_the_loop(server):
     running = server('with_gevent.py', '--tornado-block-warn', '50')
     assert [running.get(path)[2] for path in ('/spawn', '/timeout', '/sleep')] == [b'1 2 4', b'not ended', b'slept']
     running.wait_for_log(r'tornado: GET /sleep on core \d+ has held the loop for')
+
+
+def test_processes_of_a_pool_inherit_no_connection(server):
+    """docs/performance.md."""
+    results, _ = server('with_process_pool.py', '--master').get_all(['/'] * 20)
+    assert [result[2] for result in results] == [b'332833500'] * 20
 
 
 @pytest.mark.skipif(bool(EMBEDDED), reason='about plugins')
