@@ -12,7 +12,6 @@ from conftest import APPS, free_port
 from services import accepts, wait_until
 
 LIMIT_S = 60
-CUT_S = 1.5
 ENGINE = ['--master', '--single-interpreter', '--enable-threads', '--need-app', '--wsgi-file', str(APPS / 'compared.py')]
 GREENLETS = ['--plugin', 'greenlet_python3', '--greenlet']
 COMMANDS = {
@@ -29,7 +28,7 @@ COMMANDS = {
 
 class Peer:
     def __init__(self, name, folder, environ):
-        self.name, self.port = name, free_port()
+        self.name, self.port, self.patience_s = name, free_port(), 1.5
         self.log_path = folder / re.sub(r'\W+', '-', name)
         self.may_end = folder / (self.log_path.name + '-may-end')
         command = COMMANDS[name](self.port)
@@ -127,6 +126,6 @@ class Peer:
         connection = self.send(path)
         self.wait_for_log('survives: begun', before + 1)
         self.process.send_signal(signal.SIGHUP)
-        select.select([connection.sock], [], [], CUT_S)
+        select.select([connection.sock], [], [], self.patience_s)
         self.may_end.touch()
         return self.answer(connection) == 'yes'

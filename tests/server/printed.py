@@ -24,7 +24,7 @@ LOGS_ONLY = 'troubleshooting.md'  # All its indented blocks are the log's; tests
 PORT = re.compile(r'(?<=:)\d{4,5}\b')
 PORT_IN_CODE = re.compile(r'(?<=127\.0\.0\.1:)\d{4,5}\b')
 HTTP = re.compile(r'\bhttp(?:11)?(?:-socket)?\s*[= ]\s*[\w.]*:(\d+)')
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 class Block:
