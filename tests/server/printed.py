@@ -17,7 +17,7 @@ import conftest
 from conftest import ROOT, Server, free_port
 
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'bench' / 'README.md', *sorted(ROOT.glob('docs/**/*.md')), *sorted(ROOT.glob('examples/*/README.md'))]
-LANGUAGES = {'sh', 'python', '', 'ini', 'nginx', 'text', 'html', 'js'}
+LANGUAGES = {'sh', 'python', '', 'ini', 'nginx', 'systemd', 'text', 'html', 'js', 'json', 'yaml'}
 # What an indented block shows when it is no command: a line of the log, of a header, of a configuration.
 SHOWN = re.compile(r'[\w-]+(:| =) ')
 LOGS_ONLY = 'troubleshooting.md'  # All its indented blocks are the log's; tests/loop/test_documents.py reads those.

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(bool(EMBEDDED), reason='the lines name plugins; 
 
 CLIENTS = {'curl', 'seq', 'time', 'xdg-open', 'sleep', 'python3'}
 
-# What is not run here: the document, a pattern of the command, why, and the test that runs it.
+# What is not run here: the document (a pattern), a pattern of the command, why, and the test that runs it.
 ELSEWHERE = [
     ('docs/build.md', r'uwsgi --build-plugin', 'compiles for half a minute', 'test_build.py::test_plugin_built_by_hand_in_another_folder_serves'),
     ('docs/build.md', r'cd /path/to/uwsgi$|UWSGI_FORCE_REBUILD=1 UWSGI_EMBED_PLUGINS=', 'compiles uWSGI', 'make test-embed'),
@@ -28,8 +28,10 @@ ELSEWHERE = [
     ('docs/troubleshooting.md', r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
     ('bench/README.md', r'/usr/bin/python3 bench/run.py', 'measures', 'test_commands.py::test_rows_of_the_bench_are_there'),
     ('examples/dashboard/README.md', r'seq 20 .*/wait', 'its requests take up to 20 s', 'test_browser.py::test_browser_sees_the_worker_live'),
-    ('examples/django_postgresql/README.md', r'pg_virtualenv', "the tests' own PostgreSQL is asked", 'test_example_services.py'),
+    ('(examples/django_postgresql/)?README.md', r'pg_virtualenv', "the tests' own PostgreSQL is asked", 'test_example_services.py'),
+    ('examples/emperor/README.md', r'.', 'one that starts others', 'test_example_emperor.py'),
     ('examples/nginx/README.md', r'.', 'wants nginx', 'test_example_nginx.py'),
+    ('examples/supervisor/README.md', r'.', 'wants supervisor', 'test_example_supervisor.py'),
     ('examples/systemd/README.md', r'.', 'wants systemd', 'test_example_systemd.py'),
     ('examples/transfers/README.md', r'--limit-rate 100k', 'takes 10 s', 'test_example_transfers.py'),
 ]
@@ -46,10 +48,9 @@ def first_port(get, checkout):
     return {'FIRST_PORT': str(first)}
 
 
-# What examples want beside a server, as environment; get(name) is a fixture.
+# What examples want beside a server, as environment; get(name) is a fixture. So do documents that name them.
 NEEDS = {
     'django_postgresql': postgres_of_libpq,
-    'fan_out': lambda get, checkout: {'SECONDS': '0.5'},
     'fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
     'greenlet_fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
     'greenlet_timer': lambda get, checkout: {'SERVICES': get('pages') + '/services', 'SECONDS': '0.2'},
@@ -66,7 +67,7 @@ def name_of(path):
 
 
 def elsewhere(path, command):
-    return next((test for document, pattern, _, test in ELSEWHERE if name_of(path) == document and re.search(pattern, command)), None)
+    return next((test for document, pattern, _, test in ELSEWHERE if re.fullmatch(document, name_of(path)) and re.search(pattern, command)), None)
 
 
 def check_make(command):
@@ -102,8 +103,9 @@ def run(checkout, command):
 @pytest.mark.parametrize('path', [path for path in DOCUMENTS if commands(path)], ids=name_of)
 def test_commands_do_what_they_say(path, tmp_path, request):
     checkout = Checkout(tmp_path, {})
-    needs = NEEDS.get(path.parent.name)
-    checkout.environ.update(needs(request.getfixturevalue, checkout) if needs else {})
+    printed = ' '.join(command for _, command in commands(path))
+    for name in [name for name in NEEDS if f'examples/{name}/' in printed]:
+        checkout.environ.update(NEEDS[name](request.getfixturevalue, checkout))
     problems = []
     try:
         for _, command in commands(path):
@@ -117,10 +119,10 @@ def test_commands_do_what_they_say(path, tmp_path, request):
 
 @pytest.mark.parametrize('document, pattern, _, test', ELSEWHERE, ids=[f'{entry[0]}-{number}' for number, entry in enumerate(ELSEWHERE)])
 def test_what_runs_elsewhere_is_printed_and_run(document, pattern, _, test):
-    path = ROOT / document
-    if not path.exists():
+    paths = [path for path in DOCUMENTS if re.fullmatch(document, name_of(path))]
+    if not [path for path in paths if path != ROOT / 'README.md']:
         pytest.skip('there is no such document')
-    assert any(re.search(pattern, command) for _, command in commands(path)), 'nobody prints it any more'
+    assert any(re.search(pattern, command) for path in paths for _, command in commands(path)), 'nobody prints it any more'
     file, _, function = test.partition('::')
     if test.startswith('make '):
         assert re.search(rf'^{test.removeprefix("make ")}:', (ROOT / 'Makefile').read_text(), re.M)
