@@ -9,7 +9,7 @@ import urllib.parse
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATTERNS = ('README.md', 'CHANGELOG.md', 'docs/**/*.md', 'examples/*/README.md', 'bench/*.md')
+PATTERNS = ('README.md', 'CHANGELOG.md', 'docs/**/*.md', 'examples/**/README.md', 'bench/*.md')
 DOCUMENTS = sorted({path for pattern in PATTERNS for path in ROOT.glob(pattern)})
 
 FENCE = re.compile(r'^(```+).*?^\1$', re.M | re.S)

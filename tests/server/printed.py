@@ -16,7 +16,7 @@ import time
 import conftest
 from conftest import ROOT, Server, free_port
 
-DOCUMENTS = [ROOT / 'README.md', ROOT / 'bench' / 'README.md', *sorted(ROOT.glob('docs/**/*.md')), *sorted(ROOT.glob('examples/*/README.md'))]
+DOCUMENTS = [ROOT / 'README.md', ROOT / 'bench' / 'README.md', *sorted(ROOT.glob('docs/**/*.md')), *sorted(ROOT.glob('examples/**/README.md'))]
 LANGUAGES = {'sh', 'python', '', 'ini', 'nginx', 'systemd', 'text', 'html', 'js', 'json', 'yaml'}
 # What an indented block shows when it is no command: a line of the log, of a header, of a configuration.
 SHOWN = re.compile(r'[\w-]+(:| =) ')
