@@ -76,8 +76,8 @@ class Load {
     std::sort(latencies_.begin(), latencies_.end());
     const double seconds = options_.seconds > 0 ? options_.seconds * 0.8 : ended_s_ - started_s_;
     std::printf("{\"ok\": %ld, \"failed\": %ld, \"seconds\": %.4f, \"rate\": %.2f, \"p50_ms\": %.3f, "
-                "\"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
-                ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, at(0.5), at(0.99), at(1));
+                "\"p90_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
+                ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, at(0.5), at(0.9), at(0.99), at(1));
   }
 
  private:
