@@ -18,9 +18,9 @@ def minutes(seconds):
 class Progress(Quiet):
     """`expected`: seconds each row took in an earlier run, as far as known."""
 
-    def __init__(self, names, expected, out=sys.stderr, clock=time.monotonic):
-        self.names, self.expected, self.out, self.clock = list(names), dict(expected), out, clock
-        self.terminal = out.isatty()
+    def __init__(self, names, expected, out=None, clock=time.monotonic):
+        self.names, self.expected, self.out, self.clock = list(names), dict(expected), out or sys.stderr, clock
+        self.terminal = self.out.isatty()
         self.took = {}  # Row: seconds, of those done.
         self.started = self.row_started = clock()
         self.name, self.shown = None, False

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import statistics
 import subprocess
 
@@ -45,11 +46,13 @@ def machine():
 
 def of_row(row, seconds):
     """A Row in JSON's terms."""
+    values = {contender: {metric: [float(f'{value:.6g}') for value in of] for metric, of in figures.items()}
+              for contender, figures in row.values.items()}
     targets = [{'text': target.text, 'figure': target.reached(row), 'limit': target.limit, 'at_least': target.at_least}
                for target in row.targets]
     rounds = max((len(values) for figures in row.values.values() for values in figures.values()), default=0)
     return {'title': row.title, 'how': row.how, 'size': row.size, 'down': row.down, 'rounds': rounds, 'seconds': round(seconds, 1),
-            'units': row.units, 'values': row.values, 'targets': targets, 'notes': list(dict.fromkeys(row.notes))}
+            'units': row.units, 'values': values, 'targets': targets, 'notes': list(dict.fromkeys(row.notes))}
 
 
 def of_failure(name, error, seconds):
@@ -58,7 +61,10 @@ def of_failure(name, error, seconds):
 
 def save(results, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'results.json').write_text(json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    # The rounds of a figure on one line.
+    text = re.sub(r'\[\s+([-+.\de,\s]+?)\s+\]', lambda values: '[' + re.sub(r'\s+', ' ', values[1]) + ']', text)
+    (folder / 'results.json').write_text(text + '\n')
 
 
 def load(folder):
@@ -85,7 +91,7 @@ def verdict(target, row):
     if figure is None:
         return f'{target["text"]}: not measured'
     met = figure >= target['limit'] if target['at_least'] else figure <= target['limit']
-    lost = sum(row['values'].get(HERE, {}).get('failed', []))
+    lost = int(sum(row['values'].get(HERE, {}).get('failed', [])))
     return f'{target["text"]}: {figure:.3g}, {"met" if met else "MISSED"}' + (f', but {lost} requests failed' if lost else '')
 
 

@@ -7,6 +7,7 @@ No figure is a failure.
 import argparse
 import pathlib
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -19,8 +20,13 @@ from progress import Progress
 
 def draw(found, folder):
     """RESULTS.md and plots/ from the results."""
-    import plots
-    (folder / 'RESULTS.md').write_text(results.page(found, plots.draw(found, folder / 'plots')))
+    try:
+        import plots
+        drawn = plots.draw(found, folder / 'plots')
+    except ImportError as error:
+        drawn = {}
+        print(f'run.py: no plots: {error} (tools/install-deps)', file=sys.stderr)
+    (folder / 'RESULTS.md').write_text(results.page(found, drawn))
 
 
 def chosen(asked, known):
@@ -79,6 +85,7 @@ def main():
     if asked.draw:
         folder = asked.out or servers.HERE
         return draw(results.load(folder), folder)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('run.py: ended'))  # With the servers it started.
     from rows import ROWS
     if asked.list:
         return print('\n'.join(ROWS))

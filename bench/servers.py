@@ -65,6 +65,8 @@ def processes_below(pid):
 class Server:
     """One process (and its children) that listens on `port`."""
 
+    end_signal = signal.SIGINT  # uWSGI reloads of SIGTERM. Who has no handler of its own may inherit that it is ignored.
+
     def __init__(self, name, command, port, environ=None):
         self.name, self.port = name, port
         BUILD.mkdir(parents=True, exist_ok=True)
@@ -106,9 +108,9 @@ class Server:
             status[name] = value.split()[0] if value.split() else ''
         return int(status['RssAnon']), int(status['RssShmem']), int(status['VmPTE'])
 
-    def stop(self, how=signal.SIGINT):
+    def stop(self):
         if self.process.poll() is None:
-            self.process.send_signal(how)
+            self.process.send_signal(self.end_signal)
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
@@ -169,10 +171,14 @@ def uvicorn(name='uvicorn', environ=None):
                               'asgi:application'], port, environ)
 
 
+class TornadoServer(Server):
+    end_signal = signal.SIGTERM
+
+
 def tornado_server(name, environ):
     """Tornado's own web server, with its client on pycurl."""
     port = free_port()
-    return Server(name, [sys.executable, str(HERE / 'apps' / 'tornado_curl.py'), str(port)], port, environ)
+    return TornadoServer(name, [sys.executable, str(HERE / 'apps' / 'tornado_curl.py'), str(port)], port, environ)
 
 
 def gunicorn():
@@ -186,6 +192,8 @@ def gunicorn():
 
 class Upstream(Server):
     """Answers each request after that many seconds."""
+
+    end_signal = signal.SIGTERM
 
     def __init__(self, delay_s=0.2, body_size=5):
         port = free_port()
@@ -213,9 +221,9 @@ class Database(Server):
     def run(self, *command):
         subprocess.run([*self.prefix, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=self.folder)
 
-    def stop(self, how=signal.SIGINT):
+    def stop(self):
         if self.process is not None:
-            super().stop(how)
+            super().stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -237,6 +245,7 @@ class Postgres(Database):
 
 
 class MariaDB(Database):
+    end_signal = signal.SIGTERM
     program = shutil.which('mariadbd') or '/usr/sbin/mariadbd'
     tables = pathlib.Path('/usr/share/mysql/mysql_system_tables.sql')
 
@@ -258,6 +267,3 @@ class MariaDB(Database):
     def command(self):
         return [self.program, *self.settings(), f'--port={self.port}', '--bind-address=127.0.0.1', f'--socket={self.folder}/socket',
                 f'--pid-file={self.folder}/pid', '--max-connections=300', '--skip-name-resolve', '--skip-grant-tables']
-
-    def stop(self, how=signal.SIGTERM):  # It does not end of SIGINT.
-        super().stop(how)
