@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,8 @@
 
 #include "plugin/blocking/descriptors.h"
 #include "plugin/blocking/real.h"
+#include "plugin/blocking/signal_mask.h"
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/request_thread.h"
 #include "plugin/uwsgi/signal_log.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -17,16 +18,8 @@
 namespace engine {
 namespace {
 
-constexpr std::int64_t kSecondNs = 1'000'000'000;
-
 // Of the real-time signals, which nobody has a name for.
 int look_signal() noexcept { return SIGRTMAX - 6; }
-
-std::int64_t now_ns() noexcept {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * kSecondNs + now.tv_nsec;
-}
 
 // Written by the loop's thread, read by the watchdog, too: which turn it is, and since when, which
 // is written before, so never too early for it.
@@ -68,7 +61,7 @@ void warn(std::int64_t held_ns) noexcept {
 
 void on_look(int) noexcept {
   const int error = errno;
-  const std::int64_t held_ns = now_ns() - began_ns.load(std::memory_order_relaxed);
+  const std::int64_t held_ns = loop::monotonic_ns() - began_ns.load(std::memory_order_relaxed);
   // It may have let go since the watchdog looked.
   const bool the_same = suspected.load(std::memory_order_relaxed) == turn.load(std::memory_order_relaxed);
   if (the_same && !named && !loop_sleeps.load(std::memory_order_relaxed) && held_ns >= too_long_ns.load(std::memory_order_relaxed)) {
@@ -87,23 +80,15 @@ void log_end(std::int64_t held_ns) noexcept {
 
 }  // namespace
 
-BlockWatch::BlockWatch(double after_s) : after_ns_(static_cast<std::int64_t>(after_s * kSecondNs)) {
+BlockWatch::BlockWatch(double after_s) : after_ns_(static_cast<std::int64_t>(after_s * loop::kSecondNs)) {
   if (after_ns_ == 0) return;
-  find_python_dump();
-  struct sigaction action {};
-  action.sa_handler = on_look;
-  action.sa_flags = SA_RESTART | SA_ONSTACK;  // A request's own stack may be nearly used up.
-  sigaction(look_signal(), &action, nullptr);
+  handle_signal(look_signal(), on_look);
   sem_init(&bell_, 0, 0);
   too_long_ns = after_ns_;
-  began_ns = now_ns();
+  began_ns = loop::monotonic_ns();
   on_ = true;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // Signals are for the main thread.
+  const blocking::SignalsBlocked for_the_watchdog;
   watchdog_ = std::thread([this] { watch(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 BlockWatch::~BlockWatch() {
@@ -117,7 +102,7 @@ BlockWatch::~BlockWatch() {
 // --- The loop's thread --------------------------------------------------------------------
 
 void BlockWatch::note_change() noexcept {
-  const std::int64_t now = now_ns();
+  const std::int64_t now = loop::monotonic_ns();
   if (named) log_end(now - began_ns.load(std::memory_order_relaxed));
   gil_wanted = false;
   began_ns.store(now, std::memory_order_relaxed);
@@ -143,7 +128,7 @@ void BlockWatch::watch() noexcept {
   const pid_t process = getpid();
   while (!stopping_) {
     const std::uint64_t seen = turn.load(std::memory_order_acquire);
-    const std::int64_t left_ns = began_ns.load(std::memory_order_relaxed) + after_ns_ - now_ns();
+    const std::int64_t left_ns = began_ns.load(std::memory_order_relaxed) + after_ns_ - loop::monotonic_ns();
     const bool is_long = !loop_sleeps.load(std::memory_order_acquire) && left_ns <= 0;
     // Sent once; if it comes too late for this one, another turn has begun.
     if (is_long && suspected.exchange(seen) != seen) syscall(SYS_tgkill, process, process, look_signal());
@@ -152,8 +137,7 @@ void BlockWatch::watch() noexcept {
 }
 
 void BlockWatch::sleep(std::int64_t ns) noexcept {
-  const std::int64_t until_ns = now_ns() + ns;
-  const timespec until{until_ns / kSecondNs, until_ns % kSecondNs};
+  const timespec until = loop::to_timespec(loop::monotonic_ns() + ns);
   blocking::real::sem_clockwait(&bell_, CLOCK_MONOTONIC, &until);
 }
 

@@ -281,8 +281,8 @@ void Core::run() noexcept {
     return;
   }
   phase_ = Phase::kRunning;
-  thread_->begin();
-  thread_->limits().begin(began_s_);
+  thread_->begin(began_s_);
+  thread_->limits().begin();
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
 
@@ -323,10 +323,12 @@ void Core::serve() noexcept {
 
 // uWSGI alone would close without a word, or send what start_response() had promised.
 void Core::answer_failure() noexcept {
-  if (thread_->limits().client_gone()) return;
-  if (thread_->limits().worker_ended()) answer(request_, "503 Service Unavailable", "The server is being restarted.");
-  else if (thread_->limits().timed_out()) answer(request_, "504 Gateway Timeout", "The request took longer than it may.");
-  else uwsgi_500(request_);
+  switch (thread_->limits().ended_by()) {
+    case EndedBy::kNothing: uwsgi_500(request_); break;
+    case EndedBy::kTimeout: answer(request_, "504 Gateway Timeout", "The request took longer than it may."); break;
+    case EndedBy::kClientGone: break;
+    case EndedBy::kWorkerEnd: answer(request_, "503 Service Unavailable", "The server is being restarted."); break;
+  }
 }
 
 bool Core::parse_in_fiber() noexcept {
@@ -413,7 +415,7 @@ bool Core::python_failed() noexcept {
   failed_ = true;
   const bool client_left = PyErr_ExceptionMatches(python::client_disconnected_type());
   thread_->limits().settle();
-  return !(client_left && thread_->limits().client_gone());
+  return !(client_left && thread_->limits().ended_by() == EndedBy::kClientGone);
 }
 
 bool Core::python_yielded() noexcept {

@@ -48,7 +48,7 @@ void note_stubborn_request(double seconds, bool still_running) noexcept {
   const wsgi_request* request = uwsgi.wsgi_req;
   stubborn_s = seconds;
   stubborn_request = still_running && request->uri_len > 0
-                         ? std::string(request->method, request->method_len) + ' ' + std::string(request->uri, request->uri_len)
+                         ? name_of(*request)
                          : "a request";
 }
 
@@ -165,12 +165,17 @@ void Engine::run() noexcept {
 
 // The loop's thread is Python's main thread: signal handlers and pending calls run here.
 void Engine::turning() noexcept {
-  turn_second_ = uwsgi_now();
+  read_clocks();
   metrics_.turning();
   BlockWatch::something_else();
   if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
+}
+
+void Engine::read_clocks() noexcept {
+  turn_second_ = uwsgi_now();
+  turn_s_ = loop::monotonic_s();
 }
 
 void Engine::falling_asleep() noexcept {
@@ -180,7 +185,7 @@ void Engine::falling_asleep() noexcept {
 }
 
 void Engine::awake() noexcept {
-  turn_second_ = uwsgi_now();
+  read_clocks();
   metrics_.awake();
   BlockWatch::wants_gil();
   PyEval_RestoreThread(hub_.state());

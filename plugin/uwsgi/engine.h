@@ -88,8 +88,9 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   HarakiriReport& harakiri_report() noexcept { return harakiri_report_; }
   // The deadline of what runs on it, of either kind; 0: none.
   time_t harakiri_of(const RequestThread& thread) noexcept;
-  // What uWSGI's clock said as the turn began.
+  // As the turn began, or its poll ended: what uWSGI's clock said, and monotonic_s().
   time_t turn_second() const noexcept { return turn_second_; }
+  static double turn_s() noexcept { return turn_s_; }
 
   // Connections that have a core and no request to run, the longest so first: they wait for their
   // next request, or part of one has come, or nothing yet.
@@ -138,6 +139,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
   void publish_load() noexcept;
   Core* take_idle_core() noexcept;
   Core* take_stalled_core() noexcept;
+  void read_clocks() noexcept;
   void open_async_queue() noexcept;
   void on_async_events(int) noexcept;
   void stop_if_drained() noexcept;
@@ -147,6 +149,7 @@ class Engine final : public loop::TurnObserver, public PythonRequests {
 
   static inline Engine* instance_ = nullptr;
   static inline bool in_child_ = false;
+  static inline double turn_s_ = 0;
 
   python::Hub hub_;
   loop::IoLoop& loop_;

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 #include "plugin/python/before_3_9.h"
 #include "plugin/python/py_ref.h"
@@ -27,8 +28,6 @@ using python::py_check_status;
 using python::PyRef;
 
 bool is_request(const RequestThread& thread) noexcept { return thread.request()->socket != nullptr; }
-
-std::string text_of(const char* text, std::size_t size) { return std::string(text, size); }
 
 // "10.0.0.1:5432", the path of a unix socket, or nothing.
 std::string peer_of(int fd) {
@@ -50,12 +49,17 @@ std::string peer_of(int fd) {
   return "";
 }
 
+bool runs(const RequestThread& thread) noexcept { return &thread == RequestThread::current(); }
+
+// Null: it runs, or has given way.
+const suspend::Waiting* wait_of(RequestThread& thread) noexcept { return runs(thread) ? nullptr : thread.fiber().waiting(); }
+
 const char* state_of(RequestThread& thread) noexcept {
-  if (&thread == RequestThread::current()) return "runs";
-  return thread.fiber().waiting() != nullptr ? "waits" : "gave way";
+  if (runs(thread)) return "runs";
+  return wait_of(thread) != nullptr ? "waits" : "gave way";
 }
 
-PyRef text_or_none(const std::string& text) {
+PyRef text_or_none(std::string_view text) {
   if (text.empty()) return none();
   return py_check(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
 }
@@ -67,13 +71,13 @@ void set(const PyRef& dict, const char* key, PyRef value) {
 PyRef described(RequestThread& thread) {
   const wsgi_request& request = *thread.request();
   const bool of_request = is_request(thread);
-  const suspend::Waiting* const waiting = &thread == RequestThread::current() ? nullptr : thread.fiber().waiting();
+  const suspend::Waiting* const waiting = wait_of(thread);
   const int fd = waiting == nullptr ? -1 : waiting->fd();
   PyRef dict = py_check(PyDict_New());
   set(dict, "core", of_request ? py_check(PyLong_FromLong(request.async_id)) : none());
-  set(dict, "method", of_request ? text_or_none(text_of(request.method, request.method_len)) : none());
-  set(dict, "uri", of_request ? text_or_none(text_of(request.uri, request.uri_len)) : none());
-  set(dict, "client", of_request ? text_or_none(text_of(request.remote_addr, request.remote_addr_len)) : none());
+  set(dict, "method", of_request ? text_or_none({request.method, request.method_len}) : none());
+  set(dict, "uri", of_request ? text_or_none({request.uri, request.uri_len}) : none());
+  set(dict, "client", of_request ? text_or_none({request.remote_addr, request.remote_addr_len}) : none());
   set(dict, "age", py_check(PyFloat_FromDouble(thread.age_s())));
   set(dict, "state", py_check(PyUnicode_FromString(state_of(thread))));
   set(dict, "waits_for", waiting == nullptr ? none() : py_check(PyUnicode_FromString(waiting->what())));
@@ -93,12 +97,11 @@ PyRef frame_of(RequestThread& thread) noexcept {
 
 // One line, without the end of it.
 std::string summary_of(RequestThread& thread) {
-  const suspend::Waiting* const waiting = thread.fiber().waiting();
   char times[96];
   std::snprintf(times, sizeof times, ": %.3f s old, %s", thread.age_s(), state_of(thread));
   std::string line = title_of(thread) + times;
-  if (&thread == RequestThread::current()) return line;
-  if (waiting != nullptr) {
+  if (runs(thread)) return line;
+  if (const suspend::Waiting* const waiting = wait_of(thread)) {
     line += std::string(" for ") + waiting->what();
     if (waiting->fd() >= 0) line += " of descriptor " + std::to_string(waiting->fd());
     const std::string peer = peer_of(waiting->fd());
@@ -124,7 +127,7 @@ void log_text(const std::string& text) noexcept {
 std::string title_of(RequestThread& thread) {
   const wsgi_request& request = *thread.request();
   if (!is_request(thread)) return "a function outside any request";
-  return text_of(request.method, request.method_len) + ' ' + text_of(request.uri, request.uri_len) + " (core " +
+  return name_of(request) + " (core " +
          std::to_string(request.async_id) + ')';
 }
 

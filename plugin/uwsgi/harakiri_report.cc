@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "plugin/uwsgi/fiber_dump.h"
 #include "plugin/uwsgi/harakiri.h"
 #include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/signal_log.h"
 
 namespace engine {
 namespace {
@@ -34,6 +36,21 @@ double clock_s() noexcept {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// In the handler, on the loop's thread. Where no request runs another thread has the GIL, or the loop
+// works; and if it sleeps, it has said who is over its time.
+void on_last_words(int) noexcept {
+  const int error = errno;
+  if (const RequestThread* const thread = RequestThread::current()) {
+    SignalLine line;
+    line << "tornado: HARAKIRI: ";
+    name_request(line, *thread);
+    line << " runs; its Python stack:\n";
+    line.write();
+    dump_python_stack();
+  }
+  errno = error;
 }
 
 void log_overdue(RequestThread& thread) noexcept {
@@ -58,15 +75,7 @@ void log_others(const std::vector<RequestThread*>& others) noexcept {
 
 HarakiriReport::HarakiriReport(Engine& engine) noexcept : engine_(engine), timer_(engine.loop().raw(), this) {}
 
-// faulthandler's handler is made for signals: it takes no lock and allocates nothing.
-void HarakiriReport::start() noexcept {
-  const auto faulthandler = python::PyRef::steal(PyImport_ImportModule("faulthandler"));
-  const auto done = python::PyRef::steal(
-      faulthandler ? PyObject_CallMethod(faulthandler.get(), "register", "iiOO", last_words_signal(), STDERR_FILENO,
-                                         Py_False, Py_False)
-                   : nullptr);
-  if (!done) report_python_error();  // A Python without it: its last words are not heard.
-}
+void HarakiriReport::start() noexcept { handle_signal(last_words_signal(), on_last_words); }
 
 void HarakiriReport::arm() noexcept {
   const time_t earliest = earliest_harakiri();

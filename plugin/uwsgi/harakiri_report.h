@@ -8,15 +8,13 @@ namespace engine {
 class Engine;
 
 // The master kills a worker in the second after the deadline; the loop reports within that second.
-// A worker whose loop does not turn is told by a signal of the master's, and its running Python
-// stack logged by faulthandler.
+// A worker whose loop does not turn is told by a signal of the master's, whose handler says who runs.
 class HarakiriReport {
  public:
   explicit HarakiriReport(Engine& engine) noexcept;
   HarakiriReport(const HarakiriReport&) = delete;
   HarakiriReport& operator=(const HarakiriReport&) = delete;
 
-  // With the GIL held.
   void start() noexcept;
   // There is a deadline to look after.
   void look() noexcept {

@@ -13,10 +13,6 @@
 namespace engine {
 namespace {
 
-std::string name_of(const wsgi_request& request) {
-  return std::string(request.method, request.method_len) + ' ' + std::string(request.uri, request.uri_len);
-}
-
 std::string seconds_text(double seconds) {
   char text[32];
   std::snprintf(text, sizeof text, "%g s", seconds);
@@ -49,9 +45,8 @@ RequestLimits::RequestLimits(RequestThread& thread) noexcept
       timer_(thread.loop().raw(), this),
       client_(thread.loop(), {[](void* self) noexcept { static_cast<RequestLimits*>(self)->on_client_gone(); }, this}) {}
 
-void RequestLimits::begin(double began_s) noexcept {
-  began_s_ = began_s;
-  timed_out_ = client_gone_ = worker_ended_ = false;
+void RequestLimits::begin() noexcept {
+  ended_by_ = EndedBy::kNothing;
   if (options().request_timeout_s > 0) set_timeout(options().request_timeout_s);
 }
 
@@ -81,29 +76,32 @@ void RequestLimits::set_timeout(double seconds) noexcept {
   timer_.stop();
   timeout_s_ = seconds;
   if (seconds <= 0) return;
-  timer_.start(began_s_ + seconds - loop::monotonic_s());
+  timer_.start(thread_.began_s() + seconds - loop::monotonic_s());
 }
 
 void RequestLimits::on_due() noexcept {
-  thread_.interruption().begin(thread_, python::request_timeout_type(),
-                               name_of(*thread_.request()) + " has taken longer than " + seconds_text(timeout_s_));
+  interrupt(EndedBy::kTimeout, python::request_timeout_type(),
+            name_of(*thread_.request()) + " has taken longer than " + seconds_text(timeout_s_));
 }
 
 void RequestLimits::on_client_gone() noexcept {
-  thread_.interruption().begin(thread_, python::client_disconnected_type(),
-                               "the client of " + name_of(*thread_.request()) + " has gone");
+  interrupt(EndedBy::kClientGone, python::client_disconnected_type(),
+            "the client of " + name_of(*thread_.request()) + " has gone");
 }
 
 void RequestLimits::worker_ends() noexcept {
+  interrupt(EndedBy::kWorkerEnd, python::request_timeout_type(), name_of(*thread_.request()) + ": the worker ends");
+}
+
+// The first stands.
+void RequestLimits::interrupt(EndedBy by, PyObject* type, const std::string& message) noexcept {
   if (thread_.interruption().begun()) return;
-  worker_ended_ = true;
-  thread_.interruption().begin(thread_, python::request_timeout_type(), name_of(*thread_.request()) + ": the worker ends");
+  ended_by_ = by;
+  thread_.interruption().begin(thread_, type, message);
 }
 
 void RequestLimits::settle() noexcept {
-  if (!thread_.interruption().begun()) return;
-  (thread_.interruption().type() == python::request_timeout_type() ? timed_out_ : client_gone_) = true;
-  end();
+  if (thread_.interruption().begun()) end();
 }
 
 void RequestLimits::end() noexcept {

@@ -3,6 +3,8 @@
 
 #include <Python.h>
 
+#include <string>
+
 #include "plugin/loop/peer_watch.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/python/py_ref.h"
@@ -16,6 +18,8 @@ class RequestThread;
 inline constexpr char kTimeoutKey[] = "uwsgi_tornado.timeout";               // Seconds since it began; 0 or None: none.
 inline constexpr char kDisconnectKey[] = "uwsgi_tornado.client_disconnect";  // "0" or "1".
 
+enum class EndedBy { kNothing, kTimeout, kClientGone, kWorkerEnd };
+
 // Of the request that stands on a thread. The loop's thread only.
 class RequestLimits {
  public:
@@ -23,8 +27,8 @@ class RequestLimits {
   RequestLimits(const RequestLimits&) = delete;
   RequestLimits& operator=(const RequestLimits&) = delete;
 
-  // The request begins to run; its time has gone on since `began_s` (monotonic_s()).
-  void begin(double began_s) noexcept;
+  // The request begins to run.
+  void begin() noexcept;
   // The environ is there. With the GIL held.
   void read(PyObject* environ) noexcept;
   // The application may have set another timeout meanwhile. With the GIL held.
@@ -36,25 +40,21 @@ class RequestLimits {
   // The worker ends, and will not wait for it. Outside any fiber.
   void worker_ends() noexcept;
 
-  // How settle() found it.
-  bool timed_out() const noexcept { return timed_out_; }
-  bool client_gone() const noexcept { return client_gone_; }
-  bool worker_ended() const noexcept { return worker_ended_; }
+  // What it was ended by, if it was; until the next begins.
+  EndedBy ended_by() const noexcept { return ended_by_; }
 
  private:
   void set_timeout(double seconds) noexcept;
   void on_due() noexcept;
   void on_client_gone() noexcept;
+  void interrupt(EndedBy by, PyObject* type, const std::string& message) noexcept;
 
   RequestThread& thread_;
   loop::TimerWatcher<RequestLimits, &RequestLimits::on_due> timer_;
   loop::PeerWatch client_;
   python::PyRef timeout_read_;  // The environ's value that was read last.
-  double began_s_ = 0;
   double timeout_s_ = 0;        // 0: none.
-  bool timed_out_ = false;
-  bool client_gone_ = false;
-  bool worker_ended_ = false;
+  EndedBy ended_by_ = EndedBy::kNothing;
 };
 
 }  // namespace engine

@@ -1,6 +1,7 @@
 #include "plugin/uwsgi/request_thread.h"
 
 #include "plugin/blocking/gate.h"
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/block_watch.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -25,20 +26,20 @@ RequestThread* RequestThread::waiting() noexcept {
   return thread != nullptr && Engine::instance() != nullptr && thread->may_suspend() ? thread : nullptr;
 }
 
-void RequestThread::begin() noexcept {
-  began_at_ = ev_now(loop().raw());
+void RequestThread::begin(double began_s) noexcept {
+  began_s_ = began_s;
   times_resumed_ = 0;
   if (RequestTimes::wanted()) times_.begin(static_cast<std::int64_t>(uwsgi_micros() - request_->start_of_request));
 }
 
-double RequestThread::age_s() const noexcept { return ev_time() - began_at_; }
-double RequestThread::since_s() const noexcept { return ev_time() - switched_at_; }
+double RequestThread::age_s() const noexcept { return loop::monotonic_s() - began_s_; }
+double RequestThread::since_s() const noexcept { return loop::monotonic_s() - switched_s_; }
 
 void RequestThread::entering() noexcept {
   ++times_resumed_;
   BlockWatch::something_else();
   if (RequestTimes::wanted()) times_.runs();
-  switched_at_ = ev_now(loop().raw());
+  switched_s_ = Engine::turn_s();
   // A fiber that gave way comes back without the GIL, so this is done for it here.
   if (gave_way()) show_environ();
   VirtualThread::entering();
@@ -60,7 +61,7 @@ bool RequestThread::left() noexcept {
   if (RequestTimes::wanted()) times_.stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
-  switched_at_ = ev_now(loop().raw());
+  switched_s_ = Engine::turn_s();
   user_harakiri_.left(fiber().idle());
   if (environ_ != nullptr) limits_.read_timeout(environ_);
   if (fiber().idle()) {
@@ -73,6 +74,10 @@ bool RequestThread::left() noexcept {
 wsgi_request* current_request() noexcept {
   if (RequestThread* thread = RequestThread::current()) return thread->request();
   return blocking::on_loop_thread() ? handled_by_loop : nullptr;
+}
+
+std::string name_of(const wsgi_request& request) {
+  return std::string(request.method, request.method_len) + ' ' + std::string(request.uri, request.uri_len);
 }
 
 HandledByLoop::HandledByLoop(wsgi_request* request) noexcept {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <ctime>
+#include <string>
 
 #include "plugin/loop/ready_queue.h"
 #include "plugin/python/virtual_thread.h"
@@ -48,8 +49,9 @@ class RequestThread : public python::VirtualThread {
   // 0: none.
   time_t user_harakiri() const noexcept { return user_harakiri_.deadline(); }
 
-  // Its task begins.
-  void begin() noexcept;
+  // Its task begins; its time has gone on since `began_s` (monotonic_s()).
+  void begin(double began_s) noexcept;
+  double began_s() const noexcept { return began_s_; }
   // Seconds since then, and since it last began to run or to wait.
   double age_s() const noexcept;
   double since_s() const noexcept;
@@ -72,13 +74,16 @@ class RequestThread : public python::VirtualThread {
   RequestTimes times_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
   std::uint64_t times_resumed_ = 0;
-  double began_at_ = 0;     // On the loop's clock, which stands still during a turn.
-  double switched_at_ = 0;
+  double began_s_ = 0;
+  double switched_s_ = 0;  // As the turn began.
 };
 
 // The request uWSGI's functions act on: the running thread's, the one the loop is just
 // accepting or parsing, or null. Null on every other OS thread.
 wsgi_request* current_request() noexcept;
+
+// "GET /path", for messages.
+std::string name_of(const wsgi_request& request);
 
 // While one lives, the loop works on `request` outside any fiber.
 class HandledByLoop {

@@ -1,11 +1,10 @@
 #include "plugin/uwsgi/request_times.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engine.h"
 #include "plugin/uwsgi/options.h"
 
@@ -14,12 +13,6 @@ namespace {
 
 constexpr const char* kTurn = "turn";  // It gave way, and it was the others' turn.
 constexpr const char* kOther = "other";
-
-std::int64_t now_ns() noexcept {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
 
 double to_ms(std::int64_t ns) noexcept { return static_cast<double>(ns) * 1e-6; }
 
@@ -79,12 +72,12 @@ void RequestTimes::begin(std::int64_t queued_us) noexcept {
 }
 
 void RequestTimes::runs() noexcept {
-  runs_since_ns_ = now_ns();
+  runs_since_ns_ = loop::monotonic_ns();
   if (stopped_at_ns_ != 0) wait_for(stopped_for_).ns += runs_since_ns_ - stopped_at_ns_;
 }
 
 void RequestTimes::stops(const char* what) noexcept {
-  stopped_at_ns_ = now_ns();
+  stopped_at_ns_ = loop::monotonic_ns();
   stopped_for_ = what == nullptr ? kTurn : what;
   ran_ns_ += stopped_at_ns_ - runs_since_ns_;
 }
@@ -97,7 +90,7 @@ RequestTimes::Wait& RequestTimes::wait_for(const char* what) noexcept {
   return waits_.back();
 }
 
-double RequestTimes::ran_ms() const noexcept { return to_ms(ran_ns_ + now_ns() - runs_since_ns_); }
+double RequestTimes::ran_ms() const noexcept { return to_ms(ran_ns_ + loop::monotonic_ns() - runs_since_ns_); }
 
 double RequestTimes::waited_ms() const noexcept {
   std::int64_t sum_ns = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engine.h"
 
 namespace engine {
@@ -16,7 +17,7 @@ struct SideThreads::Thread {
   }
 
   void start() noexcept {
-    virtual_thread.begin();
+    virtual_thread.begin(loop::monotonic_s());
     virtual_thread.fiber().start(
         [](void* self) noexcept {
           auto* const thread = static_cast<Thread*>(self);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 
 #include "plugin/uwsgi/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -56,6 +57,14 @@ void name_request(SignalLine& line, const RequestThread& thread) noexcept {
 
 void find_python_dump() noexcept {
   dump_traceback = reinterpret_cast<DumpTraceback>(dlsym(RTLD_DEFAULT, "_Py_DumpTraceback"));
+}
+
+void handle_signal(int signal, void (*handler)(int)) noexcept {
+  find_python_dump();
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
+  sigaction(signal, &action, nullptr);
 }
 
 void dump_python_stack() noexcept {

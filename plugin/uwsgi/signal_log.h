@@ -34,6 +34,9 @@ void name_request(SignalLine& line, const RequestThread& thread) noexcept;
 
 // Finds CPython's dump for signal handlers, faulthandler's own. To be called before any handler is installed.
 void find_python_dump() noexcept;
+// Has `handler`, which may dump, called for `signal`: on the alternate stack, for a request's own may be
+// nearly used up.
+void handle_signal(int signal, void (*handler)(int)) noexcept;
 // The Python stack of this OS thread to standard error, most recent call first. In a handler.
 void dump_python_stack() noexcept;
 
