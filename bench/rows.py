@@ -35,7 +35,7 @@ def kept(quick):
                lambda r: r.median(HERE, 'rate') / r.median('uvicorn', 'rate'), 1, at_least=True)])
     makers = [lambda: servers.here(100, protocol='http11-socket'), servers.uvicorn, servers.gunicorn]
     requests = 20000 if quick else 60000
-    return interleave(row, makers, 3 if quick else 7,
+    return interleave(row, makers, 3 if quick else 5,
                       lambda server: load(server, '/hello', 64, requests=requests, keep_alive=True),
                       lambda server: load(server, '/hello', 64, requests=1000, keep_alive=True))
 
@@ -46,7 +46,7 @@ def stream(quick):
     makers = [lambda: servers.here(100), servers.sync, lambda: servers.greenlet(100), lambda: servers.gevent(100),
               lambda: servers.tornado(100), servers.uvicorn]
     requests = 500 if quick else 2000
-    return interleave(row, makers, 3 if quick else 7, lambda server: load(server, '/stream', 16, requests=requests),
+    return interleave(row, makers, 3 if quick else 5, lambda server: load(server, '/stream', 16, requests=requests),
                       lambda server: load(server, '/stream', 16, requests=100))
 
 
@@ -117,7 +117,7 @@ def beside(count, quick):
         return {'p50': statistics.median(latencies), 'p99': latencies[int(len(latencies) * 0.99)], 'max': latencies[-1],
                 'count': len(latencies)}
     return interleave(row, [lambda: servers.here(50), lambda: servers.threads(20), lambda: servers.gevent(50), servers.uvicorn],
-                      2 if quick else 5, measure)
+                      2 if quick else 3, measure)
 
 
 def two_compute(quick):
@@ -139,7 +139,7 @@ def compute_cost(quick):
         before = server.cpu_s()
         get(server, work)
         return {'ms': (server.cpu_s() - before) * 1e3}
-    return interleave(row, [lambda: servers.here(10), no_quantum], 3 if quick else 9, measure, lambda server: get(server, work))
+    return interleave(row, [lambda: servers.here(10), no_quantum], 3 if quick else 7, measure, lambda server: get(server, work))
 
 
 NO_QUANTUM = '--tornado-quantum 0'
