@@ -230,7 +230,7 @@ def draw(results, folder):
             if figure is None:
                 (folder / file).unlink(missing_ok=True)
                 continue
-            figure.savefig(folder / file, metadata={'Date': None, 'Creator': None})
+            figure.savefig(folder / file, metadata={'Title': shows, 'Date': None, 'Creator': None})
             pyplot.close(figure)
         drawn[file] = shows
     return drawn

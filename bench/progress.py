@@ -1,4 +1,5 @@
 """Tells on standard error how far a run is: one line that changes on a terminal, else a line for each row."""
+import shutil
 import sys
 import time
 
@@ -60,6 +61,8 @@ class Progress(Quiet):
         pace = sum(self.took[name] for name in known) / before if before else 1
         guesses = {name: seconds * pace for name, seconds in self.expected.items()}
         typical = list(self.took.values()) or list(guesses.values())
+        if not typical and share:
+            typical = [(self.clock() - self.row_started) / share]
         if not typical:
             return None
         left = 0
@@ -70,7 +73,8 @@ class Progress(Quiet):
         return left
 
     def show(self, text):
-        print(f'\r\x1b[K{text}', end='', file=self.out, flush=True)
+        room = shutil.get_terminal_size().columns - 1  # A line that wraps could not be taken back.
+        print(f'\r\x1b[K{text[:room]}', end='', file=self.out, flush=True)
         self.shown = True
 
     def clear(self):

@@ -151,12 +151,22 @@ def run_of_two(out):
     return out.getvalue()
 
 
-def test_terminal_shows_row_contender_round_and_what_remains():
+def test_terminal_shows_row_contender_round_and_what_remains(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '200')
     shown = run_of_two(Terminal())
     assert '[1/2] one: uvicorn, round 1 of 3; 0:00 so far, about 1:00 left' in shown
     assert '  uvicorn: 5 ns\n' in shown
     # At half of the earlier times: a quarter of 20 s is done.
     assert shown.endswith('[2/2] two: uvicorn, round 2 of 4; 0:10 so far, about 0:15 left')
+
+
+def test_estimate_begins_with_the_first_row():
+    now = [0]
+    shown = progress.Progress(['one', 'two'], {}, io.StringIO(), lambda: now[0])
+    shown.begin('one')
+    assert shown.remaining_s() is None
+    now[0] = 10
+    assert shown.remaining_s(share=0.25) == 30 + 40
 
 
 def test_log_has_a_line_for_each_row():
