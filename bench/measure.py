@@ -73,7 +73,9 @@ def load(server, path, connections, **how):
     figures = json.loads(subprocess.check_output(load_command(server, path, connections, **how)))
     if not server.is_running():
         raise Missing(f'{server.name} ended while it was measured: {server.last_words()}')
-    figures['us'] = (server.cpu_s() - before) / max(figures['ok'], 1) * 1e6
+    if figures['ok'] == 0:
+        raise Missing(f'{server.name} answered none of {figures["failed"]} requests')
+    figures['us'] = (server.cpu_s() - before) / figures['ok'] * 1e6
     return figures
 
 
@@ -107,10 +109,13 @@ class Closing:
 
 def start_all(row, makers, running):
     """Those that start; why the others did not is noted."""
-    started = [try_to(row, make) for make in makers]
-    for server in filter(None, started):
-        running.enter_context(contextlib.closing(Closing(server)))
-    return [server for server in started if server]
+    started = []
+    for make in makers:
+        server = try_to(row, make)
+        if server is not None:
+            running.enter_context(contextlib.closing(Closing(server)))
+            started.append(server)
+    return started
 
 
 def take(row, name, number, rounds, share, measure):
@@ -128,8 +133,9 @@ def in_turn(row, contenders, rounds, name_of, measure):
     """A B C A B C ...: what the machine does meanwhile falls on all alike. Who fails takes no further part."""
     left = list(contenders)
     for number in range(rounds):
-        for index, one in enumerate(list(left)):
-            share = (number + index / len(left)) / rounds
+        taking_part = list(left)
+        for index, one in enumerate(taking_part):
+            share = (number + index / len(taking_part)) / rounds
             if not take(row, name_of(one), number, rounds, share, lambda: measure(one)):
                 left.remove(one)
     return row
