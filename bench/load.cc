@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -88,9 +89,10 @@ class Load {
 
   bool finished() const { return outstanding_ == 0 && asked_ > 0 && !asks_more(); }
 
+  // The least latency that this share of the requests do not exceed: of few requests, p99 is the most.
   double at(double share) const {
     if (latencies_.empty()) return 0;
-    return latencies_[static_cast<std::size_t>(share * (latencies_.size() - 1))] * 1e3;
+    return latencies_[static_cast<std::size_t>(std::ceil(share * latencies_.size())) - 1] * 1e3;
   }
 
   // Starts the next request of a connection, or leaves it idle when there is none to start.

@@ -32,12 +32,12 @@ def latency(waiting):
                   f'`timer` otherwise. Milliseconds beyond the second, from connect() to the end. Backlog {servers.backlog():,}, and who '
                   'takes connections more slowly than they come has clients that try again a second later',
                   {'late_p50_ms': 'ms late, p50', 'late_p90_ms': 'ms, p90', 'late_p99_ms': 'ms, p99', 'late_max_ms': 'ms, most',
-                   'us': 'CPU µs a request', 'failed': 'failed'}, size=waiting)
+                   'failed': 'failed'}, size=waiting)
 
         def measure(server):
             figures = load(server, '/second', waiting, requests=2 * waiting, ramp_ms=900)
             late = {f'late_{which}_ms': figures[f'{which}_ms'] - 1000 for which in ('p50', 'p90', 'p99', 'max')}
-            return {**late, 'us': figures['us'], 'failed': figures['failed']}
+            return {**late, 'failed': figures['failed']}
         cores = max(100, waiting + 20)
         makers = [lambda: servers.here(cores), lambda: servers.gevent(cores), lambda: servers.tornado(cores), servers.uvicorn]
         return interleave(row, makers, 1 if quick else 3, measure, lambda server: load(server, '/hello', 10, requests=200))
