@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "plugin/blocking/gate.h"
 #include "plugin/asyncio/asyncio_names.h"
+#include "plugin/blocking/gate.h"
 #include "plugin/loop/clock.h"
 #include "plugin/python/virtual_thread.h"
 

@@ -1,5 +1,6 @@
 """The programs of examples/ run as their READMEs say."""
 import contextlib
+import pathlib
 import re
 import signal
 import socket
@@ -43,10 +44,13 @@ def page(port):
 
 
 def test_every_example_says_how_it_is_started():
-    for folder in EXAMPLES.iterdir():
+    index = (EXAMPLES / 'README.md').read_text()
+    for folder in filter(pathlib.Path.is_dir, EXAMPLES.iterdir()):
+        assert f'[{folder.name}]({folder.name})' in index
         if folder.name == 'hello':
             continue  # make run starts it.
-        assert {'README.md', 'app.py', 'uwsgi.ini'} <= {file.name for file in folder.iterdir()}
+        files = {file.name for file in folder.iterdir()}
+        assert {'README.md', 'uwsgi.ini'} <= files and files & {'app.py', 'manage.py'}
         assert f'--ini examples/{folder.name}/uwsgi.ini' in (folder / 'README.md').read_text()
 
 

@@ -1,7 +1,9 @@
 """What the worker's requests are doing: fibers(), dump(), the dump in the log, the last words before harakiri."""
+import concurrent.futures
 import json
 import re
 import signal
+import threading
 
 import pytest
 
@@ -126,6 +128,25 @@ def test_harakiri_names_those_who_die_with_it(seen):
         assert 'tornado: HARAKIRI: ' + line in running.log
     close(held)
     running.wait_for_log('Respawned uWSGI worker 1')
+
+
+def test_requests_stand_still_while_they_are_dumped(server):
+    """Also for a request that computes, whose turn is over in the middle of it."""
+    running = server('dumped.py', '--tornado-quantum', '0.1')
+    done = threading.Event()
+
+    def compute():
+        while not done.is_set():
+            assert running.get('/compute')[0] == 200
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        computing = [pool.submit(compute) for _ in range(4)]
+        try:
+            assert running.get('/dump')[2] == b'0'
+        finally:
+            done.set()
+        for one in computing:
+            one.result()
 
 
 def test_harakiri_of_a_worker_whose_loop_stands_shows_the_running_stack(seen):
