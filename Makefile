@@ -18,7 +18,7 @@ UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PHONY: all help deps install deb dist test-package docs extension run test test-pythons test-debug-python unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
-	soak soak-asan soak-overload soak-preempt bench bench-loop format clean loop-test-asan
+	soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -163,7 +163,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew,
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
-test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-package test-embed ## build and run everything
+test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-bench test-package test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -244,11 +244,18 @@ soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
 soak-overload: $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) -s tests/server/soak_overload.py
 
-bench: $(BUILD)/tornado_plugin.so ## measure against the peers, interleaved (about 15 minutes)
+bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the peers, interleaved (at most 20 minutes); writes bench/RESULTS.md, its plots and results.json
+	@tools/install-deps bench
 	$(PYTHON) bench/run.py
 
+bench-draw: | deps ## write bench/RESULTS.md and its plots anew from bench/results.json
+	$(PYTHON) bench/run.py --draw
+
+test-bench: $(BUILD)/tornado_plugin.so ## that `make bench` writes what it should
+	$(PYTEST) tests/bench
+
 bench-loop: $(BUILD)/$(EXTENSION) ## measure the event loop beside asyncio's and uvloop (two minutes)
-	PYTHONPATH=$(BUILD) $(PYTHON) bench/loop.py
+	$(PYTHON) bench/loop.py
 
 format: ## clang-format what changed
 	clang-format -i $(SOURCES) $(HEADERS) $(UNIT_TESTS) $(UNIT_HEADERS)
