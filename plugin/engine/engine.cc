@@ -47,9 +47,7 @@ double stubborn_s = 0;
 void note_stubborn_request(double seconds, bool still_running) noexcept {
   const wsgi_request* request = uwsgi.wsgi_req;
   stubborn_s = seconds;
-  stubborn_request = still_running && request->uri_len > 0
-                         ? name_of(*request)
-                         : "a request";
+  stubborn_request = still_running && request->uri_len > 0 ? name_of(*request) : "a request";
 }
 
 void log_stubborn_request() noexcept {
@@ -169,6 +167,7 @@ void Engine::turning() noexcept {
 void Engine::falling_asleep() noexcept {
   metrics_.falling_asleep();
   BlockWatch::asleep();
+  sleeps(true);
   PyEval_SaveThread();
 }
 
@@ -177,6 +176,7 @@ void Engine::awake() noexcept {
   metrics_.awake();
   BlockWatch::wants_gil();
   PyEval_RestoreThread(hub_.state());
+  sleeps(false);
   BlockWatch::awake();
 }
 

@@ -13,7 +13,6 @@
 #include "plugin/loop/clock.h"
 #include "plugin/observe/signal_log.h"
 #include "plugin/request/request_host.h"
-#include "plugin/request/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -39,10 +38,8 @@ volatile bool gil_wanted = false;
 
 void name_holder() noexcept {
   name = SignalLine();
-  const RequestThread* const thread = RequestThread::current();
   if (gil_wanted) name << "another thread's code";
-  else if (thread == nullptr) name << "a callback of the loop's";
-  else name_request(name, *thread);
+  else name_what_runs(name);
 }
 
 // In the handler.

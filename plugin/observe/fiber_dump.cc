@@ -130,8 +130,7 @@ void log_text(const std::string& text) noexcept {
 std::string title_of(RequestThread& thread) {
   const wsgi_request& request = *thread.request();
   if (!is_request(thread)) return "a function outside any request";
-  return name_of(request) + " (core " +
-         std::to_string(request.async_id) + ')';
+  return name_of(request) + " (core " + std::to_string(request.async_id) + ')';
 }
 
 std::string python_stack_of(RequestThread& thread) {

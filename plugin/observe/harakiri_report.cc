@@ -40,14 +40,14 @@ double clock_s() noexcept {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-// In the handler, on the loop's thread. Where no request runs another thread has the GIL, or the loop
-// works; and if it sleeps, it has said who is over its time.
+// In the handler, on the loop's thread. A loop that sleeps has said who is over its time, or another
+// thread has kept the GIL from it.
 void on_last_words(int) noexcept {
   const int error = errno;
-  if (const RequestThread* const thread = RequestThread::current()) {
+  if (!RequestHost::asleep()) {
     SignalLine line;
     line << "tornado: HARAKIRI: ";
-    name_request(line, *thread);
+    name_what_runs(line);
     line << " runs; its Python stack:\n";
     line.write();
     dump_python_stack();

@@ -67,6 +67,12 @@ void handle_signal(int signal, void (*handler)(int)) noexcept {
   sigaction(signal, &action, nullptr);
 }
 
+void name_what_runs(SignalLine& line) noexcept {
+  const RequestThread* const thread = RequestThread::current();
+  if (thread == nullptr) line << "a callback of the loop's";
+  else name_request(line, *thread);
+}
+
 void dump_python_stack() noexcept {
   PyThreadState* const state = PyGILState_GetThisThreadState();
   if (dump_traceback != nullptr && state != nullptr) dump_traceback(STDERR_FILENO, state);

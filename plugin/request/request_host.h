@@ -25,6 +25,9 @@ class RequestHost {
   static time_t turn_second() noexcept { return turn_second_; }
   static double turn_s() noexcept { return turn_s_; }
 
+  // It sleeps in its poll, or waits for the GIL after it. For signal handlers, too.
+  static bool asleep() noexcept { return asleep_; }
+
   // Each request that runs or waits, then each function outside of any.
   virtual std::vector<RequestThread*> threads() const = 0;
   // The harakiri of what runs on it, of either kind, on uWSGI's clock; 0: none.
@@ -51,11 +54,13 @@ class RequestHost {
   void serve() noexcept { instance_ = this; }
   static void stop_serving() noexcept { instance_ = nullptr; }
   static void read_clocks() noexcept;
+  static void sleeps(bool now) noexcept { asleep_ = now; }
   static void forget_in_child() noexcept;
 
  private:
   static inline RequestHost* instance_ = nullptr;
   static inline bool in_child_ = false;
+  static inline volatile bool asleep_ = false;
   static inline void (*on_switch_)() noexcept = nullptr;
   static inline time_t turn_second_ = 0;
   static inline double turn_s_ = 0;

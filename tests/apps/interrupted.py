@@ -373,6 +373,11 @@ def holds_the_loop():
         time.sleep(LONG_S)
 
 
+def callback_holds_the_loop():
+    asyncio.get_event_loop().call_soon(holds_the_loop)
+    time.sleep(LONG_S)
+
+
 class Streamed:
     """Yields, waits, and says when it is closed."""
 
@@ -419,6 +424,8 @@ def application(environ, start_response):
         return [b'spawned']
     if path == 'holds_the_loop':
         holds_the_loop()
+    if path == 'callback_holds_the_loop':
+        callback_holds_the_loop()
     if path == 'connected':
         environ['wsgi.input'].read(1)
         say('connected:', uwsgi_tornado.is_connected())

@@ -149,14 +149,14 @@ def test_requests_stand_still_while_they_are_dumped(server):
             one.result()
 
 
-def test_harakiri_of_a_worker_whose_loop_stands_shows_the_running_stack(seen):
+@pytest.mark.parametrize('path, who', [('holds_the_loop', r'GET /holds_the_loop on core \d+'), ('callback_holds_the_loop', "a callback of the loop's")])
+def test_harakiri_of_a_worker_whose_loop_stands_shows_the_running_stack(seen, path, who):
     running = seen('--master', '--harakiri', '1')
     with running.connect() as held:
-        held.sendall(b'GET /holds_the_loop HTTP/1.0\r\n\r\n')
+        held.sendall(f'GET /{path} HTTP/1.0\r\n\r\n'.encode())
         running.wait_for_log('HARAKIRI ON WORKER 1')
         running.wait_for_log('Respawned uWSGI worker 1')
-    assert re.search(r'tornado: HARAKIRI: GET /holds_the_loop on core \d+ runs; its Python stack:\n.*\n.* in holds_the_loop',
-                     running.log)
+    assert re.search(rf'tornado: HARAKIRI: {who} runs; its Python stack:\n.*\n.* in holds_the_loop\n', running.log)
 
 
 def test_harakiri_without_a_master(seen):
