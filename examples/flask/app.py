@@ -1,5 +1,6 @@
 """A Flask application as its documentation has it: nothing in it knows the engine."""
 import os
+import secrets
 import time
 
 import flask
@@ -8,7 +9,7 @@ import requests
 SERVICES = os.environ.get('SERVICES', 'http://127.0.0.1:9090/sleep')
 
 app = application = flask.Flask(__name__)
-app.secret_key = os.environ.get('SECRET_KEY', 'for trying out only')
+app.secret_key = os.environ.get('SECRET_KEY') or secrets.token_hex()  # A new one at each start ends all sessions.
 
 
 @app.route('/')

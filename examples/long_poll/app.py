@@ -33,7 +33,10 @@ def application(environ, start_response):
     if environ['REQUEST_METHOD'] == 'POST':
         found = say(environ['wsgi.input'].read(LONGEST).decode(errors='replace'))
     else:
-        asked = urllib.parse.parse_qs(environ['QUERY_STRING'])
-        found = poll(int(asked.get('after', ['0'])[0]))
+        after = urllib.parse.parse_qs(environ['QUERY_STRING']).get('after', ['0'])[0]
+        if not after.isdecimal():
+            start_response('400 Bad Request', [('Content-Type', 'text/plain')])
+            return [b'after which number?\n']
+        found = poll(int(after))
     start_response('200 OK', [('Content-Type', 'application/json'), ('Cache-Control', 'no-store')])
     return [json.dumps(found).encode() + b'\n']

@@ -32,7 +32,8 @@ def events():
 
 
 def publish(environ):
-    return client.publish(CHANNEL, environ['wsgi.input'].read(4096))
+    text = environ['wsgi.input'].read(4096).decode(errors='replace')  # What is no text would end all streams.
+    return client.publish(CHANNEL, text)
 
 
 def application(environ, start_response):
@@ -40,8 +41,9 @@ def application(environ, start_response):
         try:
             answer = f'{publish(environ)} are told\n'
         except redis.ConnectionError as error:
+            print('Redis:', error)
             start_response('503 Service Unavailable', [('Content-Type', 'text/plain')])
-            return [f'{error}\n'.encode()]
+            return [b'not now\n']
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [answer.encode()]
     start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store')])

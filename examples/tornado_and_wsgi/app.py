@@ -11,7 +11,7 @@ from uwsgi_tornado import stopping
 PORT = int(os.environ.get('TORNADO_PORT', 8001))
 
 messages = collections.deque(maxlen=100)
-readers = set()  # The loop's own: only Tornado's code touches it.
+readers = set()  # The loop's own: only Tornado's code changes it.
 
 
 class Messages(tornado.web.RequestHandler):
@@ -23,8 +23,8 @@ class Reader(tornado.websocket.WebSocketHandler):
     def open(self):
         readers.add(self)
 
-    def on_message(self, message):
-        say(message)
+    def on_message(self, message):  # Text, or bytes, which are no JSON.
+        say(message if isinstance(message, str) else message.decode(errors='replace'))
 
     def on_close(self):
         readers.discard(self)

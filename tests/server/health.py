@@ -36,6 +36,16 @@ def unharmed(server, cores):
     health.assert_well()
 
 
+def read_until(connection, text, at_once=1000):
+    """What came until that had; more may have come with it, unless it is read by single bytes."""
+    received = b''
+    while text not in received:
+        chunk = connection.recv(at_once)
+        assert chunk, received
+        received += chunk
+    return received
+
+
 def closed_by_server(connection):
     """Reads to the end; the bytes, or b'' when the server reset the connection."""
     connection.settimeout(10)

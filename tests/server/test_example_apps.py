@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from conftest import OTHER_PYTHON, ROOT
-from health import closed_by_server
+from health import closed_by_server, read_until
 from overlap import ask_at_once, assert_far_below_serial, wait_until
 from services import Redis, free_port
 from upstreams import DELAY_S
@@ -45,15 +45,6 @@ def asked(running, count, request):
         yield connections
 
 
-def read_until(connection, end):
-    received = b''
-    while not received.endswith(end):
-        chunk = connection.recv(1000)
-        assert chunk, received
-        received += chunk
-    return received
-
-
 # --- Flask ----------------------------------------------------------------------------------------
 
 @pytest.mark.smoke
@@ -82,9 +73,13 @@ def database(postgres):
     postgres.query('drop database if exists mysite with (force)')
     postgres.query('create database mysite')
     environ = {'PGHOST': '127.0.0.1', 'PGPORT': str(postgres.port), 'PGUSER': 'app', 'PGDATABASE': 'mysite'}
-    subprocess.run([PYTHON, EXAMPLES / 'django_postgresql' / 'manage.py', 'migrate'], check=True, capture_output=True,
-                   env={**os.environ, **environ, 'PYTHONDONTWRITEBYTECODE': '1'})
+    manage(environ, 'migrate')
     return environ
+
+
+def manage(environ, *command):
+    subprocess.run([PYTHON, EXAMPLES / 'django_postgresql' / 'manage.py', *command], check=True,
+                   env={**os.environ, **environ, 'PYTHONDONTWRITEBYTECODE': '1'})
 
 
 def sessions(postgres):
@@ -115,8 +110,7 @@ def test_django_answers_while_the_database_is_away(start):
 
 
 def test_migrations_of_django_are_those_of_its_models(database):
-    subprocess.run([PYTHON, EXAMPLES / 'django_postgresql' / 'manage.py', 'makemigrations', '--check', '--dry-run'], check=True,
-                   env={**os.environ, **database})
+    manage(database, 'makemigrations', '--check', '--dry-run')
 
 
 # --- A chat by long poll --------------------------------------------------------------------------
@@ -141,6 +135,7 @@ def test_long_polls_give_what_was_missed_or_nothing(start):
     assert [message['text'] for message in json.loads(running.get('/?after=148')[2])] == ['m149', 'm150']
     assert len(json.loads(running.get('/')[2])) == 100
     assert json.loads(running.get('/?after=150')[2]) == []
+    assert running.get('/?after=last')[0] == 400
 
 
 @on_fibers
@@ -173,6 +168,9 @@ def test_messages_of_redis_reach_every_stream(start, redis_server):
         assert running.get('/', 'POST', 'one ☃\n\nthree'.encode())[2] == b'%d are told\n' % COUNT
         for stream in streams:
             assert read_until(stream, b'three\n\n') == 'data: one ☃\ndata: \ndata: three\n\n'.encode()
+        running.get('/', 'POST', b'no text: \xff')
+        for stream in streams:
+            assert read_until(stream, b'\n\n') == 'data: no text: \N{REPLACEMENT CHARACTER}\n\n'.encode()
 
 
 @on_fibers
@@ -186,11 +184,14 @@ def test_streams_of_those_who_leave_end(start, redis_server):
 @on_fibers
 def test_streams_end_as_redis_does(start):
     redis_server = Redis()
-    running = start('redis_pubsub', environ=redis_environ(redis_server.port))
-    with asked(running, 1, EVENTS) as (stream,):
-        read_until(stream, b': subscribed\n\n')
+    try:
+        running = start('redis_pubsub', environ=redis_environ(redis_server.port))
+        with asked(running, 1, EVENTS) as (stream,):
+            read_until(stream, b': subscribed\n\n')
+            redis_server.stop()
+            assert closed_by_server(stream) == b''
+    finally:
         redis_server.stop()
-        assert closed_by_server(stream) == b''
     with asked(running, 1, EVENTS) as (stream,):
         assert closed_by_server(stream).endswith(b'\r\n\r\nretry: 1000\n\n')
     assert running.get('/', 'POST', b'hello')[0] == 503

@@ -9,6 +9,7 @@ import pytest
 import websocket
 
 from conftest import ROOT
+from health import read_until
 from overlap import ask_at_once, assert_far_below_serial, wait_until
 from services import free_port
 
@@ -77,6 +78,9 @@ def test_tornado_and_wsgi_share_their_messages(start):
         for reader in readers:
             assert [reader.recv(), reader.recv()] == ['from WSGI', 'from Tornado']
         assert json.loads(running.get('/')[2]) == {'messages': ['from WSGI', 'from Tornado'], 'readers': 20}
+        readers[0].send_binary(b'\xff')
+        assert [reader.recv() for reader in readers] == ['\N{REPLACEMENT CHARACTER}'] * 20
+        assert len(json.loads(running.get('/')[2])['messages']) == 3
         for reader in readers[10:]:
             reader.close()
         wait_until(lambda: json.loads(running.get('/')[2])['readers'] == 10)
@@ -98,9 +102,7 @@ def test_lines_come_as_they_are_said_and_end_with_their_reader(start):
     running = start('subprocess')
     with running.connect() as reader:
         reader.sendall(b'GET /lines?1000 HTTP/1.0\r\n\r\n')
-        received = b''
-        while not received.endswith(b'line 2\n'):
-            received += reader.recv(1000)
+        read_until(reader, b'line 2\n')
         assert len(running.children()) == 1
     wait_until(lambda: running.children() == [], timeout_s=20)
 

@@ -1,7 +1,8 @@
 import os
+import secrets
 
 DEBUG = os.environ.get('DEBUG') == '1'
-SECRET_KEY = os.environ.get('SECRET_KEY', 'for trying out only')
+SECRET_KEY = os.environ.get('SECRET_KEY') or secrets.token_hex()  # A new one at each start ends all sessions.
 ALLOWED_HOSTS = os.environ.get('ALLOWED_HOSTS', 'localhost 127.0.0.1').split()
 
 INSTALLED_APPS = ['visits']
