@@ -6,6 +6,7 @@ import pytest
 
 import clients
 from conftest import EMBEDDED, free_port
+from health import read_until
 
 WATCHED = ('--tornado-client-disconnect',)
 KINDS = ['recv', 'sleep', 'lock', 'queue', 'requests', 'await', 'fetch', 'suspend', 'subprocess']
@@ -50,9 +51,7 @@ def test_close_of_an_earlier_connection_that_a_child_kept_open_ends_nobody(watch
     running = watched(cores=2)
     with running.connect() as earlier, running.connect() as later:
         earlier.sendall(b'GET /forks HTTP/1.0\r\n\r\n')
-        received = b''
-        while not received.endswith(b'forked'):
-            received += earlier.recv(1000)
+        read_until(earlier, b'forked')
         running.wait_for_log('GET /forks => generated')
         later.sendall(b'GET /waits_for_release HTTP/1.0\r\n\r\n')  # On the same core, which was freed last.
         running.wait_for_log('app: waits for its release')

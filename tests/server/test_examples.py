@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from conftest import ROOT
-from health import closed_by_server
+from health import closed_by_server, read_until
 from overlap import wait_until
 
 EXAMPLES = ROOT / 'examples'
@@ -65,9 +65,7 @@ def test_server_sent_events_end_with_the_worker(start):
     with running.connect() as stream, running.connect() as poll:
         poll.sendall(b'GET / HTTP/1.0\r\n\r\n')
         stream.sendall(b'GET /events HTTP/1.0\r\n\r\n')
-        received = b''
-        while b'data: ' not in received:
-            received += stream.recv(1000)
+        read_until(stream, b'data: ')
         running.process.send_signal(signal.SIGHUP)
         assert closed_by_server(stream).endswith(b'event: goodbye\ndata: the worker ends\n\n')
         assert closed_by_server(poll).endswith(b'ask again\n')

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from conftest import EMBEDDED
-from health import closed_by_server
+from health import closed_by_server, read_until
 
 CHUNK = b'0123456789abcde\n' * 64
 
@@ -114,10 +114,7 @@ def test_generators_with_waits_overlap(start):
 def test_chunks_arrive_as_they_are_made(start):
     with start().connect() as connection:
         connection.sendall(b'GET /steps?0.1 HTTP/1.0\r\n\r\n')
-        received = b''
-        while b'0 ' not in received:
-            received += connection.recv(1000)
-        assert b'9 ' not in received
+        assert b'9 ' not in read_until(connection, b'\r\n\r\n0 ')
 
 
 def test_endless_generators_starve_nobody(start):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from health import closed_by_server
+from health import closed_by_server, read_until
 
 RELOAD_CODE = 17
 
@@ -53,9 +53,7 @@ def test_stream_that_looks_ends_well(start):
     with contextlib.ExitStack() as stack:
         clients = [begin(running, stack, '/events') for _ in range(10)]
         for client in clients:
-            received = b''
-            while b'event' not in received:
-                received += client.recv(1000)
+            read_until(client, b'event')
         running.process.send_signal(signal.SIGHUP)
         for client in clients:
             assert closed_by_server(client).endswith(b'last\n')

@@ -7,7 +7,7 @@ import pytest
 
 from clients import body_of, connect
 from conftest import EMBEDDED, free_port
-from health import closed_by_server
+from health import closed_by_server, read_until
 
 HTTP = [] if EMBEDDED else ['--plugin', 'http']
 BODY = b''.join(b'line %d of a body\n' % number for number in range(2000))
@@ -96,10 +96,7 @@ def test_client_that_expects_100_continue_is_told_by_the_router(start, tmp_path)
     head = plain('read_all')[:-len(BODY)].replace(b'\r\n\r\n', b'\r\nExpect: 100-continue\r\n\r\n')
     with connect(port) as client:
         client.sendall(head)
-        said = b''
-        while b'\r\n\r\n' not in said:
-            said += client.recv(1)
-        assert said == b'HTTP/1.1 100 Continue\r\n\r\n'
+        assert read_until(client, b'\r\n\r\n', at_once=1) == b'HTTP/1.1 100 Continue\r\n\r\n'
         client.sendall(BODY)
         assert body_of(closed_by_server(client)) == ANSWER
     with connect(port) as client:

@@ -11,7 +11,7 @@ import websocket
 import websockets
 
 from conftest import EMBEDDED, free_port
-from health import closed_by_server
+from health import closed_by_server, read_until
 
 HTTP = [] if EMBEDDED else ['--plugin', 'http']
 PING, PONG, CLOSE, TEXT = 0x89, 0x8a, 0x88, 0x81
@@ -40,9 +40,7 @@ def raw(running, path):
     with running.connect() as connection:
         connection.sendall(b'GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
                            b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n' % path.encode())
-        received = b''
-        while b'\r\n\r\n' not in received:
-            received += connection.recv(1)
+        received = read_until(connection, b'\r\n\r\n', at_once=1)
         assert received.startswith(b'HTTP/1.1 101 ') and b's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' in received
         yield connection
 
