@@ -91,7 +91,19 @@ class Server:
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
                 [*launcher, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
-        self.wait_for_log(self.ready)
+        self.wait_until_ready()
+
+    def wait_until_ready(self):
+        """One that does not get so far, which nobody else knows, is not left behind."""
+        try:
+            self.wait_for_log(self.ready)
+        except BaseException:
+            workers = self.children()
+            self.kill()
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
 
     def command(self, cores, *options):
         return command('--tornado', str(cores), *MORE_OPTIONS, *options)

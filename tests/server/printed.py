@@ -92,7 +92,7 @@ class Printed(Server):
         self.log_path = folder / f'log-{ports[0]}'
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(['bash', '-c', 'exec ' + command], cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT)
-        self.wait_for_log(self.ready)
+        self.wait_until_ready()
         self.has_master = 'spawned uWSGI master process' in self.log
 
     def drain(self):
