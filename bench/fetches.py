@@ -81,10 +81,15 @@ def fetch_memory(quick):
         clients = subprocess.Popen(load_command(server, '/c_fetch', many, requests=many, ramp_ms=1000, timeout=60),
                                    stdout=subprocess.PIPE)
         most = before
-        while clients.poll() is None:
-            most = max(most, server.memory_kib()[0])
-            time.sleep(0.05)
-        return {'private_kib': (most - before) / many, 'failed': json.loads(clients.stdout.read())['failed']}
+        try:
+            while clients.poll() is None:
+                most = max(most, server.memory_kib()[0])
+                time.sleep(0.05)
+            answers = json.loads(clients.communicate()[0])
+        finally:
+            clients.kill()
+            clients.wait()
+        return {'private_kib': (most - before) / many, 'failed': answers['failed']}
     with contextlib.closing(Closing(servers.Upstream(5, 1024))) as upstream:
         makers = {HERE: lambda: servers.here(many + 20, environ=upstream.server.environ)}
         return interleave_afresh(row, makers, 1 if quick else 3, measure)
