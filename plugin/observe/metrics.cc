@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,11 @@ namespace engine {
 namespace {
 
 constexpr double kShownEveryS = 1;
+
+enum class Metric {
+  kCoresUsed, kCoresFree, kCoresPeak, kRunning, kParked, kQueueFullMs, kRefused, kLoopLagUs, kBusyPercent,
+  kSwitches, kPreempted, kStackPeak, kCount
+};
 
 struct Description {
   const char* name;
@@ -51,6 +57,11 @@ void register_row(int worker) noexcept {
   }
 }
 
+// Does nothing without metrics.
+void show_metric(Metric metric, std::int64_t value) noexcept {
+  if (rows != nullptr) rows[uwsgi.mywid][static_cast<std::size_t>(metric)] = value;
+}
+
 std::int64_t scaled(double value, double by) noexcept { return std::llround(value * by); }
 
 }  // namespace
@@ -62,10 +73,6 @@ void register_metrics() noexcept {
   if (shared == MAP_FAILED) return;
   rows = static_cast<Row*>(shared);
   for (int worker = 1; worker <= uwsgi.numproc; ++worker) register_row(worker);
-}
-
-void show_metric(Metric metric, std::int64_t value) noexcept {
-  if (rows != nullptr) rows[uwsgi.mywid][static_cast<std::size_t>(metric)] = value;
 }
 
 Metrics::Metrics(RequestHost& host) noexcept

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 
 #include "plugin/loop/watcher.h"
 
@@ -10,16 +9,8 @@ namespace engine {
 
 class RequestHost;
 
-enum class Metric {
-  kCoresUsed, kCoresFree, kCoresPeak, kRunning, kParked, kQueueFullMs, kRefused, kLoopLagUs, kBusyPercent,
-  kSwitches, kPreempted, kStackPeak, kCount
-};
-
 // Before the fork. Nothing is measured or shown without --enable-metrics.
 void register_metrics() noexcept;
-
-// From the worker. Does nothing without metrics.
-void show_metric(Metric metric, std::int64_t value) noexcept;
 
 // What is counted as it happens, and shown once a second. On the loop's thread only.
 class Metrics {

@@ -34,9 +34,6 @@ class Interruption {
   void end(VirtualThread& thread) noexcept;
 
   bool begun() const noexcept { return type_ != nullptr; }
-  // Borrowed; null before begin().
-  PyObject* type() const noexcept { return type_; }
-  const std::string& message() const noexcept { return message_; }
 
   // A new exception. With the GIL held. Throws PyError.
   PyRef make() const;
