@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 
-ROUNDS = 10
 EACH_S = 0.05
 
 held = threading.local()
@@ -94,12 +93,12 @@ wait = {'uWSGI asyncio': wait_on_asyncio, 'uWSGI tornado': wait_on_tornado}.get(
 
 # --- What is asked ----------------------------------------------------------------------------
 
-def met(operation):
-    """Repeats the operation for half a second, or until another request runs meanwhile: whether one did."""
+def met(operation, rounds):
+    """Repeats the operation, or until another request runs meanwhile: whether one did."""
     global inside
     inside += 1
     try:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             operation()
             if inside > 1:
                 return True
@@ -108,15 +107,15 @@ def met(operation):
         inside -= 1
 
 
-def keeps_its_local():
+def keeps_its_local(rounds):
     """Whether what a request puts into a threading.local is its own while it waits."""
     held.request = mine = object()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         wait()
     return held.request is mine
 
 
-def is_patched():
+def is_patched(_):
     return type(threading.Lock()).__module__ != '_thread' or type(time.sleep) is not type(len)
 
 
@@ -133,11 +132,11 @@ def deadline(environ):
     time.sleep(60)
 
 
-def leaves():
+def leaves(rounds):
     """Says in the log whether the request hears that its client has gone."""
     say('leaves: begun')
     try:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             wait()
     except BaseException as error:
         say(f'leaves: told by {type(error).__name__}')
@@ -145,7 +144,7 @@ def leaves():
     say('leaves: not told')
 
 
-def survives():
+def survives(_):
     """Waits until it may end."""
     say('survives: begun')
     while not pathlib.Path(os.environ['COMPARED_MAY_END']).exists():
@@ -153,7 +152,7 @@ def survives():
     return True
 
 
-def client_of_the_worker():
+def client_of_the_worker(_):
     """One client of asyncio's, made once, waited for by two requests: whether both have their answer."""
     if SERVER == 'uwsgi-tornado':
         import uwsgi_tornado
@@ -190,7 +189,8 @@ def application(environ, start_response):
     if path == '/deadline':
         answer = deadline(environ)
     else:
-        answer = met(MEETINGS[path]) if path in MEETINGS else QUESTIONS[path]()
+        rounds = int(environ['QUERY_STRING'])
+        answer = met(MEETINGS[path], rounds) if path in MEETINGS else QUESTIONS[path](rounds)
     body = b'yes' if answer else b'no'
     start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(len(body)))])
     return [body]

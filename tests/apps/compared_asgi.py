@@ -4,42 +4,42 @@ import asyncio
 import compared
 
 
-async def met(path):
+async def met(path, rounds):
     """Calls that block are made as they are: whoever has them in such an application sees this."""
-    return compared.met(compared.MEETINGS[path])
+    return compared.met(compared.MEETINGS[path], rounds)
 
 
-async def keeps_its_local(_):
+async def keeps_its_local(_, rounds):
     compared.held.request = mine = object()
-    for _ in range(compared.ROUNDS):
+    for _ in range(rounds):
         await asyncio.sleep(compared.EACH_S)
     return compared.held.request is mine
 
 
-async def deadline(_):
+async def deadline(*_):
     try:
         await asyncio.wait_for(asyncio.sleep(60), compared.EACH_S)
     except asyncio.TimeoutError:
         return True
 
 
-async def leaves(receive):
+async def leaves(receive, rounds):
     compared.say('leaves: begun')
     await receive()  # The request's body.
     try:
-        await asyncio.wait_for(receive(), compared.ROUNDS * compared.EACH_S)
+        await asyncio.wait_for(receive(), rounds * compared.EACH_S)
         compared.say('leaves: told by receive()')
     except asyncio.TimeoutError:
         compared.say('leaves: not told')
     return True
 
 
-async def client(_):
+async def client(*_):
     return await compared.shared_client() == 'answer'
 
 
-async def patched(_):
-    return compared.is_patched()
+async def patched(*_):
+    return compared.is_patched(None)
 
 
 QUESTIONS = {'/local': keeps_its_local, '/deadline': deadline, '/leaves': leaves, '/client': client, '/patched': patched}
@@ -54,6 +54,7 @@ async def application(scope, receive, send):
         await send({'type': 'websocket.close'})
     elif scope['type'] == 'http':
         path = scope['path']
-        answer = await (met(path) if path in compared.MEETINGS else QUESTIONS[path](receive))
+        rounds = int(scope['query_string'])
+        answer = await (met(path, rounds) if path in compared.MEETINGS else QUESTIONS[path](receive, rounds))
         await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'content-type', b'text/plain')]})
         await send({'type': 'http.response.body', 'body': b'yes' if answer else b'no'})

@@ -28,7 +28,7 @@ COMMANDS = {
 
 class Peer:
     def __init__(self, name, folder, environ):
-        self.name, self.port, self.patience_s = name, free_port(), 1.5
+        self.name, self.port, self.rounds = name, free_port(), 10
         self.log_path = folder / re.sub(r'\W+', '-', name)
         self.may_end = folder / (self.log_path.name + '-may-end')
         command = COMMANDS[name](self.port)
@@ -57,9 +57,9 @@ class Peer:
         self.process.wait()
 
     def send(self, path):
-        """A request that is on its way; its connection."""
+        """A request that is on its way; its connection. It waits so many times a twentieth of a second, where it waits."""
         connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=LIMIT_S)
-        connection.request('GET', path)
+        connection.request('GET', f'{path}?{self.rounds}')
         return connection
 
     @staticmethod
@@ -126,6 +126,6 @@ class Peer:
         connection = self.send(path)
         self.wait_for_log('survives: begun', before + 1)
         self.process.send_signal(signal.SIGHUP)
-        select.select([connection.sock], [], [], self.patience_s)
+        select.select([connection.sock], [], [], self.rounds * 0.15)
         self.may_end.touch()
         return self.answer(connection) == 'yes'

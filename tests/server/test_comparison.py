@@ -102,7 +102,7 @@ def is_as_the_cell_says(peer, row, cell):
         seen = getattr(peer, kind)(path)
         if seen == (cell != 'no'):
             return ''
-        peer.patience_s *= 4
+        peer.rounds *= 4
     return f'{peer.name} has {cell!r}, seen: {seen}\n{peer.log}'
 
 
