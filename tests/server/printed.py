@@ -3,6 +3,7 @@
 Only ports are others, those that are free. `uwsgi` is a script that finds the plugin under test.
 """
 import contextlib
+import http.client
 import os
 import re
 import select
@@ -178,13 +179,14 @@ class Checkout:
 
     def end_of(self, server):
         """What was wrong with it; it has answered, if to nobody else, to a request for / (also where it has no such page)."""
-        status = 200
+        said = 200
         try:
             if not server.asked:
-                status = server.get('/')[0]
-        finally:
-            problems = conftest.end(server)
-        return problems if status in (200, 404) else [f'/ was answered {status}', server.log]
+                said = server.get('/')[0]
+        except (OSError, http.client.HTTPException) as error:  # The other servers want their end, too.
+            said = error
+        problems = conftest.end(server)
+        return problems if said in (200, 404) else [f'/ was answered {said!r}', server.log]
 
     def end(self):
         for stream in self.streams:

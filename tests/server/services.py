@@ -27,6 +27,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def first_of_free_ports(count):
+    """A number below so many ports that are free and follow each other."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            probe = stack.enter_context(socket.create_server(('127.0.0.1', 0)))
+            port = probe.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                for number in range(1, count):
+                    stack.enter_context(socket.create_server(('127.0.0.1', port + number)))
+                return port - 1
+
+
 def wait_until(condition, what, process=None, timeout_s=START_S):
     """Waits until condition() is true; an exception of it means not yet."""
     deadline = time.monotonic() + timeout_s

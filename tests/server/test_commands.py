@@ -13,7 +13,7 @@ import pytest
 
 from conftest import EMBEDDED, ROOT
 from printed import DOCUMENTS, Checkout, blocks, commands, words
-from test_examples import first_of_free_ports
+from services import first_of_free_ports
 
 pytestmark = pytest.mark.skipif(bool(EMBEDDED), reason='the lines name plugins; what is inside the program needs none')
 

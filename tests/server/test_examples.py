@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from health import closed_by_server, read_until
 from overlap import wait_until
+from services import first_of_free_ports, free_port
 
 EXAMPLES = ROOT / 'examples'
 
@@ -24,18 +25,6 @@ def start(server):
 def services(pages):
     """The page that the programs fetch: "services", for a path of that name."""
     return f'{pages}/services'
-
-
-def first_of_free_ports(count):
-    """A port below so many that are free."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            probe = stack.enter_context(socket.create_server(('127.0.0.1', 0)))
-            port = probe.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                for number in range(1, count):
-                    stack.enter_context(socket.create_server(('127.0.0.1', port + number)))
-                return port - 1
 
 
 def page(port):
@@ -95,7 +84,7 @@ def test_greenlet_fetch(start, services):
 
 
 def test_greenlet_fetch_that_fails(start, services):
-    running = start('greenlet_fetch', environ={'SERVICES': f'http://127.0.0.1:{first_of_free_ports(1) + 1}/'})
+    running = start('greenlet_fetch', environ={'SERVICES': f'http://127.0.0.1:{free_port()}/'})
     assert running.get('/')[2] == b'no answer\n'
     assert 'Error: [Errno 111] Connection refused' in running.log
 
@@ -116,7 +105,7 @@ def test_fetch(start, services, face, body):
 
 
 def test_fetch_that_fails(start):
-    running = start('fetch', environ={'SERVICES': f'http://127.0.0.1:{first_of_free_ports(1) + 1}/'})
+    running = start('fetch', environ={'SERVICES': f'http://127.0.0.1:{free_port()}/'})
     status, _, body = running.get('/fetch')
     assert status == 502 and b"Couldn't connect to server" in body
 

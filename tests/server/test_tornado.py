@@ -3,32 +3,21 @@ import asyncio
 import contextlib
 import http.client
 import json
-import socket
 
 import pytest
 import websockets
 
 from clients import at_once
 from overlap import REQUESTS, ask_at_once, assert_far_below_serial, assert_overlap
-from services import accepts, free_port, wait_until
+from services import accepts, first_of_free_ports, wait_until
 
 CLIENTS = 10
-
-
-def free_ports(count):
-    """A number below `count` free ports that follow each other."""
-    while True:
-        base = free_port()
-        with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
-            for offset in range(1, count + 1):
-                taken.enter_context(socket.socket()).bind(('127.0.0.1', base + offset))
-            return base
 
 
 @pytest.fixture
 def start(server, upstream):
     def start_with(*options, cores=20):
-        base = free_ports(2)
+        base = first_of_free_ports(2)
         environ = {'UPSTREAM': f'http://127.0.0.1:{upstream.port}', 'PORT': str(base)}
         running = server('with_tornado.py', '--master', *options, cores=cores, environ=environ)
         running.tornado_ports = [base + 1, base + 2]
