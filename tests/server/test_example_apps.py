@@ -135,6 +135,7 @@ def test_long_polls_give_what_was_missed_or_nothing(start):
     assert [message['text'] for message in json.loads(running.get('/?after=148')[2])] == ['m149', 'm150']
     assert len(json.loads(running.get('/')[2])) == 100
     assert json.loads(running.get('/?after=150')[2]) == []
+    assert len(json.loads(running.get('/?after=1000')[2])) == 100  # Of a worker before.
     assert running.get('/?after=last')[0] == 400
 
 
