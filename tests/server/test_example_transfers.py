@@ -95,6 +95,7 @@ def test_peers_that_stall_are_ended(start, tmp_path):
             sender.sendall(request[:len(request) // 2])
         assert running.get('/')[0] == 200
         assert 'async cores set to 4 ' in running.log
+        running.wait_for_log('GET /generated.* => generated', count=2)  # Before one of them is read after all.
         for sender in senders:
             assert closed_by_server(sender).startswith(b'HTTP/1.1 408 ')
         for client in readers:
