@@ -88,6 +88,6 @@ def application(environ, start_response):
     except NotHere:
         start_response('404 Not Found', [('Content-Type', 'text/plain')])
         return [b'not here\n']
-    answer = b'served by worker %d\n' % os.getpid()
+    answer = b'%d answered\n' % os.getpid()
     start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(len(answer)))])
     return [answer]
