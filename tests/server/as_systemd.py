@@ -30,6 +30,8 @@ def allow_only(group):
 if __name__ == '__main__':
     descriptor, group, *command = sys.argv[1:]
     os.dup2(int(descriptor), 3)
+    if descriptor != '3':
+        os.close(int(descriptor))
     os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')
     if group:
         allow_only(group)

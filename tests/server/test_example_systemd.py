@@ -25,6 +25,7 @@ from test_privileges import assert_no_page_is_writable_and_executable, can
 HERE = pathlib.Path(__file__).parent
 UNITS = ROOT / 'examples' / 'systemd'
 LARGE = 4 * 1024 * 1024
+MASTER = ('-M', '--hook-master-start', 'print:uWSGI hears signals')  # The fixture's handler of SIGTERM goes with --master.
 EXPOSURE = 20  # In tenths; systemd calls it OK.
 
 
@@ -61,20 +62,24 @@ def service(server, notified, tmp_path):
     with socket.create_server(('127.0.0.1', 0), backlog=100) as listening:
         def start(*options, launcher=(), group='', **more):
             running = server(
-                None, *after.replace('/srv/app', str(UNITS)).split(), *options, '-M',
+                None, *after.replace('/srv/app', str(UNITS)).split(), *options, *MASTER,
                 launcher=[*launcher, sys.executable, str(HERE / 'as_systemd.py'), str(listening.fileno()), group, *before.split()],
                 pass_fds=[listening.fileno()], environ={'NOTIFY_SOCKET': path, 'UPLOADS': str(tmp_path)}, **more)
+            running.reloads = 0
             assert ready() == running.process.pid  # NotifyAccess=main
             running.port = listening.getsockname()[1]
             return running
-        start.ready = ready
-        start.listening = listening
         yield start
 
 
 def systemctl_reload(running):
     command = settings('app.service')['ExecReload'].replace('$MAINPID', str(running.process.pid))
     subprocess.run(shlex.split(command), check=True)
+    running.reloads += 1
+
+
+def wait_until_reloaded(running):
+    running.wait_for_log(r'\(master-start\)', count=running.reloads + 1)  # Before that it would not hear the next.
 
 
 def systemctl_stop(running):
@@ -135,7 +140,7 @@ def test_the_first_client_starts_it(server, notified):
 
     client = threading.Thread(target=first_client)
     client.start()
-    running = server(None, *after.replace('/srv/app', str(UNITS)).split(), '-M', environ={'NOTIFY_SOCKET': path},
+    running = server(None, *after.replace('/srv/app', str(UNITS)).split(), *MASTER, environ={'NOTIFY_SOCKET': path},
                      launcher=['systemd-socket-activate', '-l', f'127.0.0.1:{port}', *passed, *before.split()])
     client.join(60)
     assert body_of(answers[0]).endswith(b' answered\n')
@@ -160,8 +165,8 @@ def test_reloads_lose_nothing(service):
             load.wait_for_answers(20)
             with in_flight(running):
                 systemctl_reload(running)
-                running.wait_for_log('gracefully killing workers')
-            assert service.ready() == running.process.pid
+                running.wait_for_log('racefully killing worker 1', count=running.reloads)
+            wait_until_reloaded(running)
         load.wait_for_answers(20)
     assert len(load.pids) >= 3
     stop(running)
@@ -176,7 +181,6 @@ def test_a_stop_lets_requests_end_and_the_socket_be(service):
         with running.connect() as later:
             later.sendall(b'GET / HTTP/1.0\r\n\r\n')
             assert running.process.poll() is None
-            # The download's end, and with it the service's.
             next_one = later.dup()
     with next_one:
         assert running.process.wait(60) == 0
@@ -192,15 +196,16 @@ def test_the_service_needs_no_more_than_it_is_let(service):
     """NoNewPrivileges=, SystemCallFilter= and MemoryDenyWriteExecute=, and a reload with them."""
     running = service('--processes', '1', launcher=['setpriv', '--no-new-privs', sys.executable, str(HERE / 'without_new_code.py')],
                       group=settings('app.service')['SystemCallFilter'])
-    for ready in range(2):
+    for reloads in range(2):
         results, _ = running.get_all(['/'] * 20)
         assert [result[0] for result in results] == [200] * 20, running.log
         assert running.get('/files/uploaded', 'PUT', b'body')[0] == 201, running.log
         assert running.get('/files/uploaded')[2] == b'body', running.log
         status = pathlib.Path(f'/proc/{running.process.pid}/status').read_text()
         assert 'NoNewPrivs:\t1' in status and 'Seccomp:\t2' in status
-        assert_no_page_is_writable_and_executable(running.process.pid)
-        if not ready:
+        for pid in running.children():
+            assert_no_page_is_writable_and_executable(pid)
+        if not reloads:
             systemctl_reload(running)
-            assert service.ready() == running.process.pid
+            wait_until_reloaded(running)
     stop(running)
