@@ -1,6 +1,17 @@
 """The files of an example as they are installed: in a folder of their own, with other names for what a machine has once."""
-from conftest import EMBEDDED, PLUGIN, PYTHON_PLUGIN, ROOT
+import contextlib
+import re
+import shlex
+import socket
+import subprocess
+import time
+
+import pytest
+
+from clients import body_of
+from conftest import ASAN, ROOT, START_S, STOP_S, asan_environment, command
 from crowd import backlog
+from health import closed_by_server
 
 EXAMPLES = ROOT / 'examples'
 UWSGI = '/usr/bin/uwsgi --plugin python3,tornado'  # As the examples name it, once the plugin is installed.
@@ -26,7 +37,50 @@ def deployed(name, folder, others):
     return folder
 
 
-def tested_uwsgi():
+def uwsgi_command():
     """Instead of UWSGI: with the plugins of these tests, or the program that has them inside."""
-    return EMBEDDED or f'/usr/bin/uwsgi --plugin {PYTHON_PLUGIN} --plugin {PLUGIN}'
+    environment = ['/usr/bin/env', *(f'{name}={value}' for name, value in asan_environment().items())] if ASAN else []
+    return shlex.join([*environment, *command()])
 
+
+class Program:
+    """A program that starts uWSGI, and its log."""
+
+    def __init__(self, folder, *arguments):
+        self.log_path = folder / 'program.log'
+        with open(self.log_path, 'wb') as log:
+            self.process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder)
+
+    def log(self):
+        return self.log_path.read_text(errors='replace')
+
+    def wait_for_log(self, pattern, path=None, count=1):
+        """In its own log, or another's that it starts."""
+        deadline = time.monotonic() + START_S
+        while len(re.findall(pattern, text := read(path or self.log_path))) < count:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f'no {pattern!r} in {text}\n{self.log()}')
+            time.sleep(0.01)  # A poll of the condition above, not a guess at its time.
+
+    def stop(self):
+        """It ends what it has started, too."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(STOP_S)
+
+
+def read(path):
+    return path.read_text(errors='replace') if path.exists() else ''
+
+
+@contextlib.contextmanager
+def in_flight(port, size=4 * 1024 * 1024):
+    """A download of examples/transfers that has begun; after the block it must be there as a whole."""
+    with socket.socket() as client:
+        client.settimeout(60)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # The kernel is to take but a part of it.
+        client.connect(('127.0.0.1', port))
+        client.sendall(b'GET /generated?%d HTTP/1.0\r\n\r\n' % size)
+        assert client.recv(15).startswith(b'HTTP/1.')
+        yield
+        assert len(body_of(closed_by_server(client))) == size

@@ -16,7 +16,7 @@ import pytest
 
 from clients import body_of
 from conftest import ASAN, ROOT, free_port
-from deployed import UWSGI
+from deployed import UWSGI, in_flight
 from health import closed_by_server
 from overlap import wait_until
 from steady_load import SteadyLoad
@@ -24,7 +24,6 @@ from test_privileges import assert_no_page_is_writable_and_executable, can
 
 HERE = pathlib.Path(__file__).parent
 UNITS = ROOT / 'examples' / 'systemd'
-LARGE = 4 * 1024 * 1024
 MASTER = ('-M', '--hook-master-start', 'print:uWSGI hears signals')  # The fixture's handler of SIGTERM goes with --master.
 EXPOSURE = 20  # In tenths; systemd calls it OK.
 
@@ -91,19 +90,6 @@ def stop(running):
     assert running.process.wait(60) == 0
 
 
-@contextlib.contextmanager
-def in_flight(running):
-    """A download that has begun; it is there as a whole after the block."""
-    with socket.socket() as client:
-        client.settimeout(30)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-        client.connect(('127.0.0.1', running.port))
-        client.sendall(b'GET /generated?%d HTTP/1.0\r\n\r\n' % LARGE)
-        assert client.recv(15).startswith(b'HTTP/1.')
-        yield
-        assert len(body_of(closed_by_server(client))) == LARGE
-
-
 # --- The units ------------------------------------------------------------------------------------
 
 def test_the_units_are_right():
@@ -163,7 +149,7 @@ def test_reloads_lose_nothing(service):
     with SteadyLoad(running.port, '/', clients=20) as load:
         for _ in range(2):
             load.wait_for_answers(20)
-            with in_flight(running):
+            with in_flight(running.port):
                 systemctl_reload(running)
                 running.wait_for_log('racefully killing worker 1', count=running.reloads)
             wait_until_reloaded(running)
@@ -175,7 +161,7 @@ def test_reloads_lose_nothing(service):
 def test_a_stop_lets_requests_end_and_the_socket_be(service):
     """Who comes meanwhile waits at the socket, and is answered by the next."""
     running = service()
-    with in_flight(running):
+    with in_flight(running.port):
         systemctl_stop(running)
         running.wait_for_log('is told to end')
         with running.connect() as later:
