@@ -19,7 +19,7 @@ UWSGI = '/usr/bin/uwsgi --plugin python3,tornado'  # As the examples name it, on
 
 def deployed(name, folder, others):
     """Copies the configuration of examples/NAME into the folder. `others`: what stands there, and what is put for it."""
-    changes = [('%d..', str(EXAMPLES)), ('%d', f'{EXAMPLES / name}/'), ('listen = 1024', f'listen = {backlog(1024)}'),
+    changes = [('%d../../', f'{EXAMPLES}/'), ('%d../', f'{EXAMPLES}/'), ('listen = 1024', f'listen = {backlog(1024)}'),
                *others.items()]
     used = set()
     for file in sorted((EXAMPLES / name).rglob('*')):
@@ -39,8 +39,12 @@ def deployed(name, folder, others):
 
 def uwsgi_command():
     """Instead of UWSGI: with the plugins of these tests, or the program that has them inside."""
-    environment = ['/usr/bin/env', *(f'{name}={value}' for name, value in asan_environment().items())] if ASAN else []
-    return shlex.join([*environment, *command()])
+    return shlex.join([*sanitized(), *command()])
+
+
+def sanitized():
+    """What stands before a command, so that it may load the plugin."""
+    return ['/usr/bin/env', *(f'{name}={value}' for name, value in asan_environment().items())] if ASAN else []
 
 
 class Program:
