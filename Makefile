@@ -10,7 +10,7 @@ HEADERS := $(wildcard suspend/*.h plugin/*/*.h) $(wildcard plugin/*/*.py)
 PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
 
 # What a unit test links: layers 0 and 1 without CPython and uWSGI, and what needs neither higher up.
-UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) plugin/uwsgi/websocket_frames.cc
+UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) plugin/request/websocket_frames.cc
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
 UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
@@ -65,7 +65,7 @@ SOURCE_OF_elf_tables := plugin/blocking/got.cc
 SOURCE_OF_object_choice := plugin/blocking/object_choice.cc
 SOURCE_OF_option_numbers := plugin/uwsgi/option_numbers.cc
 SOURCE_OF_response_head := plugin/http/response_head.cc
-SOURCE_OF_websocket_frames := plugin/uwsgi/websocket_frames.cc
+SOURCE_OF_websocket_frames := plugin/request/websocket_frames.cc
 FUZZERS := $(FUZZED:%=$(BUILD)/fuzz/%)
 FUZZ_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I. -fsanitize=fuzzer $(SANITIZE)
 FUZZ_SECONDS ?= 300

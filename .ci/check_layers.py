@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 LOW = {'plugin/blocking', 'plugin/loop', 'suspend'}
 PYTHON = {'plugin/python', 'plugin/greenlet', 'plugin/asyncio', 'plugin/tornado', 'plugin/fetch'}
+UWSGI = {'plugin/uwsgi', 'plugin/request', 'plugin/observe'}  # uwsgi_core.h is in the lowest.
 PROJECT = {  # Room: the rooms it may include from.
     'suspend': {'suspend'},
     'plugin/loop': {'plugin/loop'},
@@ -23,11 +24,14 @@ PROJECT = {  # Room: the rooms it may include from.
     'plugin/http': {'plugin/http', 'plugin/loop'},
     'plugin/fetch': {'plugin/fetch', 'plugin/http', 'plugin/asyncio', 'plugin/python'} | LOW,
     'plugin/module': {'plugin/module'} | PYTHON | LOW,
-    'plugin/uwsgi': {'plugin/uwsgi', 'plugin/module'} | PYTHON | LOW,
-    'plugin': {'plugin/uwsgi'},
+    'plugin/uwsgi': {'plugin/uwsgi', 'plugin/python'} | LOW,
+    'plugin/request': {'plugin/request', 'plugin/uwsgi', 'plugin/python'} | LOW,
+    'plugin/observe': {'plugin/observe', 'plugin/request', 'plugin/uwsgi', 'plugin/module', 'plugin/python'} | LOW,
+    'plugin/engine': {'plugin/engine', 'plugin/module'} | UWSGI | PYTHON | LOW,
+    'plugin': {'plugin/engine'} | UWSGI,
 }
 FOREIGN = {  # Header: the rooms that may include it; the standard library and libc are everybody's.
-    'Python.h': {'plugin/module', 'plugin/uwsgi'} | PYTHON,
+    'Python.h': {'plugin/module', 'plugin/engine'} | UWSGI | PYTHON,
     'uwsgi.h': {'plugin/uwsgi'},
     'plugins/python/uwsgi_python.h': {'plugin/uwsgi'},
     'ev.h': {'plugin/loop'},
@@ -54,8 +58,8 @@ def broken_includes():
                     yield f'{path}: <{name}> belongs to {", ".join(sorted(FOREIGN[name]))}'
             elif kind == '"' and room_of(pathlib.PurePath(name)) not in PROJECT[room]:
                 yield f'{path}: {room} must not include "{name}"'
-        if room not in ('plugin/uwsgi', 'plugin') and re.search(r'\b(uwsgi|up)\.\w', strip_comments((ROOT / path).read_text())):
-            yield f'{path}: uwsgi. and up. belong to plugin/uwsgi'
+        if room not in UWSGI | {'plugin/engine', 'plugin'} and re.search(r'\b(uwsgi|up)\.\w', strip_comments((ROOT / path).read_text())):
+            yield f'{path}: uwsgi. and up. belong to plugin/uwsgi and what is above'
 
 
 def strip_comments(text):

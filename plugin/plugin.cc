@@ -1,8 +1,8 @@
 // The entry uWSGI looks up: the plugin's name, options and loop.
-#include "plugin/uwsgi/harakiri_report.h"
+#include "plugin/engine/worker.h"
+#include "plugin/observe/harakiri_report.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/uwsgi_core.h"
-#include "plugin/uwsgi/worker.h"
 
 namespace {
 

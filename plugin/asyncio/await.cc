@@ -4,12 +4,12 @@
 #include <optional>
 #include <utility>
 
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/worker_loop.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/loop/watcher.h"
-#include "plugin/asyncio/asyncio_names.h"
-#include "plugin/python/virtual_thread.h"
-#include "plugin/asyncio/worker_loop.h"
 #include "plugin/python/interruption.h"
+#include "plugin/python/virtual_thread.h"
 #include "suspend/waiting.h"
 
 namespace python {

@@ -1,10 +1,10 @@
 #include "plugin/asyncio/event_loop.h"
 
 #include <algorithm>
-#include <ctime>
 
-#include "plugin/blocking/gate.h"
 #include "plugin/asyncio/asyncio_names.h"
+#include "plugin/blocking/gate.h"
+#include "plugin/loop/clock.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {
@@ -76,10 +76,7 @@ void EventLoop::after_fork_in_child() noexcept {
 }
 
 double EventLoop::time() noexcept {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  // As time.monotonic() rounds.
-  return static_cast<double>(now.tv_sec * 1000000000LL + now.tv_nsec) / 1e9;
+  return loop::monotonic_s();
 }
 
 double EventLoop::time_in(double delay_s) noexcept {

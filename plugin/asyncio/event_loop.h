@@ -6,13 +6,13 @@
 #include <memory>
 #include <vector>
 
-#include "plugin/loop/io_loop.h"
-#include "plugin/loop/watcher.h"
 #include "plugin/asyncio/event_loop_fd.h"
 #include "plugin/asyncio/event_loop_signals.h"
 #include "plugin/asyncio/handle.h"
-#include "plugin/python/py_ref.h"
 #include "plugin/asyncio/timer_heap.h"
+#include "plugin/loop/io_loop.h"
+#include "plugin/loop/watcher.h"
+#include "plugin/python/py_ref.h"
 
 namespace python {
 

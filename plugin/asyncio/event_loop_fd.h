@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "plugin/loop/watcher.h"
 #include "plugin/asyncio/handle.h"
+#include "plugin/loop/watcher.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {

@@ -3,8 +3,8 @@
 
 #include <Python.h>
 
-#include "plugin/loop/io_loop.h"
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/loop/io_loop.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {

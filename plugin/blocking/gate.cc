@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/error_numbers.h"
+#include "plugin/loop/clock.h"
 
 namespace blocking {
 namespace {
@@ -75,15 +76,12 @@ NativeCall::NativeCall(Tally& tally) noexcept : tally_(tally) {
   if (!watched_) return;
   why_ = gate()->why_not();
   watched_ = why_ != Refusal::kNone;
-  if (watched_) clock_gettime(CLOCK_MONOTONIC, &started_);
+  if (watched_) started_ns_ = loop::monotonic_ns();
 }
 
 void NativeCall::note() noexcept {
   const int saved_errno = errno;
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  const long took_ns = (now.tv_sec - started_.tv_sec) * 1000000000L + (now.tv_nsec - started_.tv_nsec);
-  if (took_ns >= kBlockedNs) ++tally_.blocked[static_cast<int>(why_)];
+  if (loop::monotonic_ns() - started_ns_ >= kBlockedNs) ++tally_.blocked[static_cast<int>(why_)];
   errno = saved_errno;
 }
 

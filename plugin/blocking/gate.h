@@ -1,7 +1,7 @@
 // The one question and the one move that the layer above answers for blocking calls.
 #pragma once
 
-#include <time.h>
+#include <cstdint>
 
 #include "plugin/blocking/call.h"
 #include "plugin/loop/io_loop.h"
@@ -89,7 +89,7 @@ class NativeCall {
   Tally& tally_;
   bool watched_ = false;
   Refusal why_ = Refusal::kNone;
-  timespec started_{};
+  std::int64_t started_ns_ = 0;
 };
 
 // Makes the call as libc does, watching how long it takes where a request makes it.

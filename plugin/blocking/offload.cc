@@ -4,9 +4,10 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <deque>
 #include <mutex>
+
+#include "plugin/blocking/signal_mask.h"
 
 namespace blocking {
 namespace {
@@ -42,19 +43,14 @@ class Helpers {
   int workers() const noexcept { return count_ - waits_; }
 
   bool add_helper() noexcept {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, kHelperStackSize);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    // Signals are for the worker's main thread; a new thread inherits the mask.
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const SignalsBlocked for_the_helper;
     pthread_t thread;
     const bool created = pthread_create(&thread, &attributes, &Helpers::help, this) == 0;
     if (created) ++count_;
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_attr_destroy(&attributes);
     return created;
   }

@@ -4,20 +4,20 @@
 
 #include <utility>
 
+#include "plugin/asyncio/await.h"
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/event_loop_policy.h"
+#include "plugin/asyncio/stopping.h"
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/policy.h"
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/module/debug_module.h"
 #include "plugin/module/worker_view.h"
-#include "plugin/asyncio/event_loop.h"
-#include "plugin/asyncio/event_loop_policy.h"
-#include "plugin/asyncio/await.h"
-#include "plugin/asyncio/stopping.h"
-#include "plugin/tornado/io_loop_face.h"
-#include "plugin/tornado/periodic_callback.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
+#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/periodic_callback.h"
 
 namespace python {
 namespace {

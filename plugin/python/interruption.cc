@@ -23,12 +23,6 @@ unsigned long ident_of(const VirtualThread& thread) noexcept {
   return static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
 }
 
-// Null where none runs here, or none that is interrupted.
-VirtualThread* interrupted_thread() noexcept {
-  VirtualThread* const thread = VirtualThread::current();
-  return thread != nullptr && thread->interruption().begun() && thread->fiber().interrupted() ? thread : nullptr;
-}
-
 #if PY_VERSION_HEX >= 0x03090000
 bool says_cancelled(PyObject* const* args, std::size_t count) noexcept {
   if (count < 1 || !PyLong_Check(args[0])) return false;
@@ -140,14 +134,19 @@ void Interruption::raise_soon(VirtualThread& thread) noexcept {
 Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.fiber().shield(); }
 Shielded::~Shielded() { thread_.fiber().unshield(); }
 
+VirtualThread* interrupted_thread() noexcept {
+  VirtualThread* const thread = VirtualThread::current();
+  return thread != nullptr && thread->fiber().interrupted() ? thread : nullptr;
+}
+
 void raise_if_interrupted(VirtualThread& thread) {
-  if (!thread.interruption().begun() || !thread.fiber().interrupted()) return;
+  if (!thread.fiber().interrupted()) return;
   thread.interruption().raise();
   throw PyError{};
 }
 
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
-  if (!thread.interruption().begun() || !thread.fiber().interrupted()) return;
+  if (!thread.fiber().interrupted()) return;
   thread.interruption().raise_soon(thread);
 }
 

@@ -63,6 +63,9 @@ class Shielded {
   VirtualThread& thread_;
 };
 
+// The thread that runs here, when it is interrupted and not shielded; else null.
+VirtualThread* interrupted_thread() noexcept;
+
 // Throws PyError, the exception set, when `thread` is interrupted and not shielded.
 void raise_if_interrupted(VirtualThread& thread);
 

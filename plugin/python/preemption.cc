@@ -15,6 +15,8 @@
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
+#include "plugin/blocking/signal_mask.h"
+#include "plugin/loop/clock.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {
@@ -25,25 +27,6 @@ constexpr std::int64_t kStubbornNs = 100'000'000;
 
 // The watchdog looks no more often than this.
 constexpr std::int64_t kTickMinNs = 25'000;
-
-constexpr std::int64_t kSecondNs = 1'000'000'000;
-
-std::int64_t to_ns(const timespec& time) noexcept {
-  return static_cast<std::int64_t>(time.tv_sec) * kSecondNs + time.tv_nsec;
-}
-
-timespec to_timespec(std::int64_t ns) noexcept {
-  timespec time;
-  time.tv_sec = static_cast<time_t>(ns / kSecondNs);
-  time.tv_nsec = static_cast<long>(ns % kSecondNs);
-  return time;
-}
-
-std::int64_t now_ns() noexcept {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return to_ns(now);
-}
 
 // --- What the loop's thread and the watchdog share ------------------------------------------
 
@@ -70,7 +53,7 @@ class Bed {
     else if (!asleep_.exchange(false)) wait_for_bell();  // It rings for sure: hear it here.
   }
   void sleep(std::int64_t ns) noexcept {
-    const timespec until = to_timespec(now_ns() + ns);
+    const timespec until = loop::to_timespec(loop::monotonic_ns() + ns);
     blocking::real::sem_clockwait(&bell_, CLOCK_MONOTONIC, &until);
   }
 
@@ -113,7 +96,7 @@ bool should_give_way(const VirtualThread& thread) noexcept {
 // The loop's thread does not keep the GIL: it drops it, or waits for it.
 void answer_watchdog() noexcept {
   if (!asked.load(std::memory_order_relaxed)) return;
-  answered_ns.store(now_ns(), std::memory_order_relaxed);
+  answered_ns.store(loop::monotonic_ns(), std::memory_order_relaxed);
   answering_run.store(current_run.load(std::memory_order_relaxed), std::memory_order_relaxed);
   asked.store(false, std::memory_order_release);
 }
@@ -159,11 +142,11 @@ struct Patience {
   std::int64_t slice_ns = 0;
 
   timespec shortened(const timespec& until) noexcept {
-    const std::int64_t now = now_ns();
+    const std::int64_t now = loop::monotonic_ns();
     const std::int64_t latest = std::exchange(first, false) ? now : now + slice_ns;
     // By another clock than expected `until` would lie years ahead; it stays as it is.
-    const bool other_clock = to_ns(until) - now > 365 * 24 * 3600 * kSecondNs;
-    return other_clock ? until : to_timespec(std::min(to_ns(until), latest));
+    const bool other_clock = loop::to_ns(until) - now > 365 * 24 * 3600 * loop::kSecondNs;
+    return other_clock ? until : loop::to_timespec(std::min(loop::to_ns(until), latest));
   }
 };
 
@@ -225,7 +208,7 @@ void note_switch() noexcept {
   if (run % 2 == 0) {
     current_run.store(run, std::memory_order_release);
   } else {
-    if (phase == Phase::kWatching) run_began_ns.store(now_ns(), std::memory_order_relaxed);
+    if (phase == Phase::kWatching) run_began_ns.store(loop::monotonic_ns(), std::memory_order_relaxed);
     current_run.store(run);
     bed.wake();
   }
@@ -302,12 +285,8 @@ bool Preemption::start() {
   }
   gil_held = true;
   phase = Phase::kWatching;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // Signals are for the main thread.
+  const blocking::SignalsBlocked for_the_watchdog;
   watchdog_ = std::thread([this] { watch(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return true;
 }
 
@@ -331,7 +310,7 @@ void Preemption::watch() {
       continue;
     }
     // Of this run or of one that has begun meanwhile, which the next look will meet.
-    const std::int64_t left_ns = run_began_ns.load(std::memory_order_relaxed) + quantum_ns_ - now_ns();
+    const std::int64_t left_ns = run_began_ns.load(std::memory_order_relaxed) + quantum_ns_ - loop::monotonic_ns();
     if (between || left_ns > 0) {
       bed.sleep(std::max(between ? quantum_ns_ : left_ns, kTickMinNs));
     } else if (marked_run.load(std::memory_order_relaxed) != run) {
@@ -350,7 +329,7 @@ void Preemption::watch() {
 // Has the eval loop give up the GIL, which is given back at once. `run` is marked: it goes no
 // further than to its next take.
 void Preemption::ask_for_gil(PyThreadState* state, std::uint64_t run) {
-  const std::int64_t asked_ns = now_ns();
+  const std::int64_t asked_ns = loop::monotonic_ns();
   asked.store(true, std::memory_order_release);
   patience.first = true;
   PyEval_RestoreThread(state);

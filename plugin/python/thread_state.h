@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "plugin/python/foreign_greenlets.h"
 #include "plugin/blocking/identity.h"
+#include "plugin/python/foreign_greenlets.h"
 #include "suspend/fiber.h"
 
 namespace python {

@@ -106,6 +106,22 @@ class VirtualThread : public suspend::SwitchObserver {
   static inline blocking::OpensslErrors openssl_errors_of_loop_;
 };
 
+// While one lives no other fiber runs. Costs nothing on the loop's own stack.
+class SuspensionForbidden {
+ public:
+  SuspensionForbidden() noexcept : thread_(VirtualThread::current()) {
+    if (thread_ != nullptr) thread_->forbid_suspension();
+  }
+  ~SuspensionForbidden() {
+    if (thread_ != nullptr) thread_->allow_suspension();
+  }
+  SuspensionForbidden(const SuspensionForbidden&) = delete;
+  SuspensionForbidden& operator=(const SuspensionForbidden&) = delete;
+
+ private:
+  VirtualThread* const thread_;
+};
+
 // Lets a blocking call suspend where CPython would let another thread run: in a virtual
 // thread, with the GIL released, and no guard held.
 class GilGate : public blocking::Gate {

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "plugin/tornado/io_loop_face.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/tornado/io_loop_face.h"
 
 namespace python {
 namespace {

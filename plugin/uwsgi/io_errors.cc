@@ -18,8 +18,8 @@ namespace {
 // True, the exception set, when that is what an OSError means here.
 bool raised_instead(PyObject* type) noexcept {
   if (type != PyExc_OSError) return false;
-  python::VirtualThread* const thread = python::VirtualThread::current();
-  if (thread == nullptr || !thread->interruption().begun() || !thread->fiber().interrupted()) return false;
+  python::VirtualThread* const thread = python::interrupted_thread();
+  if (thread == nullptr) return false;
   thread->interruption().raise();
   return true;
 }

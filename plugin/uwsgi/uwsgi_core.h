@@ -1,4 +1,4 @@
-// uWSGI's own header, for the files of this folder.
+// uWSGI's own header, for this room and those above it.
 #pragma once
 
 // Python.h comes first, as it asks to; uwsgi.h is C and knows no C++.

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <tuple>
 
-#include "plugin/uwsgi/websocket_frames.h"
+#include "plugin/request/websocket_frames.h"
 
 namespace {
 

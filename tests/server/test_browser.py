@@ -74,3 +74,11 @@ def test_browser_sees_the_worker_live(server, tmp_path):
         wait.until(lambda _: drawn(driver, 'cores_drawn') > 0 and drawn(driver, 'lag_drawn') > 0)
         running.kill()
         wait.until(lambda _: text_of(driver, 'state') == 'lost, trying again')
+
+
+def test_browser_shows_what_is_broadcast(server, pages, tmp_path):
+    running = server(None, '--ini', str(ROOT / 'examples' / 'broadcast' / 'uwsgi.ini'),
+                     environ={'SERVICES': f'{pages}/services', 'SECONDS': '0.2'})
+    with browser(tmp_path / 'profile') as driver:
+        driver.get(f'http://127.0.0.1:{running.port}/')
+        WebDriverWait(driver, 30, poll_frequency=0.05).until(lambda _: driver.find_element(By.TAG_NAME, 'p').text == 'services')

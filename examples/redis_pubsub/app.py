@@ -1,0 +1,48 @@
+"""Redis' messages as server-sent events: plain redis-py, nothing in it knows the engine."""
+import os
+
+import redis
+
+CHANNEL = 'news'
+SILENCE_S = 15  # Then the stream says that it is still there: proxies do not cut it, and a client that has gone is noticed.
+
+# Its pool gives each subscriber a connection of its own.
+client = redis.Redis.from_url(os.environ.get('REDIS_URL', 'redis://127.0.0.1:6379'), decode_responses=True)
+
+
+def event(text):
+    return ''.join(f'data: {line}\n' for line in text.splitlines() or ['']).encode() + b'\n'
+
+
+def events():
+    yield b'retry: 1000\n\n'
+    try:
+        with client.pubsub() as subscription:
+            subscription.subscribe(CHANNEL)
+            while True:
+                message = subscription.get_message(timeout=SILENCE_S)  # Suspends this request only.
+                if message is None:
+                    yield b': still here\n\n'
+                elif message['type'] == 'subscribe':
+                    yield b': subscribed\n\n'
+                else:
+                    yield event(message['data'])
+    except redis.ConnectionError as error:
+        print('Redis:', error)  # The stream ends; the browser connects again after `retry` milliseconds.
+
+
+def publish(environ):
+    return client.publish(CHANNEL, environ['wsgi.input'].read(4096))
+
+
+def application(environ, start_response):
+    if environ['REQUEST_METHOD'] == 'POST':
+        try:
+            answer = f'{publish(environ)} are told\n'
+        except redis.ConnectionError as error:
+            start_response('503 Service Unavailable', [('Content-Type', 'text/plain')])
+            return [f'{error}\n'.encode()]
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [answer.encode()]
+    start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store')])
+    return events()

@@ -1,0 +1,60 @@
+"""A child process whose lines are streamed, and work on a real thread with a callback."""
+import asyncio
+import collections
+import functools
+import hashlib
+import json
+import subprocess
+
+import uwsgi_tornado
+
+COUNT = 'for n in $(seq "$1"); do echo "line $n"; sleep 1; done; exit 3'
+ROUNDS = 500_000  # A tenth of a second or more, in C code that computes without the GIL.
+
+loop = asyncio.get_event_loop()  # The worker's.
+finished = collections.deque(maxlen=100)
+
+
+def lines(command):
+    """What the command says, as soon as it says it, and how it ended."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout  # Type checkers cannot know.
+    try:
+        yield from process.stdout
+        yield b'ended with %d\n' % process.wait()
+    finally:  # It may still run: the client has left.
+        process.kill()
+        process.stdout.close()
+        with uwsgi_tornado.shield():
+            process.wait()
+
+
+def digest(password):
+    return hashlib.pbkdf2_hmac('sha256', password, b'salt', ROUNDS).hex()
+
+
+def on_digest(name, future):
+    """On the loop, where nothing may block, once the thread is done."""
+    error = future.exception()
+    finished.append(f'{name}: {error or future.result()}')
+
+
+def begin(name, password):
+    """Nobody waits for it: the callback has its result."""
+    loop.run_in_executor(None, digest, password).add_done_callback(functools.partial(on_digest, name))
+
+
+def application(environ, start_response):
+    path, status = environ['PATH_INFO'], '200 OK'
+    if path == '/lines':
+        start_response(status, [('Content-Type', 'text/plain'), ('X-Accel-Buffering', 'no')])
+        return lines(['sh', '-c', COUNT, 'sh', str(int(environ['QUERY_STRING'] or 3))])
+    if path == '/digest':
+        found = uwsgi_tornado.to_thread(digest, environ['wsgi.input'].read(4096))  # Suspends this request only.
+    elif environ['REQUEST_METHOD'] == 'POST':
+        begin(path, environ['wsgi.input'].read(4096))
+        status, found = '202 Accepted', 'begun'
+    else:
+        found = list(finished)
+    start_response(status, [('Content-Type', 'application/json')])
+    return [json.dumps(found).encode() + b'\n']

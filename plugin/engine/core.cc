@@ -1,0 +1,489 @@
+#include "plugin/engine/core.h"
+
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "plugin/asyncio/asgiref.h"
+#include "plugin/engine/engine.h"
+#include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
+#include "plugin/python/interruption.h"
+#include "plugin/uwsgi/connection_socket.h"
+#include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/python_bridge.h"
+
+namespace engine {
+namespace {
+
+// How long a request that yields chunks may go on before the others get their turn: a
+// hundred times what the switch costs, so that a stream is hardly slowed by it.
+constexpr double kSliceS = 0.0002;
+
+bool is_kept_alive(const uwsgi_socket& socket, int core_id) noexcept {
+  return socket.retry != nullptr && socket.retry[core_id] != 0;
+}
+
+// Calls visit(name, value) for each header line of the response.
+template <typename Visit>
+void each_response_header(const wsgi_request& request, Visit visit) noexcept {
+  if (request.headers == nullptr) return;
+  std::string_view rest(request.headers->buf, request.headers->pos);
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const std::size_t colon = line.find(':');
+    if (colon != std::string_view::npos) visit(line.substr(0, colon), line.substr(colon + 1));
+  }
+}
+
+bool equal_ignoring_case(std::string_view text, std::string_view lower_case) noexcept {
+  return text.size() == lower_case.size() && strncasecmp(text.data(), lower_case.data(), text.size()) == 0;
+}
+
+// A Connection header is a list: "keep-alive, close".
+bool says_close(std::string_view value) noexcept {
+  while (!value.empty()) {
+    std::string_view word = value.substr(0, value.find(','));
+    value.remove_prefix(std::min(word.size() + 1, value.size()));
+    const std::size_t first = word.find_first_not_of(" \t\r");
+    if (first == std::string_view::npos) continue;
+    word = word.substr(first, word.find_last_not_of(" \t\r") - first + 1);
+    if (equal_ignoring_case(word, "close")) return true;
+  }
+  return false;
+}
+
+void answer(wsgi_request* request, std::string status, std::string text) noexcept {
+  char name[] = "Content-Type";
+  char type[] = "text/plain";
+  if (uwsgi_response_prepare_headers(request, status.data(), static_cast<std::uint16_t>(status.size())) != 0) return;
+  if (uwsgi_response_add_connection_close(request) != 0) return;
+  if (uwsgi_response_add_header(request, name, sizeof name - 1, type, sizeof type - 1) != 0) return;
+  uwsgi_response_write_body_do(request, text.data(), text.size());
+}
+
+bool is_bodiless(const wsgi_request& request) noexcept {
+  return request.status == 204 || request.status == 304 ||
+         std::string_view(request.method, request.method_len) == "HEAD";
+}
+
+// The client can tell where the response ends without the connection being closed: the
+// application sent as much as it promised, and did not announce the close itself.
+bool response_has_end(const wsgi_request& request) noexcept {
+  bool closes = false;
+  bool chunked = false;
+  bool complete = false;
+  each_response_header(request, [&](std::string_view name, std::string_view value) {
+    if (equal_ignoring_case(name, "connection")) closes = closes || says_close(value);
+    else if (equal_ignoring_case(name, "transfer-encoding")) chunked = true;
+    else if (equal_ignoring_case(name, "content-length"))
+      complete = std::strtoull(value.data(), nullptr, 10) == request.response_size;
+  });
+  if (closes) return false;
+  return is_bodiless(request) ? request.response_size == 0 : chunked || complete;
+}
+
+// uWSGI's http11 protocol keeps a connection whatever the client asked and the response said.
+bool may_be_kept_alive(wsgi_request& request) noexcept {
+  std::uint16_t length = 0;
+  const char* connection = uwsgi_get_var(&request, const_cast<char*>("HTTP_CONNECTION"), 15, &length);
+  return !(connection != nullptr && says_close({connection, length})) && response_has_end(request);
+}
+
+// A TLS handshake waits in the middle of the parser, so it needs a fiber to wait on.
+bool parses_in_fiber(const wsgi_request& request) noexcept {
+#ifdef UWSGI_SSL
+  return request.ssl != nullptr;
+#else
+  (void)request;
+  return false;
+#endif
+}
+
+uwsgi_core& slot_of(const wsgi_request& request) noexcept {
+  return uwsgi.workers[uwsgi.mywid].cores[request.async_id];
+}
+
+}  // namespace
+
+Core::Core(Engine& engine, wsgi_request* request) noexcept
+    : engine_(engine),
+      request_(request),
+      readable_(engine.loop().raw(), this),
+      timer_(engine.loop().raw(), this) {}
+
+Core::~Core() = default;
+
+// --- A connection comes -------------------------------------------------------------------
+
+bool Core::accept(uwsgi_socket* socket) noexcept {
+  assert(phase_ == Phase::kFree);
+  const HandledByLoop handled(request_);
+  wsgi_req_setup(request_, request_->async_id, socket);
+  slot_of(*request_).in_request = 1;
+  if (wsgi_req_simple_accept(request_, socket->fd) != 0) {
+    slot_of(*request_).in_request = 0;
+    return false;
+  }
+  socket_ = socket;
+  peer_ = request_->client_addr;
+  peer_size_ = request_->c_len;
+  begin();
+  return true;
+}
+
+void Core::begin() noexcept {
+  began_s_ = loop::monotonic_s();
+  request_->start_of_request = uwsgi_micros();
+  request_->start_of_request_in_sec = request_->start_of_request / 1000000;
+  harakiri_.begin();
+  phase_ = Phase::kParsing;
+  failed_ = false;
+  close_after_ = false;
+  slice_began_ = 0;
+  sent_at_yield_ = 0;
+  // Edge-triggered protocols have read the request as they accepted it.
+  if (socket_->edge_trigger || parses_in_fiber(*request_)) run();
+  else parse();
+}
+
+// --- Its request is read, on the loop: a stalled client costs no stack ---------------------
+
+void Core::parse() noexcept {
+  int status;
+  {
+    const HandledByLoop handled(request_);
+    status = socket_->proto(request_);
+  }
+  if (status == UWSGI_OK) run();
+  else if (status == UWSGI_AGAIN) await_bytes();
+  else abandon();
+}
+
+void Core::await_bytes() noexcept {
+  if (!readable_.active()) readable_.start(request_->fd, EV_READ);
+  note_incomplete();
+}
+
+// One deadline for the whole header: a client that drips does not hold the core for ever.
+void Core::note_incomplete() noexcept {
+  const bool begun = request_->proto_parser_pos > 0;
+  if (incomplete_since_ != 0 && begun == begun_) return;
+  if (incomplete_since_ == 0) set_deadline(uwsgi.socket_timeout);
+  else engine_.incomplete(begun_).erase(place_);
+  begun_ = begun;
+  incomplete_since_ = loop::monotonic_s();
+  Engine::Connections& others = engine_.incomplete(begun);
+  place_ = others.insert(others.end(), this);
+}
+
+void Core::end_incomplete() noexcept {
+  if (incomplete_since_ == 0) return;
+  deadline_ = 0;
+  incomplete_since_ = 0;
+  engine_.incomplete(begun_).erase(place_);
+}
+
+void Core::on_readable(int) noexcept {
+  switch (phase_) {
+    case Phase::kKeptAlive:
+      deadline_ = 0;
+      engine_.connection_is_busy(place_);
+      slot_of(*request_).in_request = 1;
+      request_->client_addr = peer_;
+      request_->c_len = peer_size_;
+      begin();
+      break;
+    case Phase::kParsing:
+      parse();
+      break;
+    case Phase::kRunning:
+    case Phase::kFree:
+      // A body or a pipelined request: whoever reads it waits for it on its own.
+      readable_.stop();
+      break;
+  }
+}
+
+void Core::set_deadline(double after_s) noexcept {
+  deadline_ = loop::monotonic_s() + after_s;
+  if (!timer_.active()) timer_.start(after_s);
+}
+
+void Core::on_deadline() noexcept {
+  if (deadline_ == 0) return;
+  const double left_s = deadline_ - loop::monotonic_s();
+  if (left_s > 0.001) {
+    timer_.start(left_s);
+  } else if (phase_ == Phase::kKeptAlive) {
+    close_idle_connection();
+  } else if (incomplete_since_ != 0) {
+    close_incomplete_request();
+  }
+}
+
+void Core::close_incomplete_request() noexcept {
+  end_incomplete();
+  if (phase_ == Phase::kParsing) abandon();
+  else shutdown(request_->fd, SHUT_RDWR);  // Its fiber waits for the handshake, and ends by this.
+}
+
+// Nothing was asked that could be answered: the client left, stalled or sent no request.
+void Core::abandon() noexcept {
+  end_incomplete();
+  readable_.stop();
+  close_after_ = true;
+  // FastCGI's close reads the rest of the body; here on the loop that would stop everyone.
+  request_->proto_parser_eof = 1;
+  const HandledByLoop handled(request_);
+  uwsgi_destroy_request(request_);
+  slot_of(*request_).in_request = 0;
+  harakiri_.end();
+  release();
+}
+
+// --- It runs, on its fiber ----------------------------------------------------------------
+
+bool Core::make_thread() noexcept {
+  if (thread_) return true;
+  try {
+    thread_ = std::make_unique<RequestThread>(
+        engine_.hub(), engine_.loop(), engine_.stack_size(), request_,
+        loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
+    lacks_stack_ = false;
+    // As threads mode names them.
+    thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
+    return true;
+  } catch (const std::bad_alloc&) {
+    lacks_stack_ = true;
+    return false;
+  }
+}
+
+void Core::run() noexcept {
+  end_incomplete();
+  deadline_ = 0;
+  // A request that came whole never armed it; a dripped one need not hear of its body.
+  if (socket_->retry == nullptr) readable_.stop();
+  if (!make_thread()) {
+    engine_.refuse(request_);
+    abandon();
+    return;
+  }
+  phase_ = Phase::kRunning;
+  thread_->begin(began_s_);
+  thread_->limits().begin();
+  thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
+}
+
+// The life of a request, top to bottom. On the fiber.
+void Core::serve() noexcept {
+  if (engine_.draining()) announce_close();
+  if (!parses_in_fiber(*request_) || parse_in_fiber()) {
+#ifdef UWSGI_ROUTING
+    const bool routed_away = uwsgi_apply_routes(request_) == UWSGI_ROUTE_BREAK;
+#else
+    const bool routed_away = false;
+#endif
+    while (!routed_away) {
+      request_->async_status = uwsgi.p[request_->uh->modifier1]->request(request_);
+      Engine::end_if_child(0);
+      if (request_->async_status <= UWSGI_OK) break;
+      request_->switches++;
+      if (should_give_way()) give_way();
+    }
+  }
+  uwsgi.wsgi_req = request_;  // Routing may have left another.
+  thread_->async_wait().end();
+  // A request outside Python, ended in a wait of uWSGI's own, has said nothing.
+  if (thread_->interruption().begun() && !request_->headers_sent) failed_ = true;
+  thread_->limits().settle();
+  if (failed_ && !request_->headers_sent && request_->response_size == 0) answer_failure();
+  if (socket_->retry != nullptr) {
+    close_after_ = failed_ || !may_be_kept_alive(*request_);
+  }
+  if (websocket_) end_websocket();
+  uwsgi_close_request(request_);
+  harakiri_.end();
+  thread_->limits().end();
+  python::end_greenlets_of(*thread_);  // Of code that ran after the application.
+  uwsgi.wsgi_req = request_;
+  request_->async_status = UWSGI_OK;
+}
+
+// uWSGI alone would close without a word, or send what start_response() had promised.
+void Core::answer_failure() noexcept {
+  switch (thread_->limits().ended_by()) {
+    case EndedBy::kNothing: uwsgi_500(request_); break;
+    case EndedBy::kTimeout: answer(request_, "504 Gateway Timeout", "The request took longer than it may."); break;
+    case EndedBy::kClientGone: break;
+    case EndedBy::kWorkerEnd: answer(request_, "503 Service Unavailable", "The server is being restarted."); break;
+  }
+}
+
+bool Core::parse_in_fiber() noexcept {
+  int status;
+  while ((status = socket_->proto(request_)) == UWSGI_AGAIN) {
+    note_incomplete();
+    if (uwsgi.wait_read_hook(request_->fd, uwsgi.socket_timeout) <= 0) break;
+  }
+  end_incomplete();
+  return status == UWSGI_OK;
+}
+
+// A generator yields far more often than others need the CPU: going round the loop for
+// each chunk would cost more than the chunk. A yield that sent nothing is one that asks for it.
+bool Core::should_give_way() noexcept {
+  if (thread_->async_wait().asked()) return true;
+  const bool sent = request_->response_size != sent_at_yield_ || request_->switches == 1;
+  sent_at_yield_ = request_->response_size;
+  if (!sent && engine_.loop().has_callbacks()) return true;
+  const double now = loop::monotonic_s();
+  if (slice_began_ == 0) slice_began_ = now;
+  return now - slice_began_ > kSliceS;
+}
+
+void Core::give_way() noexcept {
+  if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
+  uwsgi.schedule_to_main(request_);
+  python::raise_soon_if_interrupted(*thread_);
+  slice_began_ = 0;
+}
+
+// --- The worker ends ----------------------------------------------------------------------
+
+void Core::going_away() noexcept {
+  if (websocket_) websocket_->going_away();
+  if (phase_ == Phase::kRunning) announce_close();
+}
+
+// A client that is not told sends its next request to a worker that has gone.
+void Core::announce_close() noexcept {
+  if (socket_->retry == nullptr || request_->headers_sent) return;
+  std::uint16_t length = 0;
+  if (uwsgi_get_var(request_, const_cast<char*>("HTTP_UPGRADE"), 12, &length) != nullptr) return;
+  constexpr char kClose[] = "Connection: close";
+  uwsgi_additional_header_add(request_, const_cast<char*>(kClose), sizeof kClose - 1);
+}
+
+void Core::cut_off() noexcept {
+  if (phase_ != Phase::kRunning) return;
+  if (request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
+  else thread_->limits().worker_ends();
+}
+
+// --- A websocket --------------------------------------------------------------------------
+
+const std::shared_ptr<WebSocket>& Core::websocket() {
+  if (!websocket_) {
+    websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
+    if (engine_.draining()) websocket_->going_away();
+  }
+  return websocket_;
+}
+
+// Others may have it still, and will find it closed.
+void Core::end_websocket() noexcept {
+  websocket_->end(*thread_);
+  websocket_.reset();
+}
+
+// --- Python's part of it ------------------------------------------------------------------
+
+void Core::python_begins(PyObject* environ) noexcept {
+  context_ = python::PyRef::steal(PyContext_New());
+  if (!context_ || PyContext_Enter(context_.get()) < 0) {
+    PyErr_Clear();
+    context_ = python::PyRef();
+  }
+  thread_->set_environ(environ);
+  connection_ = offer_connection(*request_, environ);
+  if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
+}
+
+bool Core::python_failed() noexcept {
+  failed_ = true;
+  const bool client_left = PyErr_ExceptionMatches(python::client_disconnected_type());
+  thread_->limits().settle();
+  return !(client_left && thread_->limits().ended_by() == EndedBy::kClientGone);
+}
+
+bool Core::python_yielded() noexcept {
+  if (thread_->async_wait().asked()) return false;
+  request_->switches++;
+  if (should_give_way()) give_way();
+  return true;
+}
+
+void Core::python_ends() noexcept {
+  python::end_greenlets_of(*thread_);
+  thread_->limits().settle();
+  thread_->set_environ(nullptr);
+  if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
+  if (!context_) return;
+  if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();
+  context_ = python::PyRef();
+}
+
+// --- It is over ---------------------------------------------------------------------------
+
+void Core::finished() noexcept {
+  thread_->async_wait().end();  // Code that runs after the application may have asked too.
+  if (is_kept_alive(*socket_, request_->async_id)) keep_alive();
+  else release();
+}
+
+void Core::keep_alive() noexcept {
+  const int fd = socket_->fd_threads[request_->async_id];
+  socket_->retry[request_->async_id] = 0;
+  wsgi_req_setup(request_, request_->async_id, socket_);
+  request_->fd = fd;
+  phase_ = Phase::kKeptAlive;
+  if (!readable_.active()) readable_.start(fd, EV_READ);
+  set_deadline(uwsgi.socket_timeout);
+  place_ = engine_.connection_is_idle(*this);
+}
+
+// uWSGI's protocol has closed the connection or left it open for the next request.
+void Core::connection_ended() noexcept {
+  if (!is_kept_alive(*socket_, request_->async_id)) {
+    readable_.stop();
+  } else if (close_after_) {
+    readable_.stop();
+    close(socket_->fd_threads[request_->async_id]);
+    socket_->fd_threads[request_->async_id] = -1;
+    socket_->retry[request_->async_id] = 0;
+  }
+}
+
+bool Core::quiet() const noexcept {
+  assert(phase_ == Phase::kKeptAlive);
+  char byte;
+  return recv(request_->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+void Core::close_idle_connection() noexcept {
+  assert(phase_ == Phase::kKeptAlive);
+  engine_.connection_is_busy(place_);
+  abandon();
+}
+
+void Core::release() noexcept {
+  assert(!thread_ || thread_->fiber().idle());
+  readable_.stop();
+  deadline_ = 0;
+  phase_ = Phase::kFree;
+  engine_.core_is_free(*this);
+}
+
+}  // namespace engine

@@ -1,0 +1,399 @@
+#include "plugin/engine/engine.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "plugin/asyncio/stopping.h"
+#include "plugin/engine/hooks.h"
+#include "plugin/engine/locks.h"
+#include "plugin/fetch/fetch_module.h"
+#include "plugin/greenlet/greenlet.h"
+#include "plugin/loop/clock.h"
+#include "plugin/uwsgi/engineio_driver.h"
+#include "plugin/uwsgi/options.h"
+
+namespace engine {
+namespace {
+
+// How long a connection may leave its core without a whole request when others wait for one. The
+// second, when part of one has come on more than half of the cores: clients send a request at once,
+// so these are no slow ones.
+constexpr double kStalledS = 1;
+constexpr double kStalledInCrowdS = 0.1;
+
+// How long a drained worker still takes requests on connections it has not said it would close.
+constexpr double kIdleGraceS = 1;
+
+// How long before the end of the mercy a response that goes on is cut, and so closed, at most.
+constexpr double kFarewellS = 2;
+
+blocking::ObjectChoice object_choice() {
+  return {options().suspend_libs, options().native_libs};
+}
+
+// Whoever kept the GIL, for the log. Read and written with the GIL held.
+std::string stubborn_request;
+double stubborn_s = 0;
+
+// On the watchdog's thread with the GIL, so no request changes meanwhile. The loop logs it: the
+// watchdog's descriptors are not those the log is reopened on.
+void note_stubborn_request(double seconds, bool still_running) noexcept {
+  const wsgi_request* request = uwsgi.wsgi_req;
+  stubborn_s = seconds;
+  stubborn_request = still_running && request->uri_len > 0
+                         ? name_of(*request)
+                         : "a request";
+}
+
+void log_stubborn_request() noexcept {
+  uwsgi_log("tornado: %s kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n",
+            stubborn_request.c_str(), stubborn_s);
+  stubborn_request.clear();
+}
+
+// In a child: makes the pages that hold `object` its own. uWSGI keeps requests in memory
+// that processes share, so start_response() in the child would write into the worker's.
+template <typename T>
+void stop_sharing(T* object) noexcept {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(object) & ~(page - 1);
+  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(object + 1);
+  const std::size_t size = (end - begin + page - 1) & ~(page - 1);
+  void* copy = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (copy == MAP_FAILED) return;
+  std::memcpy(copy, reinterpret_cast<void*>(begin), size);
+  mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin);
+}
+
+// How long the first of `connections` has left of `patience_s`.
+double left_s(const Engine::Connections& connections, double patience_s, double now) noexcept {
+  if (connections.empty()) return HUGE_VAL;
+  const double left_s = connections.front()->incomplete_since() + patience_s - now;
+  return left_s < 0.001 ? 0 : left_s;
+}
+
+}  // namespace
+
+Engine::Engine(loop::IoLoop& loop)
+    : RequestHost(loop),
+      hub_((take_over_gil(), python::Hub())),
+      gate_(hub_, loop),
+      redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
+      metrics_(*this),
+      async_queue_(loop.raw(), this),
+      idle_grace_(loop.raw(), this),
+      farewell_(loop.raw(), this),
+      mercy_(loop.raw(), this),
+      python_signals_(loop),
+      preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
+      side_threads_(*this),
+      signals_(*this),
+      end_signals_(*this),
+      listeners_(*this),
+      fiber_dump_(*this),
+      harakiri_report_(*this),
+      block_watch_(options().block_warn_ms * 1e-3) {
+  loop.observe(this);
+  redirection_.look();
+  cores_.reserve(static_cast<std::size_t>(uwsgi.async));
+  for (int i = 0; i < uwsgi.async; ++i) {
+    cores_.push_back(std::make_unique<Core>(*this, &uwsgi.workers[uwsgi.mywid].cores[i].req));
+  }
+  open_async_queue();
+  signals_.start();
+  watch_requests(this);
+  install_hooks();
+  install_locks();
+  pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
+  blocking::open_gate(&gate_, &loop);
+  python::set_spawner(&side_threads_);
+  python::set_worker_view(&fiber_dump_);
+  harakiri_report_.start();
+  serve();
+  end_signals_.start();
+  // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
+  const bool may_give_way = options().quantum_ms > 0 && !options().native_blocking;
+  if (may_give_way && !preemption_.start()) {
+    uwsgi_log("tornado: requests that compute will not give way: this Python takes its GIL in a way not known here\n");
+  }
+}
+
+Engine::~Engine() {
+  // After the mercy is over requests stand where they are, and so do their greenlets.
+  if (!unfinished_) python::end_greenlets_of_loop();
+  blocking::open_gate(nullptr, nullptr);
+  python::set_spawner(nullptr);
+  python::set_worker_view(nullptr);
+  loop().observe(nullptr);
+  stop_serving();
+}
+
+// A child of the worker (os.fork() in a request) has this thread only: no loop, no other
+// fiber. Its blocking calls block and its waits poll, as in any process.
+void Engine::forget_in_child() noexcept {
+  python::set_spawner(nullptr);
+  python::set_worker_view(nullptr);
+  if (RequestThread* thread = RequestThread::current()) stop_sharing(thread->request());
+  blocking::open_gate(nullptr, nullptr);
+  python::Preemption::forget_in_child();
+  BlockWatch::forget_in_child();
+  RequestHost::forget_in_child();
+}
+
+std::size_t Engine::stack_size() const noexcept { return options().stack_size; }
+
+void Engine::run() noexcept {
+  listeners_.pause_or_listen();
+  loop().run();
+}
+
+// --- Round each turn ----------------------------------------------------------------------
+
+// The loop's thread is Python's main thread: signal handlers and pending calls run here.
+void Engine::turning() noexcept {
+  read_clocks();
+  metrics_.turning();
+  BlockWatch::something_else();
+  if (draining_) stop_if_drained();  // A fetch may have been the last.
+  if (!stubborn_request.empty()) log_stubborn_request();
+  if (Py_MakePendingCalls() < 0) report_python_error();
+}
+
+void Engine::falling_asleep() noexcept {
+  metrics_.falling_asleep();
+  BlockWatch::asleep();
+  PyEval_SaveThread();
+}
+
+void Engine::awake() noexcept {
+  read_clocks();
+  metrics_.awake();
+  BlockWatch::wants_gil();
+  PyEval_RestoreThread(hub_.state());
+  BlockWatch::awake();
+}
+
+// --- Connections --------------------------------------------------------------------------
+
+bool Engine::has_room() const noexcept {
+  return uwsgi.async_queue_unused_ptr >= 0 || !idle_connections_.empty() || connection_stalled_in_s() == 0;
+}
+
+Core* Engine::free_core() noexcept {
+  wsgi_request* request = find_first_available_wsgi_req();
+  if (request == nullptr) return nullptr;
+  publish_load();
+  return &core_of(request);
+}
+
+void Engine::publish_load() noexcept {
+  if (!draining_) loads_.publish(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
+}
+
+Core* Engine::make_room() noexcept {
+  Core* const idle = take_idle_core();
+  return idle != nullptr ? idle : take_stalled_core();
+}
+
+// The longest idle goes, but none whose next request has just come.
+Core* Engine::take_idle_core() noexcept {
+  const auto quiet = std::find_if(idle_connections_.begin(), idle_connections_.end(),
+                                  [](const Core* core) { return core->quiet(); });
+  if (quiet == idle_connections_.end()) return nullptr;
+  (*quiet)->close_idle_connection();
+  return free_core();
+}
+
+// Null, too, when that core is free in a moment only.
+Core* Engine::take_stalled_core() noexcept {
+  if (connection_stalled_in_s() != 0) return nullptr;
+  if (const int times = stalled_closed_.times()) {
+    uwsgi_log("tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that wait\n",
+              uwsgi.async, times, times == 1 ? "" : "s");
+  }
+  Connections& stalled = halting_in_s() == 0 ? halting_ : silent_;
+  stalled.front()->close_incomplete_request();
+  return free_core();
+}
+
+double Engine::connection_stalled_in_s() const noexcept { return std::min(halting_in_s(), silent_in_s()); }
+
+double Engine::halting_in_s() const noexcept {
+  const bool crowd = halting_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
+  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
+}
+
+double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, loop::monotonic_s()); }
+
+// Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
+// they may have theirs.
+void Engine::give_back(Core& core) noexcept {
+  wsgi_request** const free_cores = uwsgi.async_queue_unused;
+  const int top = ++uwsgi.async_queue_unused_ptr;
+  if (core.lacks_stack()) {
+    std::copy_backward(free_cores, free_cores + top, free_cores + top + 1);
+    free_cores[0] = core.request();
+  } else {
+    free_cores[top] = core.request();
+  }
+  publish_load();
+}
+
+void Engine::core_is_free(Core& core) noexcept {
+  give_back(core);
+  if (draining_) stop_if_drained();
+  else listeners_.pause_or_listen();
+}
+
+Engine::Connections::iterator Engine::connection_is_idle(Core& core) noexcept {
+  const auto where = idle_connections_.insert(idle_connections_.end(), &core);
+  if (draining_ && !idle_grace_.active()) idle_grace_.start(std::min(kIdleGraceS, mercy_s() * 0.1));
+  listeners_.pause_or_listen();
+  return where;
+}
+
+void Engine::connection_is_busy(Connections::iterator where) noexcept {
+  idle_connections_.erase(where);
+  listeners_.pause_or_listen();
+}
+
+void Engine::connection_ended(wsgi_request* request) noexcept {
+  listeners_.close_by_protocol(request);
+  core_of(request).connection_ended();
+}
+
+// --- uWSGI's async API: requests that wait for descriptors and timeouts of their own --------
+
+void Engine::open_async_queue() noexcept {
+  uwsgi.async_queue = event_queue_init();
+  uwsgi.rb_async_timeouts = uwsgi_init_rb_timer();
+  const std::size_t table = sizeof(wsgi_request*) * static_cast<std::size_t>(uwsgi.max_fd);
+  if (uwsgi.async_waiting_fd_table == nullptr) {
+    uwsgi.async_waiting_fd_table = static_cast<wsgi_request**>(uwsgi_calloc(table));
+  }
+  if (uwsgi.async_proto_fd_table == nullptr) {
+    uwsgi.async_proto_fd_table = static_cast<wsgi_request**>(uwsgi_calloc(table));
+  }
+  // epoll descriptors nest: uWSGI's is ready when one of its own is.
+  async_queue_.start(uwsgi.async_queue, EV_READ);
+}
+
+void Engine::on_async_events(int) noexcept {
+  constexpr int kEventsPerLook = 64;
+  static void* const events = event_queue_alloc(kEventsPerLook);
+  const int count = event_queue_wait_multi(uwsgi.async_queue, 0, events, kEventsPerLook);
+  for (int i = 0; i < count; ++i) {
+    const int fd = event_queue_interesting_fd(events, i);
+    const wsgi_request* request = find_wsgi_req_by_fd(fd);
+    RequestThread* const thread = request == nullptr ? nullptr : thread_of(request);
+    // Else nobody waits for it any more.
+    if (thread != nullptr) thread->async_wait().on_ready(fd);
+    else event_queue_del_fd(uwsgi.async_queue, fd, event_queue_read());
+  }
+}
+
+// The request of a side thread has no core, whatever its async_id says.
+RequestThread* Engine::thread_of(const wsgi_request* request) noexcept {
+  const Core& core = core_of(request);
+  return core.request() == request ? core.thread() : side_threads_.thread_of(request);
+}
+
+std::vector<RequestThread*> Engine::threads() const {
+  std::vector<RequestThread*> found;
+  for (const auto& core : cores_) {
+    if (core->runs()) found.push_back(core->thread());
+  }
+  const std::vector<RequestThread*> beside = side_threads_.all_running();
+  found.insert(found.end(), beside.begin(), beside.end());
+  return found;
+}
+
+time_t Engine::harakiri_of(const RequestThread& thread) const noexcept {
+  const Core& core = core_of(thread.request());
+  const time_t by_option = core.thread() == &thread ? core.harakiri() : 0;
+  const time_t by_user = thread.user_harakiri();
+  return by_option == 0 || (by_user != 0 && by_user < by_option) ? by_user : by_option;
+}
+
+// --- Python's part of a request -----------------------------------------------------------
+
+void Engine::python_begins(wsgi_request* request, PyObject* environ) noexcept {
+  core_of(request).python_begins(environ);
+}
+
+void Engine::python_called(PyObject* environ) noexcept {
+  if (RequestThread* const thread = RequestThread::current()) thread->limits().read(environ);
+}
+
+void Engine::python_ends(wsgi_request* request) noexcept { core_of(request).python_ends(); }
+
+bool Engine::python_yielded(wsgi_request* request) noexcept {
+  end_if_child(0);
+  return core_of(request).python_yielded();
+}
+
+bool Engine::python_failed(wsgi_request* request) noexcept {
+  end_if_child(1);
+  return core_of(request).python_failed();
+}
+
+// --- The end ------------------------------------------------------------------------------
+
+void Engine::drain() noexcept {
+  if (!draining_) {
+    draining_ = true;
+    uwsgi.workers[uwsgi.mywid].manage_next_request = 0;
+    listeners_.pause_or_listen();
+    loads_.leave();
+    signals_.stop();
+    const double mercy = mercy_s();
+    mercy_.start(mercy);
+    farewell_.start(mercy - std::min(kFarewellS, mercy * 0.1));
+    // Their clients may be about to ask: they have a moment for it, and then are told.
+    if (!idle_connections_.empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
+    python::set_stopping();
+    for (auto& core : cores_) core->going_away();
+    if (engineio_is_used()) side_threads_.spawn([](void*) noexcept { end_engineio_tasks(); }, nullptr);
+  }
+  stop_if_drained();
+}
+
+int Engine::mercy_s() const noexcept { return uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60; }
+
+void Engine::close_idle_connections() noexcept {
+  while (Core* core = take_idle_core()) give_back(*core);
+  stop_if_drained();
+}
+
+// Generators without an end are closed as for a client that leaves; who waits is told. Those that
+// wait on, or compute, are lost.
+void Engine::cut_off_requests() noexcept {
+  for (auto& core : cores_) core->cut_off();
+}
+
+void Engine::drain_soon() noexcept {
+  loop().add_callback({[](void* engine) noexcept { static_cast<Engine*>(engine)->drain(); }, this});
+}
+
+void Engine::stop_if_drained() noexcept {
+  const int free_cores = uwsgi.async_queue_unused_ptr + 1;
+  const bool idle = free_cores == uwsgi.async && side_threads_.running() == 0;
+  // Tasks without a request may still be fetching.
+  if (idle && python::fetches_in_flight(loop()) == 0) loop().stop();
+}
+
+void Engine::on_mercy_over() noexcept {
+  uwsgi_log("tornado: worker %d (pid: %d) ends with %d requests unfinished: worker-reload-mercy is over\n",
+            uwsgi.mywid, uwsgi.mypid, uwsgi.async - uwsgi.async_queue_unused_ptr - 1);
+  unfinished_ = true;
+  loop().stop();
+}
+
+}  // namespace engine

@@ -1,0 +1,163 @@
+// The engine of one worker: its loop, its cores, its sockets.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "plugin/asyncio/signal_pipe.h"
+#include "plugin/blocking/policy.h"
+#include "plugin/engine/core.h"
+#include "plugin/engine/end_signals.h"
+#include "plugin/engine/listeners.h"
+#include "plugin/engine/side_threads.h"
+#include "plugin/engine/signals.h"
+#include "plugin/engine/worker_loads.h"
+#include "plugin/loop/io_loop.h"
+#include "plugin/observe/block_watch.h"
+#include "plugin/observe/fiber_dump.h"
+#include "plugin/observe/harakiri_report.h"
+#include "plugin/observe/metrics.h"
+#include "plugin/python/preemption.h"
+#include "plugin/python/thread_state.h"
+#include "plugin/python/virtual_thread.h"
+#include "plugin/request/request_host.h"
+#include "plugin/uwsgi/python_bridge.h"
+
+namespace engine {
+
+// Made in the worker, after the fork, on the thread that runs it; ends with the worker.
+class Engine final : public RequestHost, public loop::TurnObserver, public PythonRequests {
+ public:
+  // Takes the GIL and redirects the blocking calls. `loop` is what it turns, and outlives it.
+  // Throws std::exception with the sentence to show when the worker cannot run here.
+  explicit Engine(loop::IoLoop& loop);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Serves until the worker is drained.
+  void run() noexcept;
+
+  // Stops accepting; run() returns once the requests in flight have ended. Idempotent.
+  // From the loop's own stack.
+  void drain() noexcept;
+  // The same from anywhere on the loop's thread.
+  void drain_soon() noexcept;
+  // The same; the process is to end with `code`. Of several the highest stands: an end is more than
+  // a reload.
+  void drain_to_exit(int code) noexcept {
+    exit_code_ = std::max(exit_code_, code);
+    drain();
+  }
+  int exit_code() const noexcept { return exit_code_; }
+  // How long a drain may take.
+  int mercy_s() const noexcept;
+  bool draining() const noexcept { return draining_; }
+  // After run(): requests were left in the middle, their fibers cannot be destroyed.
+  bool unfinished() const noexcept { return unfinished_; }
+
+  // The engine of this worker, or null before it runs and in a child of the worker.
+  static Engine* instance() noexcept { return static_cast<Engine*>(RequestHost::instance()); }
+  // In a child that the worker forked.
+  static void forget_in_child() noexcept;
+
+  const blocking::Redirection& redirection() const noexcept { return redirection_; }
+
+  const python::Hub& hub() const noexcept { return hub_; }
+  SideThreads& side_threads() noexcept { return side_threads_; }
+  Signals& signals() noexcept { return signals_; }
+  std::size_t stack_size() const noexcept;
+  Core& core_of(const wsgi_request* request) const noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
+  // A core's or a side thread's; null when the request has none.
+  RequestThread* thread_of(const wsgi_request* request) noexcept;
+  FiberDump& fiber_dump() noexcept { return fiber_dump_; }
+
+  std::vector<RequestThread*> threads() const override;
+  time_t harakiri_of(const RequestThread& thread) const noexcept override;
+  std::uint64_t refused() const noexcept override { return listeners_.refused(); }
+  void harakiri_set() noexcept override { harakiri_report_.look(); }
+
+  // Connections that have a core and no request to run, the longest so first: they wait for their
+  // next request, or part of one has come, or nothing yet.
+  using Connections = std::list<Core*>;
+
+  // A core has ended its work, or its connection waits for a request, or no longer does.
+  void core_is_free(Core& core) noexcept;
+  Connections::iterator connection_is_idle(Core& core) noexcept;
+  void connection_is_busy(Connections::iterator where) noexcept;
+  Connections& incomplete(bool begun) noexcept { return begun ? halting_ : silent_; }
+
+  // --- For the listeners ---
+  // There is a free core, or a connection to close for its core.
+  bool has_room() const noexcept;
+  // Null when every core is taken; the second closes a connection for its core.
+  Core* free_core() noexcept;
+  Core* make_room() noexcept;
+  void give_back(Core& core) noexcept;
+  // In how many seconds a connection will have stalled long enough to be closed for its core.
+  double connection_stalled_in_s() const noexcept;
+  WorkerLoads& loads() noexcept { return loads_; }
+  Metrics& metrics() noexcept { return metrics_; }
+  bool nobody_waits() const noexcept { return listeners_.nobody_waits(); }
+  void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
+  // Its request cannot run.
+  void refuse(wsgi_request* request) noexcept { listeners_.refuse(request); }
+
+  // The socket's protocol is through with a connection (its proto_close).
+  void connection_ended(wsgi_request* request) noexcept;
+
+  void turning() noexcept override;
+  void falling_asleep() noexcept override;
+  void awake() noexcept override;
+  void python_begins(wsgi_request* request, PyObject* environ) noexcept override;
+  void python_ends(wsgi_request* request) noexcept override;
+  bool python_failed(wsgi_request* request) noexcept override;
+  void python_called(PyObject* environ) noexcept override;
+  void python_returned() noexcept override { end_if_child(0); }
+  bool python_yielded(wsgi_request* request) noexcept override;
+
+ private:
+  double halting_in_s() const noexcept;
+  double silent_in_s() const noexcept;
+  void publish_load() noexcept;
+  Core* take_idle_core() noexcept;
+  Core* take_stalled_core() noexcept;
+  void open_async_queue() noexcept;
+  void on_async_events(int) noexcept;
+  void stop_if_drained() noexcept;
+  void close_idle_connections() noexcept;
+  void cut_off_requests() noexcept;
+  void on_mercy_over() noexcept;
+
+  python::Hub hub_;
+  python::GilGate gate_;
+  blocking::Redirection redirection_;
+  std::vector<std::unique_ptr<Core>> cores_;
+  WorkerLoads loads_;
+  Metrics metrics_;
+  Connections idle_connections_;
+  Connections halting_;  // Part of a request has come.
+  Connections silent_;   // Nothing has.
+  Seldom stalled_closed_;
+  loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
+  loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
+  loop::TimerWatcher<Engine, &Engine::cut_off_requests> farewell_;
+  loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
+  python::SignalPipe python_signals_;
+  python::Preemption preemption_;
+  SideThreads side_threads_;
+  Signals signals_;
+  EndSignals end_signals_;
+  Listeners listeners_;
+  FiberDump fiber_dump_;
+  HarakiriReport harakiri_report_;
+  BlockWatch block_watch_;
+  bool draining_ = false;
+  bool unfinished_ = false;
+  int exit_code_ = 0;
+};
+
+}  // namespace engine

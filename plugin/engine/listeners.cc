@@ -1,0 +1,201 @@
+#include "plugin/engine/listeners.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+
+#include "plugin/engine/engine.h"
+#include "plugin/observe/timings.h"
+#include "plugin/uwsgi/options.h"
+
+namespace engine {
+namespace {
+
+// How many connections one wake-up may take: enough that under load the poll is shared by many.
+constexpr int kAcceptsPerWakeUp = 32;
+
+// A worker that has more than its share waits that long for the others, and then takes some, each time
+// twice as many as before: they may be computing.
+constexpr double kOthersFirstS = 0.001;
+
+constexpr double kRestS = 0.5;
+
+// How often to look whether the other workers are overloaded too.
+constexpr double kOthersLookS = 0.05;
+
+bool is_readable(int fd) noexcept {
+  pollfd look{fd, POLLIN, 0};
+  return poll(&look, 1, 0) > 0;
+}
+
+// Nothing there any more, or one that left meanwhile.
+bool says_none(int error) noexcept {
+  return error == 0 || error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR;
+}
+
+void close_connection(wsgi_request* request) noexcept {
+  if (Engine* engine = Engine::instance()) engine->connection_ended(request);
+}
+
+}  // namespace
+
+Listeners::Listener::Listener(Listeners& owner, uwsgi_socket* of)
+    : listeners(owner),
+      socket(of),
+      no_memory(refusal(*of, 503)),
+      overloaded(options().overload_status == 0 ? "" : refusal(*of, options().overload_status)),
+      acceptable(owner.engine_.loop().raw(), this) {
+  if (options().server_timing) add_server_timing(*socket);
+  if (socket->retry == nullptr) return;
+  protocol_close = socket->proto_close;
+  socket->proto_close = close_connection;
+}
+
+Listeners::Listeners(Engine& engine)
+    : engine_(engine),
+      overload_(engine),
+      rest_(engine.loop().raw(), this),
+      look_again_(engine.loop().raw(), this),
+      others_first_(engine.loop().raw(), this) {
+  for (uwsgi_socket* socket = uwsgi.sockets; socket != nullptr; socket = socket->next) {
+    listeners_.push_back(std::make_unique<Listener>(*this, socket));
+  }
+}
+
+Listeners::Listener* Listeners::listener_of(const wsgi_request* request) noexcept {
+  const auto found = std::find_if(listeners_.begin(), listeners_.end(),
+                                  [request](const auto& listener) { return listener->socket == request->socket; });
+  return found == listeners_.end() ? nullptr : found->get();
+}
+
+void Listeners::close_by_protocol(wsgi_request* request) noexcept {
+  if (Listener* listener = listener_of(request)) listener->protocol_close(request);
+}
+
+void Listeners::refuse(wsgi_request* request) noexcept {
+  Listener* const listener = listener_of(request);
+  const std::string& answer = listener == nullptr ? std::string() : listener->no_memory;
+  if (const int times = no_memory_.times()) {
+    uwsgi_log("tornado: no memory for the stack of core %d: %s (%d such request%s; see --tornado-stack-size, "
+              "limit-as and vm.max_map_count)\n",
+              request->async_id, answer.empty() ? "its connection is closed" : "its request is answered 503", times,
+              times == 1 ? "" : "s");
+  }
+  overload_.refuse(request->fd, answer);
+}
+
+// --- When ---------------------------------------------------------------------------------
+
+void Listeners::pause_or_listen() noexcept {
+  note_cores();
+  const Taking taking = what_to_take();
+  if (taking != taking_) arm(taking);
+  if (taking != Taking::kAll) look_again_in_time();
+}
+
+Listeners::Taking Listeners::what_to_take() const noexcept {
+  if (engine_.draining() || rest_.active() || others_first_.active()) return Taking::kNothing;
+  if (has_room_) return Taking::kAll;
+  return overload_.refusing() && engine_.loads().others_overloaded() ? Taking::kRefused : Taking::kNothing;
+}
+
+// A level-triggered listener left armed with no core to serve would spin.
+void Listeners::arm(Taking taking) noexcept {
+  taking_ = taking;
+  for (auto& listener : listeners_) {
+    const bool wanted = taking == Taking::kAll || (taking == Taking::kRefused && !listener->overloaded.empty());
+    if (!wanted) listener->acceptable.stop();
+    else if (!listener->acceptable.active()) listener->acceptable.start(listener->socket->fd, EV_READ);
+  }
+}
+
+void Listeners::note_cores() noexcept {
+  const bool has_room = engine_.has_room();
+  if (has_room == has_room_) return;
+  has_room_ = has_room;
+  engine_.metrics().note_room(has_room);
+  if (!has_room) overload_.cores_ran_out();
+  else if (!overload_.calm() && nobody_waits()) overload_.demand_met();
+}
+
+// For what comes with time alone: a connection has stalled long enough, other workers are full too.
+void Listeners::look_again_in_time() noexcept {
+  look_again_.stop();
+  if (engine_.draining() || has_room_) return;
+  const double in_s = std::min(engine_.connection_stalled_in_s(), overload_.refusing() ? kOthersLookS : HUGE_VAL);
+  if (std::isfinite(in_s)) look_again_.start(in_s);
+}
+
+bool Listeners::nobody_waits() const noexcept {
+  return std::none_of(listeners_.begin(), listeners_.end(),
+                      [](const auto& listener) { return is_readable(listener->socket->fd); });
+}
+
+// --- Connections come ---------------------------------------------------------------------
+
+void Listeners::take_from(Listener& listener) noexcept {
+  int error = 0;
+  if (!engine_.has_room()) error = overload_.refusing() ? overload_.refuse_from(*listener.socket, listener.overloaded) : 0;
+  else if (engine_.loads().above_share()) let_others_go_first();
+  else error = accept_its_share(listener);
+  if (!says_none(error)) rest_after(error);
+  pause_or_listen();
+}
+
+int Listeners::accept_its_share(Listener& listener) noexcept {
+  after_others_ = 1;
+  return accept_from(listener, kAcceptsPerWakeUp, true);
+}
+
+// 0, or why accept() failed.
+int Listeners::accept_from(Listener& listener, int at_most, bool may_wait) noexcept {
+  for (int i = 0; i < at_most && engine_.has_room(); ++i) {
+    Core* core = engine_.free_core();
+    if (core == nullptr && is_readable(listener.socket->fd)) core = engine_.make_room();
+    if (core == nullptr) return 0;
+    if (!core->accept(listener.socket)) {
+      const int error = errno;
+      engine_.give_back(*core);
+      if (error == EAGAIN && !overload_.calm()) overload_.demand_met();
+      return error;
+    }
+    engine_.metrics().cores_taken(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
+    if (may_wait && engine_.loads().above_share()) {
+      let_others_go_first();
+      break;
+    }
+  }
+  return 0;
+}
+
+void Listeners::let_others_go_first() noexcept {
+  if (!others_first_.active()) others_first_.start(kOthersFirstS);
+}
+
+// What they left is taken; it has waited.
+void Listeners::on_others_went() noexcept {
+  for (auto& listener : listeners_) {
+    if (engine_.draining() || rest_.active()) break;
+    if (!is_readable(listener->socket->fd)) continue;
+    const int error = accept_from(*listener, after_others_, false);
+    if (!says_none(error)) rest_after(error);
+  }
+  after_others_ = std::min(2 * after_others_, kAcceptsPerWakeUp);
+  pause_or_listen();
+}
+
+// Out of descriptors or memory: the connection stays in the listen queue, and trying again at
+// once would spin.
+void Listeners::rest_after(int error) noexcept {
+  const int times = failed_accepts_.times();
+  if (times != 0) {
+    uwsgi_log("tornado: accept() fails: %s; clients wait in the listen queue, and every %.1f s it is tried again%s\n",
+              strerror(error), kRestS, times == 1 ? "" : " (still)");
+  }
+  if (!rest_.active()) rest_.start(kRestS);
+}
+
+}  // namespace engine

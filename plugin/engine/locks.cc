@@ -1,0 +1,306 @@
+#include "plugin/engine/locks.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/ipc.h>
+#include <sys/sem.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <list>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/engine/engine.h"
+#include "plugin/loop/watcher.h"
+#include "plugin/request/request_thread.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+#include "suspend/waiting.h"
+
+namespace engine {
+namespace {
+
+// What uWSGI itself does: stops the OS thread until the lock is free.
+uwsgi_lock_ops blocking_ops;
+
+// --- Taking a lock of each kind that is free -----------------------------------------------
+
+// What a lock is taken for. A mutex is had once; a read-write lock may be taken again by who has it.
+enum class Use { kMutex, kRead, kWrite };
+
+// False where the lock is taken. Any other failure is ignored, as uWSGI ignores it.
+using Try = bool (*)(uwsgi_lock_item*);
+
+bool try_mutex(uwsgi_lock_item* item) noexcept {
+  auto* const mutex = static_cast<pthread_mutex_t*>(item->lock_ptr);
+  const int status = pthread_mutex_trylock(mutex);
+  if (status == EBUSY) return false;
+  if (status == EOWNERDEAD) {
+    uwsgi_log("[deadlock-detector] a process holding a robust mutex died. recovering...\n");
+    pthread_mutex_consistent(mutex);
+  }
+  item->pid = uwsgi.mypid;
+  return true;
+}
+
+bool try_reading(uwsgi_lock_item* item) noexcept {
+  const int status = pthread_rwlock_tryrdlock(static_cast<pthread_rwlock_t*>(item->lock_ptr));
+  if (status == EBUSY || status == EAGAIN) return false;
+  item->pid = uwsgi.mypid;
+  return true;
+}
+
+bool try_writing(uwsgi_lock_item* item) noexcept {
+  if (pthread_rwlock_trywrlock(static_cast<pthread_rwlock_t*>(item->lock_ptr)) == EBUSY) return false;
+  item->pid = uwsgi.mypid;
+  return true;
+}
+
+// --lock-engine ipcsem: a semaphore is all these locks are, for readers too.
+bool try_semaphore(uwsgi_lock_item* item) noexcept {
+  int id;
+  std::memcpy(&id, item->lock_ptr, sizeof id);
+  sembuf down{0, -1, SEM_UNDO | IPC_NOWAIT};
+  return semop(id, &down, 1) == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+// --- The locks of one worker ---------------------------------------------------------------
+
+// How long to look for a lock without giving way: uWSGI's own sections under one are shorter.
+constexpr int kLooks = 50;
+
+// Between looks at a lock that another process holds, which nobody announces: at first and at most.
+constexpr double kShortRestS = 0.0002;
+constexpr double kLongRestS = 0.005;
+
+// A request, or null for the loop itself, that waits for its turn to take a lock.
+class Waiter {
+ public:
+  explicit Waiter(RequestThread* thread) noexcept
+      : thread_(thread), timer_(Engine::instance()->loop().raw(), this) {}
+
+  // Until wake(), or for so long; below 0: no longer than it takes.
+  void wait(double seconds) noexcept {
+    if (seconds >= 0) wake_after(seconds);
+    if (thread_ != nullptr) {
+      const suspend::Waiting waiting(thread_->fiber(), "uwsgi.lock");
+      thread_->suspend();
+    } else {
+      blocking::gate()->turn();
+    }
+    timer_.stop();
+  }
+
+  // One timer wakes, whatever the reason, so that nothing wakes twice.
+  void wake() noexcept { wake_after(0); }
+
+ private:
+  void wake_after(double seconds) noexcept {
+    timer_.stop();
+    timer_.start(seconds);
+  }
+  void on_due() noexcept {
+    if (thread_ != nullptr) thread_->fiber().resume();
+  }
+
+  RequestThread* const thread_;
+  loop::TimerWatcher<Waiter, &Waiter::on_due> timer_;
+};
+
+// Who holds and who waits for which lock. The loop's thread only: to the locks themselves all
+// its requests are one. So a lock that several of them read is had once: uWSGI's master, which unlocks
+// what a process that died has had, does that once.
+class Locks {
+ public:
+  // False where the lock is taken, or others wait for it. `thread` is null on the loop's own stack.
+  // A reader does not queue behind writers, as glibc has it, and who holds a read-write lock may
+  // take it again: uwsgi.sharedarea_write() takes what uwsgi.sharedarea_wlock() has taken.
+  bool take_at_once(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
+    if (use != Use::kMutex && take_again(item, thread, use)) return true;
+    if ((use != Use::kRead && is_waited_for(item)) || !take_now(item, take, use)) return false;
+    note(item, thread, use);
+    return true;
+  }
+
+  // Suspends `thread` until it has the lock; the loop turns meanwhile where it is null.
+  void wait_and_take(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
+    if (!take_soon(item, take)) wait(item, thread, take, use);
+    note(item, thread, use);
+  }
+
+  // As with uWSGI, anyone may unlock; a request's own lock goes first.
+  void unlock(uwsgi_lock_item* item, RequestThread* thread, void (*release)(uwsgi_lock_item*)) noexcept {
+    auto held = find(item, thread);
+    if (held == held_.end()) {
+      held = std::find_if(held_.begin(), held_.end(), [=](const Held& any) { return any.item == item; });
+    }
+    if (held != held_.end()) {
+      if (--held->depth > 0) return;
+      held_.erase(held);
+      if (is_held(item)) return;  // Others read on.
+    }
+    release(item);
+    wake_first(item);
+  }
+
+  // `thread` has the lock.
+  void note(uwsgi_lock_item* item, RequestThread* thread, Use use) noexcept {
+    held_.push_back({item, thread, use, 1});
+  }
+
+  bool is_held(const uwsgi_lock_item* item) const noexcept {
+    return std::any_of(held_.begin(), held_.end(), [=](const Held& held) { return held.item == item; });
+  }
+
+ private:
+  struct Held {
+    uwsgi_lock_item* item;
+    RequestThread* holder;
+    Use use;
+    int depth;
+  };
+  using Queue = std::list<Waiter*>;
+
+  std::vector<Held>::iterator find(const uwsgi_lock_item* item, const RequestThread* thread) noexcept {
+    return std::find_if(held_.begin(), held_.end(),
+                        [=](const Held& held) { return held.item == item && held.holder == thread; });
+  }
+
+  bool take_again(const uwsgi_lock_item* item, const RequestThread* thread, Use use) noexcept {
+    const auto held = find(item, thread);
+    if (held == held_.end() || (use == Use::kWrite && held->use == Use::kRead)) return false;
+    ++held->depth;
+    return true;
+  }
+
+  bool take_now(uwsgi_lock_item* item, Try take, Use use) const noexcept {
+    return (use == Use::kRead && is_read(item)) || take(item);
+  }
+
+  bool is_read(const uwsgi_lock_item* item) const noexcept {
+    return std::any_of(held_.begin(), held_.end(),
+                       [=](const Held& held) { return held.item == item && held.use == Use::kRead; });
+  }
+
+  bool is_waited_for(uwsgi_lock_item* item) const noexcept {
+    return !queues_.empty() && queues_.find(item) != queues_.end();
+  }
+
+  void wake_first(uwsgi_lock_item* item) noexcept {
+    if (queues_.empty()) return;
+    const auto queue = queues_.find(item);
+    if (queue != queues_.end()) queue->second.front()->wake();
+  }
+
+  bool take_soon(uwsgi_lock_item* item, Try take) const noexcept {
+    if (is_held(item) || is_waited_for(item)) return false;
+    for (int i = 0; i < kLooks; ++i) {
+      if (take(item)) return true;
+      sched_yield();
+    }
+    return false;
+  }
+
+  void wait(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
+    Waiter waiter(thread);
+    Queue& queue = queues_[item];
+    // Nobody else's callbacks run while the loop itself waits.
+    const auto place = queue.insert(thread == nullptr ? queue.begin() : queue.end(), &waiter);
+    double rest_s = kShortRestS;
+    for (;;) {
+      const bool is_first = queue.front() == &waiter;
+      // Its holder here wakes the first, who wakes the next.
+      waiter.wait(!is_first || is_held(item) ? -1 : rest_s);
+      if ((use == Use::kRead || queue.front() == &waiter) && take_now(item, take, use)) break;
+      rest_s = std::min(2 * rest_s, kLongRestS);
+    }
+    queue.erase(place);
+    if (queue.empty()) queues_.erase(item);
+    else if (use == Use::kRead) queue.front()->wake();
+  }
+
+  std::vector<Held> held_;
+  std::unordered_map<uwsgi_lock_item*, Queue> queues_;
+};
+
+Locks& locks() noexcept {
+  static Locks* const forever = new Locks;  // Used until the process ends.
+  return *forever;
+}
+
+// --- uWSGI's operations --------------------------------------------------------------------
+
+Try take_mutex = try_mutex;
+Try take_to_read = try_reading;
+Try take_to_write = try_writing;
+
+bool is_our_thread() noexcept {
+  return blocking::on_loop_thread() && blocking::gate() != nullptr && Engine::instance() != nullptr;
+}
+
+bool may_wait(RequestThread* thread) noexcept {
+  return thread != nullptr ? thread->may_suspend() : blocking::gate()->can_turn();
+}
+
+// The thread stops until the lock is free: for good, if that depends on what it does itself.
+void stop_for(uwsgi_lock_item* item, void (*block)(uwsgi_lock_item*)) noexcept {
+  if (locks().is_held(item)) {
+    uwsgi_log("tornado: worker %d stops: inside no_suspend() or a greenlet of the greenlet package, "
+              "a request waits for a lock of uWSGI's (%s) that another of its requests holds\n",
+              uwsgi.mywid, item->id);
+  }
+  block(item);
+}
+
+void lock(uwsgi_lock_item* item, Try take, Use use, void (*block)(uwsgi_lock_item*)) noexcept {
+  if (!is_our_thread()) {
+    block(item);
+    return;
+  }
+  RequestThread* const thread = RequestThread::current();
+  if (locks().take_at_once(item, thread, take, use)) return;
+  if (may_wait(thread)) {
+    locks().wait_and_take(item, thread, take, use);
+  } else {
+    stop_for(item, block);
+    locks().note(item, thread, use);
+  }
+}
+
+void unlock(uwsgi_lock_item* item, void (*release)(uwsgi_lock_item*)) noexcept {
+  if (is_our_thread()) locks().unlock(item, RequestThread::current(), release);
+  else release(item);
+}
+
+extern "C" {
+
+static void tornado_lock(uwsgi_lock_item* item) { lock(item, take_mutex, Use::kMutex, blocking_ops.lock); }
+static void tornado_rlock(uwsgi_lock_item* item) { lock(item, take_to_read, Use::kRead, blocking_ops.rlock); }
+static void tornado_wlock(uwsgi_lock_item* item) { lock(item, take_to_write, Use::kWrite, blocking_ops.wlock); }
+static void tornado_unlock(uwsgi_lock_item* item) { unlock(item, blocking_ops.unlock); }
+static void tornado_rwunlock(uwsgi_lock_item* item) { unlock(item, blocking_ops.rwunlock); }
+
+}  // extern "C"
+
+}  // namespace
+
+void install_locks() noexcept {
+  blocking_ops = uwsgi.lock_ops;
+  if (uwsgi.lock_engine != nullptr) {  // There is one other.
+    take_mutex = take_to_read = take_to_write = try_semaphore;
+  } else {
+#ifndef UWSGI_LOCK_USE_MUTEX
+    return;
+#endif
+  }
+  uwsgi.lock_ops.lock = tornado_lock;
+  uwsgi.lock_ops.rlock = tornado_rlock;
+  uwsgi.lock_ops.wlock = tornado_wlock;
+  uwsgi.lock_ops.unlock = tornado_unlock;
+  uwsgi.lock_ops.rwunlock = tornado_rwunlock;
+}
+
+}  // namespace engine

@@ -1,0 +1,117 @@
+#include "plugin/engine/signals.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/engine/engine.h"
+#include "plugin/request/request_thread.h"
+#include "suspend/waiting.h"
+
+namespace engine {
+
+// A request that waits for a signal.
+class Signals::Waiter final : public suspend::Waiting {
+ public:
+  Waiter(Signals& signals, RequestThread& waiting_thread, int wanted) noexcept
+      : Waiting(waiting_thread.fiber(), "signal"), thread(waiting_thread), number(wanted), signals_(signals) {}
+
+  RequestThread& thread;
+  const int number;
+  int received = -1;
+
+ private:
+  // One that has its signal goes on in the next turn as it is.
+  void end_early() noexcept override {
+    const auto place = std::find(signals_.waiters_.begin(), signals_.waiters_.end(), this);
+    if (place == signals_.waiters_.end()) return;
+    signals_.waiters_.erase(place);
+    thread.fiber().resume();
+  }
+
+  Signals& signals_;
+};
+
+Signals::Signals(Engine& engine) noexcept
+    : engine_(engine),
+      shared_(engine.loop().raw(), this),
+      own_(engine.loop().raw(), this),
+      dump_wanted_(engine.loop().raw(), this) {}
+
+Signals::~Signals() = default;
+
+void Signals::start() noexcept {
+  if (uwsgi.signal_socket > -1) {
+    shared_.start(uwsgi.signal_socket, EV_READ);
+    own_.start(uwsgi.my_signal_socket, EV_READ);
+  }
+  // uWSGI's own handler for it prints a line for each core, whatever they were doing.
+  dump_wanted_.start(SIGUSR2);
+  // A client that leaves is an errno of the write, not a reason to die.
+  signal(SIGPIPE, SIG_IGN);
+}
+
+void Signals::stop() noexcept {
+  shared_.stop();
+  own_.stop();
+  for (Waiter* waiter : std::exchange(waiters_, {})) {
+    engine_.loop().add_callback(blocking::resumes(waiter->thread.fiber()));
+  }
+}
+
+int Signals::wait(RequestThread& thread, int number) noexcept {
+  if (!shared_.active()) return -1;
+  Waiter waiter(*this, thread, number);
+  if (waiter.interrupted()) return -1;
+  waiters_.push_back(&waiter);
+  thread.suspend();
+  return waiter.received;
+}
+
+void Signals::on_signal_socket(int) noexcept { handle(&uwsgi.signal_socket); }
+void Signals::on_my_signal_socket(int) noexcept { handle(&uwsgi.my_signal_socket); }
+
+void Signals::on_dump_wanted() noexcept { engine_.fiber_dump().log(); }
+
+void Signals::handle(int* signal_socket) noexcept {
+  try {
+    engine_.side_threads().spawn(
+        [](void* socket) noexcept {
+          if (Engine* engine = Engine::instance()) engine->signals().receive(*static_cast<int*>(socket));
+        },
+        signal_socket);
+  } catch (const std::bad_alloc&) {
+    // The signal stays in its socket; the next turn tries again.
+  }
+}
+
+// Reads the signal before anything can wait, so the socket is not seen ready twice.
+void Signals::receive(int signal_socket) noexcept {
+  auto* const name = const_cast<char*>("worker");
+  std::uint8_t number;
+  const ssize_t count = read(signal_socket, &number, 1);
+  // The master has gone, which uWSGI sees for itself.
+  if (count == 0) uwsgi_receive_signal(signal_socket, name, uwsgi.mywid);
+  if (count <= 0) return;
+  if (uwsgi_signal_handler(number) != 0) {
+    uwsgi_log_verbose("error managing signal %d on %s %d\n", number, name, uwsgi.mywid);
+  }
+  end_waits(number);
+}
+
+void Signals::end_waits(int number) noexcept {
+  const auto still_waits = [=](const Waiter* waiter) { return waiter->number != kAny && waiter->number != number; };
+  const auto ended = std::stable_partition(waiters_.begin(), waiters_.end(), still_waits);
+  for (auto waiter = ended; waiter != waiters_.end(); ++waiter) {
+    (*waiter)->received = number;
+    engine_.loop().add_callback(blocking::resumes((*waiter)->thread.fiber()));
+  }
+  waiters_.erase(ended, waiters_.end());
+}
+
+}  // namespace engine

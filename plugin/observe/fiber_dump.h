@@ -1,0 +1,34 @@
+// What the requests of a worker are doing: for Python, for the log.
+#pragma once
+
+#include <string>
+
+#include "plugin/module/worker_view.h"
+#include "plugin/request/request_thread.h"
+
+namespace engine {
+
+class RequestHost;
+
+class FiberDump final : public python::WorkerView {
+ public:
+  explicit FiberDump(const RequestHost& host) noexcept : host_(host) {}
+
+  python::PyRef fibers() override;
+  python::PyRef dump() override;
+  // The dump, in the log. With the GIL held.
+  void log() noexcept;
+
+ private:
+  const RequestHost& host_;
+};
+
+// In the master, each time round: the letter d in its FIFO has every worker log its dump.
+void offer_dump_by_fifo() noexcept;
+
+// "GET /path (core 3)", or "a function of spawn()".
+std::string title_of(RequestThread& thread);
+// The Python stack of `thread`, most recent call last. With the GIL held. Throws PyError.
+std::string python_stack_of(RequestThread& thread);
+
+}  // namespace engine

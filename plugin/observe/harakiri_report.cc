@@ -1,0 +1,116 @@
+#include "plugin/observe/harakiri_report.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "plugin/observe/fiber_dump.h"
+#include "plugin/observe/signal_log.h"
+#include "plugin/python/py_ref.h"
+#include "plugin/request/harakiri.h"
+#include "plugin/request/request_host.h"
+#include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+namespace {
+
+// The master looks each second, and kills when the deadline's second is over.
+constexpr double kIntoTheSecondS = 0.5;
+
+// So many of those that die with it are named.
+constexpr std::size_t kNamedMax = 20;
+
+// How long the master gives a worker for its last words.
+constexpr timespec kLastWords{0, 100'000'000};
+
+// Of the real-time signals, which nobody has a name for.
+int last_words_signal() noexcept { return SIGRTMAX - 5; }
+
+double clock_s() noexcept {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// In the handler, on the loop's thread. Where no request runs another thread has the GIL, or the loop
+// works; and if it sleeps, it has said who is over its time.
+void on_last_words(int) noexcept {
+  const int error = errno;
+  if (const RequestThread* const thread = RequestThread::current()) {
+    SignalLine line;
+    line << "tornado: HARAKIRI: ";
+    name_request(line, *thread);
+    line << " runs; its Python stack:\n";
+    line.write();
+    dump_python_stack();
+  }
+  errno = error;
+}
+
+void log_overdue(RequestThread& thread) noexcept {
+  try {
+    uwsgi_log("tornado: HARAKIRI: %s is over its time, after %.1f s; its Python stack:\n%s\n", title_of(thread).c_str(),
+              thread.age_s(), python_stack_of(thread).c_str());
+  } catch (const python::PyError&) {
+    report_python_error();
+  }
+}
+
+void log_others(const std::vector<RequestThread*>& others) noexcept {
+  if (others.empty()) return;
+  uwsgi_log("tornado: HARAKIRI: %zu more requests of this worker end with it:\n", others.size());
+  for (std::size_t i = 0; i < std::min(others.size(), kNamedMax); ++i) {
+    uwsgi_log("tornado: HARAKIRI:   %s, %.1f s old\n", title_of(*others[i]).c_str(), others[i]->age_s());
+  }
+  if (others.size() > kNamedMax) uwsgi_log("tornado: HARAKIRI:   and %zu more\n", others.size() - kNamedMax);
+}
+
+}  // namespace
+
+HarakiriReport::HarakiriReport(RequestHost& host) noexcept : host_(host), timer_(host.loop().raw(), this) {}
+
+void HarakiriReport::start() noexcept { handle_signal(last_words_signal(), on_last_words); }
+
+void HarakiriReport::arm() noexcept {
+  const time_t earliest = earliest_harakiri();
+  if (earliest == 0) return;
+  const time_t at = earliest == reported_ ? earliest + 1 : earliest;  // It has been in time after all.
+  timer_.start(std::max(0.1, static_cast<double>(at) + kIntoTheSecondS - clock_s()));
+}
+
+void HarakiriReport::on_due() noexcept {
+  const time_t now = uwsgi_now();
+  const time_t earliest = earliest_harakiri();
+  if (earliest != 0 && earliest != reported_ && static_cast<double>(earliest) + kIntoTheSecondS <= clock_s() + 0.05) {
+    reported_ = earliest;
+    report(now);
+  }
+  arm();
+}
+
+void HarakiriReport::report(long now) noexcept {
+  std::vector<RequestThread*> others;
+  for (RequestThread* const thread : host_.threads()) {
+    const time_t deadline = host_.harakiri_of(*thread);
+    if (deadline != 0 && deadline <= now) log_overdue(*thread);
+    else others.push_back(thread);
+  }
+  log_others(others);
+}
+
+void ask_for_last_words(int worker) noexcept {
+  const pid_t process = uwsgi.workers[worker].pid;
+  if (!options().requested || process <= 0) return;
+  // Its first thread is the loop's.
+  if (syscall(SYS_tgkill, process, process, last_words_signal()) == 0) nanosleep(&kLastWords, nullptr);
+}
+
+}  // namespace engine

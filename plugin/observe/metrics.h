@@ -1,0 +1,75 @@
+// The worker's metrics: worker.N.tornado.*, in memory shared with the master that shows them.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "plugin/loop/watcher.h"
+
+namespace engine {
+
+class RequestHost;
+
+enum class Metric {
+  kCoresUsed, kCoresFree, kCoresPeak, kRunning, kParked, kQueueFullMs, kRefused, kLoopLagUs, kBusyPercent,
+  kSwitches, kPreempted, kStackPeak, kCount
+};
+
+// Before the fork. Nothing is measured or shown without --enable-metrics.
+void register_metrics() noexcept;
+
+// From the worker. Does nothing without metrics.
+void show_metric(Metric metric, std::int64_t value) noexcept;
+
+// What is counted as it happens, and shown once a second. On the loop's thread only.
+class Metrics {
+ public:
+  explicit Metrics(RequestHost& host) noexcept;
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  void cores_taken(int count) noexcept { cores_peak_ = std::max(cores_peak_, count); }
+  // Whether a connection that comes would be accepted.
+  void note_room(bool has_room) noexcept;
+
+  // Round each turn: at its begin, and round its poll if that may sleep. In between the loop, its
+  // callbacks and its requests are at work, and whatever is due must wait.
+  void turning() noexcept {
+    if (on_) note_turn();
+  }
+  void falling_asleep() noexcept {
+    if (on_) note_sleep();
+  }
+  void awake() noexcept {
+    if (on_) note_awake();
+  }
+
+ private:
+  void note_turn() noexcept;
+  void note_sleep() noexcept;
+  void note_awake() noexcept;
+  void worked_until(double now) noexcept;
+  double queue_full_s() const noexcept;
+  void show() noexcept;
+  void show_load(double now) noexcept;
+  void show_requests() noexcept;
+
+  const RequestHost& host_;
+  const bool on_;
+  loop::TimerWatcher<Metrics, &Metrics::show> timer_;
+
+  int cores_peak_ = 0;
+  double full_since_ = 0;  // As all here monotonic_s()'s; 0: there is room.
+  double was_full_s_ = 0;  // Before that.
+
+  double shown_at_;
+  double work_began_;     // The last poll ended then.
+  bool slept_ = false;    // That poll did.
+  double fell_asleep_ = 0;
+  double slept_s_ = 0;    // Since shown_at_.
+  double longest_s_ = 0;  // The longest work since then, and in the second before.
+  double longest_before_s_ = 0;
+};
+
+}  // namespace engine

@@ -1,0 +1,75 @@
+#include "plugin/observe/signal_log.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "plugin/request/request_thread.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+namespace {
+
+constexpr std::size_t kUriMax = 512;  // Of the line.
+
+// Null where this Python has none.
+using DumpTraceback = void (*)(int fd, PyThreadState* state);
+DumpTraceback dump_traceback = nullptr;
+
+}  // namespace
+
+SignalLine& SignalLine::operator<<(std::string_view text) noexcept {
+  const std::size_t count = std::min(text.size(), sizeof text_ - size_);
+  std::memcpy(text_ + size_, text.data(), count);
+  size_ += count;
+  return *this;
+}
+
+SignalLine& SignalLine::operator<<(std::uint64_t number) noexcept {
+  char digits[20];
+  char* first = digits + sizeof digits;
+  do {
+    *--first = static_cast<char>('0' + number % 10);
+  } while ((number /= 10) != 0);
+  return *this << std::string_view(first, static_cast<std::size_t>(digits + sizeof digits - first));
+}
+
+SignalLine& SignalLine::seconds(std::int64_t ns) noexcept {
+  const auto ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, ns) / 1'000'000);
+  *this << ms / 1000 << ".";
+  return *this << ms / 100 % 10 << ms / 10 % 10 << ms % 10;
+}
+
+void SignalLine::write() const noexcept { (void)!::write(STDERR_FILENO, text_, size_); }
+
+void name_request(SignalLine& line, const RequestThread& thread) noexcept {
+  const wsgi_request& request = *thread.request();
+  if (request.method_len == 0 || request.uri == nullptr) {
+    line << "work beside the requests";
+    return;
+  }
+  line << std::string_view(request.method, request.method_len) << " "
+       << std::string_view(request.uri, std::min<std::size_t>(request.uri_len, kUriMax)) << " on core "
+       << static_cast<std::uint64_t>(request.async_id);
+}
+
+void find_python_dump() noexcept {
+  dump_traceback = reinterpret_cast<DumpTraceback>(dlsym(RTLD_DEFAULT, "_Py_DumpTraceback"));
+}
+
+void handle_signal(int signal, void (*handler)(int)) noexcept {
+  find_python_dump();
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
+  sigaction(signal, &action, nullptr);
+}
+
+void dump_python_stack() noexcept {
+  PyThreadState* const state = PyGILState_GetThisThreadState();
+  if (dump_traceback != nullptr && state != nullptr) dump_traceback(STDERR_FILENO, state);
+}
+
+}  // namespace engine

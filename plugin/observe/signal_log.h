@@ -1,0 +1,43 @@
+// What a signal handler may say: one line put together without allocation, and a Python stack.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace engine {
+
+class RequestThread;
+
+// What a handler interrupts may hold any lock, so this calls only what POSIX allows there.
+// A longer line is cut.
+class SignalLine {
+ public:
+  SignalLine& operator<<(std::string_view text) noexcept;
+  SignalLine& operator<<(std::uint64_t number) noexcept;
+  // "0.250"
+  SignalLine& seconds(std::int64_t ns) noexcept;
+
+  std::string_view text() const noexcept { return {text_, size_}; }
+  // To standard error.
+  void write() const noexcept;
+
+ private:
+  char text_[1024];
+  std::size_t size_ = 0;
+};
+
+// "GET /path on core 3", or "work beside the requests".
+void name_request(SignalLine& line, const RequestThread& thread) noexcept;
+
+// Finds CPython's dump for signal handlers, faulthandler's own. To be called before any handler is installed.
+void find_python_dump() noexcept;
+// Has `handler`, which may dump, called for `signal`: on the alternate stack, for a request's own may be
+// nearly used up.
+void handle_signal(int signal, void (*handler)(int)) noexcept;
+// The Python stack of this OS thread to standard error, most recent call first. In a handler.
+void dump_python_stack() noexcept;
+
+}  // namespace engine

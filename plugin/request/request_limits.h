@@ -1,0 +1,60 @@
+// What may end a request from outside: its deadline, and its client's leaving.
+#pragma once
+
+#include <Python.h>
+
+#include <string>
+
+#include "plugin/loop/peer_watch.h"
+#include "plugin/loop/watcher.h"
+#include "plugin/python/py_ref.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+
+class RequestThread;
+
+// The keys of the environ that a route (addvar), a proxy or the application sets for one request.
+inline constexpr char kTimeoutKey[] = "uwsgi_tornado.timeout";               // Seconds since it began; 0 or None: none.
+inline constexpr char kDisconnectKey[] = "uwsgi_tornado.client_disconnect";  // "0" or "1".
+
+enum class EndedBy { kNothing, kTimeout, kClientGone, kWorkerEnd };
+
+// Of the request that stands on a thread. The loop's thread only.
+class RequestLimits {
+ public:
+  explicit RequestLimits(RequestThread& thread) noexcept;
+  RequestLimits(const RequestLimits&) = delete;
+  RequestLimits& operator=(const RequestLimits&) = delete;
+
+  // The request begins to run.
+  void begin() noexcept;
+  // The environ is there. With the GIL held.
+  void read(PyObject* environ) noexcept;
+  // The application may have set another timeout meanwhile. With the GIL held.
+  void read_timeout(PyObject* environ) noexcept;
+  // The application has failed, or is through: what it is being ended with has done its work.
+  void settle() noexcept;
+  // The request is over.
+  void end() noexcept;
+  // The worker ends, and will not wait for it. Outside any fiber.
+  void worker_ends() noexcept;
+
+  // What it was ended by, if it was; until the next begins.
+  EndedBy ended_by() const noexcept { return ended_by_; }
+
+ private:
+  void set_timeout(double seconds) noexcept;
+  void on_due() noexcept;
+  void on_client_gone() noexcept;
+  void interrupt(EndedBy by, PyObject* type, const std::string& message) noexcept;
+
+  RequestThread& thread_;
+  loop::TimerWatcher<RequestLimits, &RequestLimits::on_due> timer_;
+  loop::PeerWatch client_;
+  python::PyRef timeout_read_;  // The environ's value that was read last.
+  double timeout_s_ = 0;        // 0: none.
+  EndedBy ended_by_ = EndedBy::kNothing;
+};
+
+}  // namespace engine

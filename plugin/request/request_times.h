@@ -1,0 +1,47 @@
+// Where a request's time goes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace engine {
+
+// Of one request after another, on the loop's thread.
+class RequestTimes {
+ public:
+  // After the options are parsed: measured only where somebody asks, for it takes the time twice a switch.
+  static void prepare() noexcept;
+  static bool wanted() noexcept { return wanted_; }
+
+  // It begins, `queued_us` after its connection was accepted.
+  void begin(std::int64_t queued_us) noexcept;
+  // It runs on; it stops, to wait for `what`, or null when it gave way.
+  void runs() noexcept;
+  void stops(const char* what) noexcept;
+
+  double queued_ms() const noexcept { return static_cast<double>(queued_us_) * 1e-3; }
+  // Until now. REQUIRES: it runs.
+  double ran_ms() const noexcept;
+  double waited_ms() const noexcept;
+  // For what it has waited longest; null: it has not waited.
+  const char* waited_for() const noexcept;
+
+ private:
+  struct Wait {
+    const char* what = nullptr;
+    std::int64_t ns = 0;
+  };
+
+  Wait& wait_for(const char* what) noexcept;
+
+  static inline bool wanted_ = false;
+
+  std::int64_t queued_us_ = 0;
+  std::int64_t ran_ns_ = 0;
+  std::int64_t runs_since_ns_ = 0;
+  std::int64_t stopped_at_ns_ = 0;  // 0: not yet.
+  const char* stopped_for_ = nullptr;
+  std::array<Wait, 6> waits_;  // Few requests wait for more kinds; the last has the rest.
+};
+
+}  // namespace engine

@@ -1,0 +1,255 @@
+#include "plugin/request/websocket.h"
+
+#include <sys/socket.h>
+
+#include <cassert>
+#include <cerrno>
+#include <stdexcept>
+#include <utility>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/loop/clock.h"
+#include "plugin/python/interruption.h"
+#include "suspend/waiting.h"
+
+extern "C" ssize_t uwsgi_proto_base_read_body(wsgi_request*, char*, size_t);
+
+namespace engine {
+
+// --- FiberLock ----------------------------------------------------------------------------
+
+// uWSGI keeps how far a frame is written in the request: a second writer would go on from there in its own.
+void FiberLock::lock(RequestThread& thread) {
+  if (!taken_) {
+    taken_ = true;
+    return;
+  }
+  if (!thread.may_suspend()) {
+    throw std::runtime_error("another fiber uses this websocket, and none may wait for it inside no_suspend() or a "
+                             "greenlet of the greenlet package");
+  }
+  waiting_.push_back(&thread);
+  const suspend::Waiting waiting(thread.fiber(), "websocket");
+  thread.suspend();  // It is handed over: taken_ stays.
+}
+
+void FiberLock::unlock() noexcept {
+  taken_ = !waiting_.empty();
+  if (!taken_) return;
+  RequestThread* const next = waiting_.front();
+  waiting_.pop_front();
+  next->loop().add_callback(blocking::resumes(next->fiber()));
+}
+
+// --- Receiving ----------------------------------------------------------------------------
+
+WebSocket::WebSocket(loop::IoLoop& loop, wsgi_request* request) noexcept
+    : loop_(loop),
+      request_(request),
+      frames_(uwsgi.websockets_max_size * 1024),
+      readable_(loop.raw(), this),
+      silent_(loop.raw(), this),
+      heard_at_(loop::monotonic_s()) {}
+
+WebSocket::Received WebSocket::receive_next(RequestThread& thread, bool wait) {
+  while (!closed_) {
+    switch (frames_.next()) {
+      case FrameReader::Got::kMessage:
+        return Received::kMessage;
+      case FrameReader::Got::kPing: {
+        const std::string payload(frames_.payload());
+        send(thread, Opcode::kPong, payload);
+        break;
+      }
+      case FrameReader::Got::kPong:
+        break;
+      case FrameReader::Got::kClose:
+        return closed_by_client(thread);
+      case FrameReader::Got::kBroken:
+        uwsgi_log("[uwsgi-websocket] \"%.*s %.*s\" (%.*s) closed with %d: %s\n", request_->method_len, request_->method,
+                  request_->uri_len, request_->uri, request_->remote_addr_len, request_->remote_addr,
+                  frames_.close_code(), frames_.close_code() == close_code::kTooBig ? "message too big (see --websockets-max-size)"
+                                                                                    : "not a frame of the protocol");
+        close(thread, frames_.close_code(), {});
+        break;
+      case FrameReader::Got::kNothing:
+        bool would_wait = false;
+        if (!fill(thread, wait, would_wait) && would_wait) return Received::kNothing;
+    }
+  }
+  return Received::kClosed;
+}
+
+// The code goes back as it came (RFC 6455, section 5.5.1).
+WebSocket::Received WebSocket::closed_by_client(RequestThread& thread) {
+  const int code = frames_.close_code();
+  const std::string reason(frames_.payload());
+  close(thread, code, {});
+  close_code_ = code;
+  close_reason_ = reason;
+  return Received::kClosed;
+}
+
+// Reads what there is, waiting for it if `wait`. False when nothing came: there was nothing
+// (`would_wait`), or it is closed.
+bool WebSocket::fill(RequestThread& thread, bool wait, bool& would_wait) {
+  for (;;) {
+    if (!drained_ || !wait) {
+      const FrameReader::Room room = frames_.room();
+      errno = 0;
+      const ssize_t got = request_->socket->proto_read_body(request_, room.data, room.size);
+      if (got > 0) {
+        frames_.received(static_cast<std::size_t>(got));
+        heard_at_ = loop::monotonic_s();
+        pinged_ = false;
+        // Asking once more would be answered by EAGAIN, if nobody else (TLS) holds bytes back.
+        drained_ = wait && static_cast<std::size_t>(got) < room.size &&
+                   request_->socket->proto_read_body == uwsgi_proto_base_read_body;
+        return true;
+      }
+      if (got == 0 || !uwsgi_is_again()) {
+        set_closed(close_code::kConnectionLost, {});
+        return false;
+      }
+    }
+    drained_ = false;
+    if (going_away_) close(thread, close_code::kGoingAway, {});
+    if (closed_ || !look_after(thread)) return false;
+    if (!wait) {
+      would_wait = true;
+      return false;
+    }
+    if (!wait_for_bytes(thread)) return false;
+  }
+}
+
+// Ends the wait of a reader.
+class WebSocket::ReaderWait final : public suspend::Waiting {
+ public:
+  ReaderWait(RequestThread& thread, WebSocket& socket) noexcept
+      : Waiting(thread.fiber(), "websocket", socket.request_->fd), socket_(socket) {}
+
+ private:
+  void end_early() noexcept override { socket_.wake(); }
+
+  WebSocket& socket_;
+};
+
+// False when it is closed. Throws PyError where the thread is interrupted.
+bool WebSocket::wait_for_bytes(RequestThread& thread) {
+  if (!thread.may_suspend()) {
+    if (uwsgi.wait_read_hook(request_->fd, uwsgi.websockets_ping_freq) < 0) set_closed(close_code::kConnectionLost, {});
+    return !closed_;
+  }
+  const ReaderWait waiting(thread, *this);
+  if (waiting.interrupted()) python::raise_if_interrupted(thread);
+  readable_.start(request_->fd, EV_READ);
+  if (uwsgi.websockets_ping_freq > 0) silent_.start(heard_at_ + silence_allowed_s() - loop::monotonic_s());
+  reader_ = &thread;
+  thread.suspend();
+  assert(reader_ == nullptr);
+  if (waiting.interrupted()) python::raise_if_interrupted(thread);
+  return !closed_;
+}
+
+void WebSocket::wake() noexcept {
+  readable_.stop();
+  silent_.stop();
+  if (RequestThread* const thread = std::exchange(reader_, nullptr)) thread->fiber().resume();
+}
+
+// --- Keeping alive ------------------------------------------------------------------------
+
+double WebSocket::silence_allowed_s() const noexcept {
+  return uwsgi.websockets_ping_freq + (pinged_ ? uwsgi.websockets_pong_tolerance : 0);
+}
+
+// Pings a client that has been silent; closes when it goes on to be. Any byte of its is a sign
+// of life. False when it is closed.
+bool WebSocket::look_after(RequestThread& thread) {
+  if (uwsgi.websockets_ping_freq <= 0) return true;
+  // libev's timers may be early by what its clock is coarse.
+  constexpr double kClockS = 0.01;
+  if (loop::monotonic_s() - heard_at_ < silence_allowed_s() - kClockS) return true;
+  if (!pinged_) {
+    pinged_ = true;
+    return send(thread, Opcode::kPing, {});
+  }
+  uwsgi_log("[uwsgi-websocket] \"%.*s %.*s\" (%.*s) no PONG received in %d seconds !!!\n", request_->method_len,
+            request_->method, request_->uri_len, request_->uri, request_->remote_addr_len, request_->remote_addr,
+            uwsgi.websockets_pong_tolerance);
+  set_closed(close_code::kConnectionLost, {});
+  return false;
+}
+
+// --- Sending ------------------------------------------------------------------------------
+
+bool WebSocket::send(RequestThread& thread, Opcode opcode, std::string_view payload) {
+  const Use use(*this);
+  const Locked locked(sending_, thread);
+  if (closed_) return false;
+  outgoing_.clear();
+  append_frame(outgoing_, opcode, payload);
+  return write(outgoing_);
+}
+
+bool WebSocket::write(std::string_view bytes) {
+  if (uwsgi_response_write_body_do(request_, const_cast<char*>(bytes.data()), bytes.size()) == UWSGI_OK) return true;
+  set_closed(close_code::kConnectionLost, {});
+  return false;
+}
+
+void WebSocket::close(RequestThread& thread, int code, std::string_view reason) {
+  const Use use(*this);
+  const Locked locked(sending_, thread);
+  if (closed_) return;
+  if (!std::exchange(said_goodbye_, true)) {
+    outgoing_.clear();
+    append_close_frame(outgoing_, code, reason);
+    if (!write(outgoing_)) return;
+  }
+  set_closed(code, reason);
+}
+
+// --- The end ------------------------------------------------------------------------------
+
+void WebSocket::set_closed(int code, std::string_view reason) {
+  if (std::exchange(closed_, true)) return;
+  close_code_ = code;
+  close_reason_ = reason;
+  wake_next_turn();
+}
+
+void WebSocket::going_away() noexcept {
+  going_away_ = true;
+  wake_next_turn();
+}
+
+// Whoever waits for a message is to hear of what another does.
+void WebSocket::wake_next_turn() noexcept {
+  if (reader_ == nullptr) return;
+  readable_.stop();
+  silent_.stop();
+  loop_.add_callback(blocking::resumes(std::exchange(reader_, nullptr)->fiber()));
+}
+
+void WebSocket::left() noexcept {
+  if (--users_ > 0) return;
+  if (RequestThread* const thread = std::exchange(ender_, nullptr)) {
+    loop_.add_callback(blocking::resumes(thread->fiber()));
+  }
+}
+
+void WebSocket::end(RequestThread& thread) noexcept {
+  set_closed(close_code::kNormal, {});
+  if (users_ == 0) return;
+  // A fiber that waits for a slow client to read is not to wait any longer.
+  shutdown(request_->fd, SHUT_RDWR);
+  while (users_ > 0) {
+    ender_ = &thread;
+    const suspend::Waiting waiting(thread.fiber(), "websocket");
+    thread.suspend();
+  }
+}
+
+}  // namespace engine

@@ -1,0 +1,132 @@
+// The websocket that a request has become: received from and sent to by any fiber of the worker.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "plugin/loop/watcher.h"
+#include "plugin/request/request_thread.h"
+#include "plugin/request/websocket_frames.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+
+// One fiber at a time; the others wait in turn.
+class FiberLock {
+ public:
+  // Throws std::runtime_error where it is taken and `thread` may not wait.
+  void lock(RequestThread& thread);
+  void unlock() noexcept;
+  bool taken() const noexcept { return taken_; }
+
+ private:
+  bool taken_ = false;
+  std::deque<RequestThread*> waiting_;
+};
+
+// uWSGI's own functions keep one buffer for the fragments of every connection, and let one fiber
+// in the middle of a frame be overtaken by another: here each websocket has its reader and its
+// locks. Belongs to a request, and is of no use once that has ended. The loop's thread only.
+class WebSocket {
+ public:
+  WebSocket(loop::IoLoop& loop, wsgi_request* request) noexcept;
+  WebSocket(const WebSocket&) = delete;
+  WebSocket& operator=(const WebSocket&) = delete;
+
+  enum class Received { kMessage, kNothing, kClosed };
+
+  // Waits for a message, if `wait`, and answers what else comes meanwhile; keeps the connection
+  // alive by pings. What it gives is handed to `take(text, payload)` before any other fiber runs.
+  template <typename Take>
+  Received receive(RequestThread& thread, bool wait, Take take) {
+    if (!wait && receiving_.taken()) return Received::kNothing;  // Another is waiting for it.
+    const Use use(*this);
+    const Locked locked(receiving_, thread);
+    const Received got = receive_next(thread, wait);
+    if (got == Received::kMessage) take(frames_.is_text(), frames_.payload());
+    return got;
+  }
+
+  // False when the websocket is closed. Throws, as receive() and close() do, std::runtime_error where
+  // another fiber is at it and `thread` may not wait.
+  bool send(RequestThread& thread, Opcode opcode, std::string_view payload);
+
+  // Says goodbye, unless that was said, and closes.
+  void close(RequestThread& thread, int code, std::string_view reason);
+
+  // The worker ends: whoever waits for a message says so to the client and is told.
+  void going_away() noexcept;
+
+  // The request ends: waits until no fiber uses it any more, and none will. On its own thread.
+  void end(RequestThread& thread) noexcept;
+
+  bool closed() const noexcept { return closed_; }
+  // Why, once it is closed.
+  int close_code() const noexcept { return close_code_; }
+  const std::string& close_reason() const noexcept { return close_reason_; }
+
+ private:
+  // A fiber is inside: the request must not end meanwhile.
+  class Use {
+   public:
+    explicit Use(WebSocket& socket) noexcept : socket_(socket) { ++socket.users_; }
+    ~Use() { socket_.left(); }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    WebSocket& socket_;
+  };
+
+  class Locked {
+   public:
+    Locked(FiberLock& lock, RequestThread& thread) : lock_(lock) { lock.lock(thread); }
+    ~Locked() { lock_.unlock(); }
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
+
+   private:
+    FiberLock& lock_;
+  };
+
+  Received receive_next(RequestThread& thread, bool wait);
+  Received closed_by_client(RequestThread& thread);
+  bool fill(RequestThread& thread, bool wait, bool& would_wait);
+  class ReaderWait;
+  bool wait_for_bytes(RequestThread& thread);
+  bool look_after(RequestThread& thread);
+  double silence_allowed_s() const noexcept;
+  bool write(std::string_view bytes);
+  void set_closed(int code, std::string_view reason);
+  void left() noexcept;
+  void on_readable(int) noexcept { wake(); }
+  void on_silent() noexcept { wake(); }
+  void wake() noexcept;
+  void wake_next_turn() noexcept;
+
+  loop::IoLoop& loop_;
+  wsgi_request* const request_;
+  FrameReader frames_;
+  FiberLock receiving_;
+  FiberLock sending_;
+  std::string outgoing_;  // The frame that is being sent.
+
+  RequestThread* reader_ = nullptr;  // Who waits for bytes.
+  RequestThread* ender_ = nullptr;   // Who waits for the users to leave.
+  loop::IoWatcher<WebSocket, &WebSocket::on_readable> readable_;
+  loop::TimerWatcher<WebSocket, &WebSocket::on_silent> silent_;
+  int users_ = 0;
+
+  double heard_at_;           // On the loop's clock.
+  bool pinged_ = false;       // Since then.
+  bool drained_ = false;      // The last read took all there was.
+  bool going_away_ = false;
+  bool said_goodbye_ = false;
+  bool closed_ = false;
+  int close_code_ = 0;
+  std::string close_reason_;
+};
+
+}  // namespace engine
