@@ -10,7 +10,8 @@ import tempfile
 
 import uwsgi
 
-FOLDER = pathlib.Path(os.environ.get('UPLOADS', tempfile.gettempdir()))
+FOLDER = pathlib.Path(os.environ.get('UPLOADS') or f'{tempfile.gettempdir()}/uploads')
+FOLDER.mkdir(exist_ok=True)
 PIECE = 64 * 1024
 
 

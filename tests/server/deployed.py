@@ -53,7 +53,8 @@ class Program:
     def __init__(self, folder, *arguments):
         self.log_path = folder / 'program.log'
         with open(self.log_path, 'wb') as log:
-            self.process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder)
+            self.process = subprocess.Popen(['setpriv', '--pdeathsig', 'TERM', *arguments], stdout=log, stderr=subprocess.STDOUT,
+                                            stdin=subprocess.DEVNULL, cwd=folder)
 
     def log(self):
         return self.log_path.read_text(errors='replace')
@@ -61,9 +62,9 @@ class Program:
     def wait_for_log(self, pattern, path=None, count=1):
         """In its own log, or another's that it starts."""
         deadline = time.monotonic() + START_S
-        while len(re.findall(pattern, text := read(path or self.log_path))) < count:
+        while len(re.findall(pattern, read(path or self.log_path))) < count:
             if self.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f'no {pattern!r} in {text}\n{self.log()}')
+                pytest.fail(f'no {pattern!r} in the log:\n{without_requests(read(path or self.log_path))}')
             time.sleep(0.01)  # A poll of the condition above, not a guess at its time.
 
     def stop(self):
@@ -77,12 +78,16 @@ def read(path):
     return path.read_text(errors='replace') if path.exists() else ''
 
 
+def without_requests(log):
+    return '\n'.join(line for line in log.splitlines() if ' "GET / ' not in line)
+
+
 @contextlib.contextmanager
-def in_flight(port, size=4 * 1024 * 1024):
+def in_flight(port, size=16 * 1024 * 1024):
     """A download of examples/transfers that has begun; after the block it must be there as a whole."""
     with socket.socket() as client:
         client.settimeout(60)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # The kernel is to take but a part of it.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # The kernel takes but a part.
         client.connect(('127.0.0.1', port))
         client.sendall(b'GET /generated?%d HTTP/1.0\r\n\r\n' % size)
         assert client.recv(15).startswith(b'HTTP/1.')

@@ -80,7 +80,7 @@ def test_supervisor_starts_reloads_and_stops_it_without_loss(supervisor):
     running = supervisor
     running.wait_for_uwsgi()
     pid = running.pid()
-    with SteadyLoad(running.port, '/', clients=20) as load:
+    with SteadyLoad(running.port, '/', clients=10) as load:
         load.wait_for_answers(20)
         with in_flight(running.port):
             assert running.control('signal', 'HUP', 'app').split() == ['app:', 'signalled']

@@ -146,7 +146,7 @@ def accepted(port, answers):
 def test_reloads_lose_nothing(service):
     """ExecReload= under load, and the socket is the same after it."""
     running = service()
-    with SteadyLoad(running.port, '/', clients=20) as load:
+    with SteadyLoad(running.port, '/', clients=10) as load:
         for _ in range(2):
             load.wait_for_answers(20)
             with in_flight(running.port):
