@@ -54,7 +54,7 @@ def upload(environ, start_response):
         answer, status = store(environ, target), '201 Created'
     except OSError as error:
         print(f'upload of {target.name}: {error}', flush=True)
-        answer, status = b'that took too long\n', '408 Request Timeout'
+        answer, status = b'the body did not come\n', '408 Request Timeout'
     start_response(status, [('Content-Type', 'text/plain'), ('Content-Length', str(len(answer)))])
     return [answer]
 

@@ -1,5 +1,6 @@
 """The files of an example as they are installed: in a folder of their own, with other names for what a machine has once."""
 import contextlib
+import os
 import re
 import shlex
 import socket
@@ -54,7 +55,7 @@ class Program:
         self.log_path = folder / 'program.log'
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(['setpriv', '--pdeathsig', 'TERM', *arguments], stdout=log, stderr=subprocess.STDOUT,
-                                            stdin=subprocess.DEVNULL, cwd=folder)
+                                            stdin=subprocess.DEVNULL, cwd=folder, env={**os.environ, 'UPLOADS': str(folder)})
 
     def log(self):
         return self.log_path.read_text(errors='replace')
