@@ -17,8 +17,8 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps install deb dist test-package docs extension run test test-pythons unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
-	soak soak-asan soak-overload soak-preempt bench bench-loop format clean loop-test-asan
+.PHONY: all help deps install deb dist test-package docs extension run test test-pythons test-debug-python unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+	soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -163,7 +163,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew,
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@tools/run-example
 
-test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-package test-embed ## build and run everything
+test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-bench test-package test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -208,6 +208,16 @@ test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, 
 			$(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,preemption.py request_timeout.py) || exit 1; \
 	done
 
+# Ways to end a request, with a Python that counts references and checks its own rules.
+DEBUG_PYTHON ?= /usr/bin/python3-dbg
+
+test-debug-python: | deps ## with Debian's debug Python: no reference is left; the heart's tests
+	@tools/install-deps debug
+	UWSGI_TORNADO_CFLAGS=-DUWSGI_TORNADO_DEBUG tools/build-for-python $(DEBUG_PYTHON) $(BUILD)/debug-python
+	@export PYTHON_OF_UWSGI=$(DEBUG_PYTHON) UWSGI_PYTHON_PLUGIN=$(BUILD)/debug-python/python_plugin.so \
+		TORNADO_PLUGIN=$(BUILD)/debug-python/tornado_plugin.so && \
+		$(SOAK)/test_references.py && $(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,request_timeout.py async_libraries.py)
+
 release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke
 
@@ -234,11 +244,18 @@ soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
 soak-overload: $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) -s tests/server/soak_overload.py
 
-bench: $(BUILD)/tornado_plugin.so ## measure against the peers, interleaved (about 15 minutes)
+bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the peers, interleaved (at most 20 minutes); writes bench/RESULTS.md, its plots and results.json
+	@tools/install-deps bench
 	$(PYTHON) bench/run.py
 
+bench-draw: | deps ## write bench/RESULTS.md and its plots anew from bench/results.json
+	$(PYTHON) bench/run.py --draw
+
+test-bench: $(BUILD)/tornado_plugin.so ## that `make bench` writes what it should
+	$(PYTEST) tests/bench
+
 bench-loop: $(BUILD)/$(EXTENSION) ## measure the event loop beside asyncio's and uvloop (two minutes)
-	PYTHONPATH=$(BUILD) $(PYTHON) bench/loop.py
+	$(PYTHON) bench/loop.py
 
 format: ## clang-format what changed
 	clang-format -i $(SOURCES) $(HEADERS) $(UNIT_TESTS) $(UNIT_HEADERS)

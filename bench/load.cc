@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -76,8 +77,8 @@ class Load {
     std::sort(latencies_.begin(), latencies_.end());
     const double seconds = options_.seconds > 0 ? options_.seconds * 0.8 : ended_s_ - started_s_;
     std::printf("{\"ok\": %ld, \"failed\": %ld, \"seconds\": %.4f, \"rate\": %.2f, \"p50_ms\": %.3f, "
-                "\"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
-                ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, at(0.5), at(0.99), at(1));
+                "\"p90_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
+                ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, at(0.5), at(0.9), at(0.99), at(1));
   }
 
  private:
@@ -88,9 +89,10 @@ class Load {
 
   bool finished() const { return outstanding_ == 0 && asked_ > 0 && !asks_more(); }
 
+  // The least latency that this share of the requests do not exceed: of few requests, p99 is the most.
   double at(double share) const {
     if (latencies_.empty()) return 0;
-    return latencies_[static_cast<std::size_t>(share * (latencies_.size() - 1))] * 1e3;
+    return latencies_[static_cast<std::size_t>(std::ceil(share * latencies_.size())) - 1] * 1e3;
   }
 
   // Starts the next request of a connection, or leaves it idle when there is none to start.

@@ -1,85 +1,105 @@
 #!/usr/bin/env python3
 """Measures the engine beside its peers: run.py [--quick] [ROW...]; all rows without a name.
 
-A run of every row in full writes RESULTS.md; others only print. No figure is a failure.
+A run of every row in full writes results.json, RESULTS.md and plots/; others only print, or write to --out FOLDER.
+No figure is a failure.
 """
 import argparse
-import datetime
-import os
 import pathlib
-import platform
 import resource
-import statistics
-import subprocess
+import signal
+import sys
 import time
+import traceback
 
-import rows
+import measure
+import results
 import servers
+from progress import Progress
 
 
-def number(value):
-    return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
-
-
-def cell(values):
-    if not values:
-        return '-'
-    median = number(statistics.median(values))
-    if len(values) == 1 or min(values) == max(values):
-        return median
-    return f'{median} ({number(min(values))}-{number(max(values))})'
-
-
-def as_table(row):
-    lines = [f'## {row.title}', '', row.how + '.', '', '| | ' + ' | '.join(row.units.values()) + ' |',
-             '| --- |' + ' --- |' * len(row.units)]
-    for contender, figures in row.values.items():
-        lines.append(f'| {contender} | ' + ' | '.join(cell(figures.get(metric)) for metric in row.units) + ' |')
-    lines.append('')
-    lines += [f'- {target.verdict(row)}' for target in row.targets]
-    lines += [f'- not measured: {note}' for note in dict.fromkeys(row.notes)]
-    return '\n'.join(lines) + '\n'
-
-
-def output_of(*command):
+def draw(found, folder):
+    """RESULTS.md and plots/ from the results."""
     try:
-        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return 'unknown'
+        import plots
+        drawn = plots.draw(found, folder / 'plots')
+    except ImportError as error:
+        drawn = {}
+        print(f'run.py: no plots: {error} (tools/install-deps)', file=sys.stderr)
+    (folder / 'RESULTS.md').write_text(results.page(found, drawn))
 
 
-def machine():
-    cpuinfo = pathlib.Path('/proc/cpuinfo').read_text()
-    model = next((line.split(':', 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith('model name')), 'unknown')
-    changed = ' with changes' if output_of('git', '-C', str(servers.ROOT), 'status', '--porcelain', '--', 'plugin', 'suspend') else ''
-    return [
-        f'- {datetime.date.today()}, commit {output_of("git", "-C", str(servers.ROOT), "rev-parse", "--short", "HEAD")}{changed}',
-        f'- {os.cpu_count()} x {model}, Linux {platform.release()}',
-        f'- uWSGI {output_of("uwsgi", "--version")}, Python {output_of("uwsgi", "--plugin", "python3", "--python-version")}',
-        f'- load average at the start {os.getloadavg()[0]:.1f}: what else runs here is in the figures',
-    ]
+def chosen(asked, known):
+    """The rows named, each by its name or by what comes before its number (`latency`)."""
+    names = []
+    for name in asked:
+        found = [name] if name in known else [one for one in known if one.rpartition('_')[0] == name and one.rpartition('_')[2].isdigit()]
+        if not found:
+            raise SystemExit(f'run.py: no row {name}; there are {", ".join(known)}')
+        names += found
+    return names or list(known)
+
+
+def seconds_before(quick):
+    """How long each row took in the run that results.json is of."""
+    try:
+        before = results.load(servers.HERE)
+    except (OSError, ValueError):
+        return {}
+    return {name: row['seconds'] for name, row in before['rows'].items() if before['quick'] == quick}
+
+
+def measure_row(make, name, quick):
+    """Its results; those of a row that fails say why."""
+    started = time.monotonic()
+    try:
+        row = make(quick)
+    except Exception as error:  # Whatever it is, the other rows are measured.
+        measure.watcher.end('FAILED')
+        traceback.print_exc()
+        return results.of_failure(name, error, time.monotonic() - started)
+    measure.watcher.end()
+    return results.of_row(row, time.monotonic() - started)
+
+
+def measure_all(names, rows, quick, keep):
+    """keep: the folder for what there is so far."""
+    found = results.new(quick)
+    measure.watcher = Progress(names, seconds_before(quick))
+    for name in names:
+        measure.watcher.begin(name)
+        found['rows'][name] = measure_row(rows[name], name, quick)
+        print(f'\n{results.table(found["rows"][name])}', flush=True)
+        results.save(found, keep)
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--quick', action='store_true', help='fewer rounds and requests')
-    parser.add_argument('row', nargs='*', help='which rows: ' + ', '.join(rows.ROWS))
+    parser.add_argument('--draw', action='store_true', help='measure nothing: write RESULTS.md and plots/ from results.json')
+    parser.add_argument('--out', type=pathlib.Path, metavar='FOLDER', help='where files are written (bench/ for every row in full)')
+    parser.add_argument('row', nargs='*', help='which rows; --list names them')
+    parser.add_argument('--list', action='store_true', help='name the rows')
     asked = parser.parse_args()
-    unknown = set(asked.row) - set(rows.ROWS)
-    if unknown:
-        parser.error(f'no row {", ".join(unknown)}; there are {", ".join(rows.ROWS)}')
+    if asked.draw:
+        folder = asked.out or servers.HERE
+        return draw(results.load(folder), folder)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('run.py: ended'))  # With the servers it started.
+    from rows import ROWS
+    if asked.list:
+        return print('\n'.join(ROWS))
+    names = chosen(asked.row, ROWS)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    head = machine()
-    tables = []
-    for name in asked.row or rows.ROWS:
-        started = time.monotonic()
-        rows.say(f'{name}:')
-        tables.append(as_table(rows.ROWS[name](asked.quick)))
-        rows.say(f'\n{tables[-1]}\n({name}: {time.monotonic() - started:.0f} s)\n')
-    if not asked.row and not asked.quick:
-        text = '# Results\n\nWritten by `make bench`; README.md says how to read them. Median (least-most) of interleaved runs.\n\n'
-        (servers.HERE / 'RESULTS.md').write_text(text + '\n'.join(head) + '\n\n' + '\n'.join(tables))
+    found = measure_all(names, ROWS, asked.quick, servers.BUILD)
+    folder = asked.out or (None if asked.row or asked.quick else servers.HERE)
+    if folder:
+        results.save(found, folder)
+        draw(found, folder)
+    failed = [name for name, row in found['rows'].items() if 'failed' in row]
+    if failed:
+        sys.exit(f'run.py: failed: {", ".join(failed)}')
 
 
 if __name__ == '__main__':

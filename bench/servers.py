@@ -65,6 +65,8 @@ def processes_below(pid):
 class Server:
     """One process (and its children) that listens on `port`."""
 
+    end_signal = signal.SIGINT  # uWSGI reloads of SIGTERM. Who has no handler of its own may inherit that it is ignored.
+
     def __init__(self, name, command, port, environ=None):
         self.name, self.port = name, port
         BUILD.mkdir(parents=True, exist_ok=True)
@@ -80,6 +82,9 @@ class Server:
         except Missing:
             self.stop()
             raise Missing(f'{name} did not start: {self.last_words()}') from None
+
+    def is_running(self):
+        return self.process.poll() is None
 
     def last_words(self):
         lines = [line for line in self.log.read_text(errors='replace').splitlines() if line.strip()]
@@ -103,9 +108,9 @@ class Server:
             status[name] = value.split()[0] if value.split() else ''
         return int(status['RssAnon']), int(status['RssShmem']), int(status['VmPTE'])
 
-    def stop(self, how=signal.SIGINT):
+    def stop(self):
         if self.process.poll() is None:
-            self.process.send_signal(how)
+            self.process.send_signal(self.end_signal)
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
@@ -166,10 +171,14 @@ def uvicorn(name='uvicorn', environ=None):
                               'asgi:application'], port, environ)
 
 
+class TornadoServer(Server):
+    end_signal = signal.SIGTERM
+
+
 def tornado_server(name, environ):
     """Tornado's own web server, with its client on pycurl."""
     port = free_port()
-    return Server(name, [sys.executable, str(HERE / 'apps' / 'tornado_curl.py'), str(port)], port, environ)
+    return TornadoServer(name, [sys.executable, str(HERE / 'apps' / 'tornado_curl.py'), str(port)], port, environ)
 
 
 def gunicorn():
@@ -184,37 +193,77 @@ def gunicorn():
 class Upstream(Server):
     """Answers each request after that many seconds."""
 
+    end_signal = signal.SIGTERM
+
     def __init__(self, delay_s=0.2, body_size=5):
         port = free_port()
         super().__init__('upstream', [str(build('upstream', '-fno-strict-aliasing', '-lev')), str(port), str(delay_s), str(body_size)], port)
         self.environ = {'BENCH_UPSTREAM': f'http://127.0.0.1:{port}/'}
 
 
-class Postgres(Server):
-    """A PostgreSQL of its own, in a temporary folder."""
+class Database(Server):
+    """A server of its own, in a temporary folder, as an unprivileged user: neither takes root."""
 
+    def __init__(self, name):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='uwsgi-tornado-bench-'))
+        self.process, self.port = None, free_port()
+        self.prefix = []
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, 'nobody', 'nogroup')
+            self.prefix = ['setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '--clear-groups']
+        try:
+            self.set_up()
+            super().__init__(name, [*self.prefix, *self.command()], self.port)
+        except BaseException:
+            self.stop()
+            raise
+
+    def run(self, *command):
+        subprocess.run([*self.prefix, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=self.folder)
+
+    def stop(self):
+        if self.process is not None:
+            super().stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Postgres(Database):
     def __init__(self):
         found = sorted(glob.glob('/usr/lib/postgresql/*/bin'))
         if not found:
             raise Missing('PostgreSQL is not installed')
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='uwsgi-tornado-bench-'))
-        self.process = None
-        prefix = []
-        if os.geteuid() == 0:  # PostgreSQL refuses root.
-            shutil.chown(self.folder, 'nobody', 'nogroup')
-            prefix = ['setpriv', '--reuid', 'nobody', '--regid', 'nogroup', '--clear-groups']
-        data, port = self.folder / 'data', free_port()
-        try:
-            subprocess.run([*prefix, found[-1] + '/initdb', '-D', data, '-U', 'bench', '-A', 'trust', '-E', 'UTF8', '--no-sync'],
-                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=self.folder)
-            super().__init__('postgres', [*prefix, found[-1] + '/postgres', '-D', str(data), '-p', str(port), '-h', '127.0.0.1',
-                                          '-k', str(self.folder), '-N', '250', '-F'], port)
-        except BaseException:
-            self.stop()
-            raise
-        self.environ = {'BENCH_POSTGRES': f'host=127.0.0.1 port={port} user=bench dbname=postgres'}
+        self.programs = found[-1]
+        super().__init__('postgres')
+        self.environ = {'BENCH_POSTGRES': f'host=127.0.0.1 port={self.port} user=bench dbname=postgres'}
 
-    def stop(self, how=signal.SIGINT):
-        if self.process is not None:
-            super().stop(how)
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def set_up(self):
+        self.run(f'{self.programs}/initdb', '-D', self.folder / 'data', '-U', 'bench', '-A', 'trust', '-E', 'UTF8', '--no-sync')
+
+    def command(self):
+        return [f'{self.programs}/postgres', '-D', str(self.folder / 'data'), '-p', str(self.port), '-h', '127.0.0.1',
+                '-k', str(self.folder), '-N', '250', '-F']
+
+
+class MariaDB(Database):
+    end_signal = signal.SIGTERM
+    program = shutil.which('mariadbd') or '/usr/sbin/mariadbd'
+    tables = pathlib.Path('/usr/share/mysql/mysql_system_tables.sql')
+
+    def __init__(self):
+        if not os.path.exists(self.program) or not self.tables.exists():
+            raise Missing('MariaDB is not installed')
+        super().__init__('mariadb')
+        self.environ = {'BENCH_MYSQL_PORT': str(self.port)}
+
+    def settings(self):
+        return ['--no-defaults', f'--datadir={self.folder}/data', '--innodb-buffer-pool-size=16M', '--innodb-log-file-size=4M']
+
+    def set_up(self):
+        """What mariadb-install-db does, without the packages its script needs."""
+        script = self.folder / 'tables.sql'
+        script.write_text('create database mysql;\nuse mysql;\n' + self.tables.read_text())
+        self.run('sh', '-c', 'mkdir data && exec "$@" < tables.sql', 'sh', self.program, *self.settings(), '--bootstrap')
+
+    def command(self):
+        return [self.program, *self.settings(), f'--port={self.port}', '--bind-address=127.0.0.1', f'--socket={self.folder}/socket',
+                f'--pid-file={self.folder}/pid', '--max-connections=300', '--skip-name-resolve', '--skip-grant-tables']

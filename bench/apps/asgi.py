@@ -13,7 +13,7 @@ def work(rounds):
     return value
 
 
-process = types.SimpleNamespace()
+process = types.SimpleNamespace(waiting=0, released=False)
 
 
 async def by_aiohttp(url):
@@ -35,14 +35,40 @@ async def fan_out(url):
     return b''.join(await asyncio.gather(*[by_aiohttp(url) for _ in range(20)]))
 
 
-FETCHES = {'/aiohttp': by_aiohttp, '/httpx': by_httpx, '/fan_out': fan_out}
+async def fetched(fetch):
+    return await fetch(os.environ['BENCH_UPSTREAM'])
+
+
+async def slept(seconds):
+    await asyncio.sleep(seconds)
+    return b'hello'
+
+
+async def hold():
+    """As wsgi.py's, and what follows."""
+    process.waiting += 1
+    while not process.released:
+        await asyncio.sleep(1)
+    process.waiting -= 1
+    return b'hello'
+
+
+async def release():
+    process.released = True
+    return b'released'
+
+
+async def count_waiting():
+    return str(process.waiting).encode()
+
+
+BODIES = {'/timer': lambda: slept(0.1), '/second': lambda: slept(1), '/hold': hold, '/release': release, '/waiting': count_waiting,
+          '/aiohttp': lambda: fetched(by_aiohttp), '/httpx': lambda: fetched(by_httpx), '/fan_out': lambda: fetched(fan_out)}
 
 
 async def application(scope, receive, send):
     if scope['type'] != 'http':
         return
-    if scope['path'] == '/timer':
-        await asyncio.sleep(0.1)
     if scope['path'] == '/stream':
         await send({'type': 'http.response.start', 'status': 200, 'headers': HEADERS})
         for _ in range(100):
@@ -52,8 +78,8 @@ async def application(scope, receive, send):
     if scope['path'] == '/compute':
         work(int(scope['query_string']))
     body = b'hello'
-    if scope['path'] in FETCHES:
-        body = await FETCHES[scope['path']](os.environ['BENCH_UPSTREAM'])
+    if scope['path'] in BODIES:
+        body = await BODIES[scope['path']]()
     await send({'type': 'http.response.start', 'status': 200,
                 'headers': [*HEADERS, (b'content-length', str(len(body)).encode())]})
     await send({'type': 'http.response.body', 'body': body})

@@ -21,6 +21,11 @@ def timer(environ, start_response):
     return wsgi.respond(start_response, b'hello')
 
 
+def second(environ, start_response):
+    sleep(1)
+    return wsgi.respond(start_response, b'hello')
+
+
 def async_fetch(environ, start_response):
     me = greenlet.getcurrent()
     future = wsgi.http_client().fetch(os.environ['BENCH_UPSTREAM'])
@@ -39,5 +44,5 @@ def hold(environ, start_response):
 
 def application(environ, start_response):
     path = environ['PATH_INFO']
-    own = {'/timer': timer, '/hold': hold, '/async_fetch': async_fetch}.get(path)
+    own = {'/timer': timer, '/second': second, '/hold': hold, '/async_fetch': async_fetch}.get(path)
     return own(environ, start_response) if own else wsgi.application(environ, start_response)

@@ -27,6 +27,11 @@ def timer(environ, start_response):
     return respond(start_response, b'hello')
 
 
+def second(environ, start_response):
+    time.sleep(1)
+    return respond(start_response, b'hello')
+
+
 def stream(environ, start_response):
     start_response('200 OK', PLAIN)
     chunk = b'x' * 100
@@ -99,6 +104,15 @@ def query(environ, start_response):
     return respond(start_response, b'hello')
 
 
+def query_mysql(environ, start_response):
+    import MySQLdb
+    if not hasattr(held, 'connection'):
+        held.connection = MySQLdb.connect(host='127.0.0.1', port=int(os.environ['BENCH_MYSQL_PORT']), user='root')
+    with held.connection.cursor() as cursor:
+        cursor.execute('select sleep(0.2)')
+    return respond(start_response, b'hello')
+
+
 def hold(environ, start_response):
     """Waits, a few frames deep, until /release; /waiting tells how many do."""
     global waiting
@@ -168,9 +182,10 @@ def lock(environ, start_response):
     return respond(start_response, ns_each(300000, work))
 
 
-ROUTES = {'/hello': hello, '/timer': timer, '/stream': stream, '/fetch': fetch, '/query': query, '/async_fetch': async_fetch, '/c_fetch': c_fetch, '/fan_out': fan_out, '/urllib3': urllib3_fetch,
-          '/await': await_done, '/hold': hold, '/compute': compute,
-          '/release': release, '/waiting': count_waiting, '/socketpair': socket_pair, '/lock': lock}
+ROUTES = {'/hello': hello, '/timer': timer, '/second': second, '/stream': stream, '/fetch': fetch, '/query': query,
+          '/query_mysql': query_mysql, '/async_fetch': async_fetch, '/c_fetch': c_fetch, '/fan_out': fan_out, '/urllib3': urllib3_fetch,
+          '/await': await_done, '/hold': hold, '/compute': compute, '/release': release, '/waiting': count_waiting,
+          '/socketpair': socket_pair, '/lock': lock}
 
 
 def application(environ, start_response):

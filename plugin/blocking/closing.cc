@@ -56,6 +56,8 @@ class KeptNumbers {
     find(fd, [](int number) noexcept { real::close(number); });
   }
 
+  static void take_stand_in() noexcept { stand_in(); }
+
   // What a call that closes all there is must leave alone.
   std::vector<int> and_stand_in() {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -138,6 +140,8 @@ int replace(int to, Dup dup) noexcept {
 }
 
 }  // namespace
+
+void prepare_to_close() noexcept { KeptNumbers::take_stand_in(); }
 
 int close_and_wake(int fd) noexcept {
   if (!concerns_waiters()) return real::close(fd);

@@ -3,6 +3,9 @@
 
 namespace blocking {
 
+// Takes the one descriptor that this needs while there are some. Before any thread closes.
+void prepare_to_close() noexcept;
+
 // The calls of these names, on any thread. Every fiber that waits for the descriptor that is
 // closed wakes and learns that it is gone, also when the number is used again at once.
 int close_and_wake(int fd) noexcept;

@@ -59,9 +59,15 @@ lock_file = tempfile.NamedTemporaryFile()
 def fed(own, delay_s):
     """A socket to which the number comes."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        feeder.later(delay_s, theirs.send, b'%d\n' % own)
+    # The feeder closes its end: closed here, in the middle of its call, the number could be another request's by then.
+    feeder.later(delay_s, send_and_close, theirs, b'%d\n' % own)
+    with ours:
         yield ours
+
+
+def send_and_close(line, data):
+    with line:
+        line.sendall(data)
 
 
 def number_from(receive):
@@ -92,7 +98,8 @@ def wait_timed_recv(own, delay_s):
 
 
 def wait_recv_timeout(own, delay_s):
-    with fed(own, LONG_S) as line:
+    line, silent = socket.socketpair()
+    with line, silent:
         line.settimeout(delay_s)
         with contextlib.suppress(TimeoutError):
             line.recv(100)
@@ -107,15 +114,16 @@ def wait_file_of_socket(own, delay_s):
 
 def wait_send(own, delay_s):
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        feeder.later(delay_s, drain, theirs)
+    feeder.later(delay_s, drain_and_close, theirs)
+    with ours:
         ours.sendall(bytes(1 << 20))
     return own
 
 
-def drain(line, size=1 << 20):
-    while size > 0 and (got := line.recv(size)):
-        size -= len(got)
+def drain_and_close(line):
+    with line:
+        while line.recv(1 << 20):
+            pass
 
 
 def wait_accept(own, delay_s):
@@ -131,7 +139,6 @@ def wait_accept(own, delay_s):
 
 def wait_pipe(own, delay_s):
     reader, writer = os.pipe()
-    # The feeder closes its end, whatever became of this request: a number closed twice would be another's.
     feeder.later(delay_s, write_and_close, writer, b'%d\n' % own)
     try:
         return number_from(functools.partial(os.read, reader))

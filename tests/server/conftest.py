@@ -159,6 +159,15 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f'/proc/{self.process.pid}/fd'))
 
+    def open_files(self):
+        """What its descriptors are: {7: 'socket:[1234]'}."""
+        folder = pathlib.Path(f'/proc/{self.process.pid}/fd')
+        found = {}
+        for link in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # Closed meanwhile.
+                found[int(link.name)] = os.readlink(link)
+        return found
+
     def drain(self):
         """Asks the worker, or the master for all, to end as a reload does; returns the exit code."""
         self.process.send_signal(signal.SIGTERM if self.has_master else signal.SIGHUP)
@@ -219,22 +228,25 @@ def server(tmp_path):
         return running
 
     yield start
-    problems = []
-    for running in started:
-        # Without a master the other workers outlive the first, whose drain says nothing to them.
-        workers = [] if running.has_master else running.children()
-        if running.process.poll() is None:
-            try:
-                running.drain()
-            except subprocess.TimeoutExpired:
-                problems.append(f'did not drain in {STOP_S} s')
-                running.kill()
-        for pid in workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for sign in ('LEAK', 'AddressSanitizer', 'runtime error:', 'Assertion', 'SIGSEGV', 'Segmentation Fault'):
-            if sign in running.log:
-                problems.append(f'{sign!r} in the log')
-        if problems:
-            problems.append(running.log)
+    problems = [problem for running in started for problem in end(running)]
     assert not problems, '\n'.join(problems)
+
+
+def end(running):
+    """Drains a server; what was wrong with its end or in its log, and the log then."""
+    problems = []
+    # Without a master the other workers outlive the first, whose drain says nothing to them.
+    workers = [] if running.has_master else running.children()
+    if running.process.poll() is None:
+        try:
+            running.drain()
+        except subprocess.TimeoutExpired:
+            problems.append(f'did not drain in {STOP_S} s')
+            running.kill()
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for sign in ('LEAK', 'AddressSanitizer', 'runtime error:', 'Assertion', 'SIGSEGV', 'Segmentation Fault'):
+        if sign in running.log:
+            problems.append(f'{sign!r} in the log')
+    return [*problems, running.log] if problems else []

@@ -9,7 +9,7 @@ class Health:
     def __init__(self, server, cores):
         self.server, self.cores = server, cores
         self.all_cores_serve()
-        self.descriptors = server.descriptors()
+        self.open_files = server.open_files()
         self.pid = server.get('/pid')[2]
 
     def all_cores_serve(self):
@@ -22,9 +22,10 @@ class Health:
         self.all_cores_serve()
         # The close of the last connection may still be under way.
         deadline = time.monotonic() + 10
-        while self.server.descriptors() > self.descriptors and time.monotonic() < deadline:
+        while self.server.descriptors() > len(self.open_files) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert self.server.descriptors() <= self.descriptors
+        now = self.server.open_files()
+        assert len(now) <= len(self.open_files), (self.open_files, now)
 
 
 @contextlib.contextmanager

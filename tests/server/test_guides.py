@@ -1,0 +1,31 @@
+"""What the guides say and no other test has; their programs are run by test_commands.py."""
+import re
+import subprocess
+
+import pytest
+
+from conftest import EMBEDDED, ROOT
+
+PAGE = (ROOT / 'docs' / 'migrating.md').read_text()
+
+
+def test_gevent_without_its_patches_works_and_holds_the_loop(server):
+    running = server('with_gevent.py', '--tornado-block-warn', '50')
+    assert [running.get(path)[2] for path in ('/spawn', '/timeout', '/sleep')] == [b'1 2 4', b'not ended', b'slept']
+    running.wait_for_log(r'tornado: GET /sleep on core \d+ has held the loop for')
+
+
+def test_processes_of_a_pool_inherit_no_connection(server):
+    """docs/performance.md."""
+    results, _ = server('with_process_pool.py', '--master').get_all(['/'] * 20)
+    assert [result[2] for result in results] == [b'332833500'] * 20
+
+
+@pytest.mark.skipif(bool(EMBEDDED), reason='about plugins')
+def test_options_of_other_engines_are_those_that_they_have():
+    plugins = 'python3,gevent_python3,asyncio_python3,tornado_python3,greenlet_python3'
+    known = subprocess.check_output(['uwsgi', '--plugin', plugins, '--help'], text=True)
+    named = set(re.findall(r'^\| `?.*?\|', PAGE, re.M))
+    options = {option for cell in named for option in re.findall(r'--([a-z][a-z-]+)', cell)} - {'tornado-stack-size'}
+    assert len(options) > 10
+    assert [option for option in sorted(options) if not re.search(rf'^\s+.*--{option}\b', known, re.M)] == []
