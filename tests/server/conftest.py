@@ -183,6 +183,14 @@ class Server:
         self.process.wait(STOP_S)
 
 
+def ask(connection, path):
+    """One request on a connection that is kept alive: (status, body)."""
+    connection.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
+    with http.client.HTTPResponse(connection) as response:
+        response.begin()
+        return response.status, response.read()
+
+
 class ThreadedServer(Server):
     """The same app on OS threads, without the engine: the reference for its answers."""
 

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 import clients
-from conftest import EMBEDDED, free_port
+from conftest import EMBEDDED, ask, free_port
 
 WATCHED = ('--tornado-client-disconnect',)
 KINDS = ['recv', 'sleep', 'lock', 'queue', 'requests', 'await', 'fetch', 'suspend', 'subprocess']
@@ -127,14 +127,9 @@ def test_application_may_ask(watched):
 def test_kept_connection_is_watched_for_each_request(watched):
     running = watched(protocol='http11-socket')
     with running.connect() as client:
-        reader = client.makefile('rb')
         for _ in range(3):
-            client.sendall(b'GET /quick HTTP/1.1\r\nHost: x\r\n\r\n')
-            while reader.readline() != b'\r\n':
-                pass
-            assert reader.read(5) == b'quick'
+            assert ask(client, '/quick') == (200, b'quick')
         client.sendall(b'GET /sleep HTTP/1.1\r\nHost: x\r\n\r\n')
         running.wait_for_log('app: waits in sleep')
-        reader.close()
         client.shutdown(socket.SHUT_RDWR)
     running.wait_for_log('GET /sleep => generated 0 bytes')

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from conftest import OTHER_PYTHON, python_version
+from conftest import OTHER_PYTHON, ask, python_version
 
 SOON = ('--tornado-request-timeout', '0.3')
 # Waits that a thread of CPython's could not be woken from, and each way to wait for one.
@@ -176,15 +176,10 @@ def test_timeout_that_is_no_number_is_told(timed):
 def test_kept_connection_has_a_deadline_for_each_request(timed):
     running = timed(protocol='http11-socket')
     with running.connect() as client:
-        reader = client.makefile('rb')
         for _ in range(3):
-            client.sendall(b'GET /quick HTTP/1.1\r\nHost: x\r\n\r\n')
-            while reader.readline() != b'\r\n':
-                pass
-            assert reader.read(5) == b'quick'
+            assert ask(client, '/quick') == (200, b'quick')
             time.sleep(0.2)  # Between requests no time of a request's passes: two of these are beyond it.
-        client.sendall(b'GET /sleep HTTP/1.1\r\nHost: x\r\n\r\n')
-        assert b' 504 ' in reader.readline()
+        assert ask(client, '/sleep')[0] == 504
 
 
 def test_worker_that_ends_does_not_leave_waiting_requests_without_a_word(timed):
