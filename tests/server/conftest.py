@@ -76,7 +76,7 @@ class Server:
     ready = 'tornado: [0-9]+ cores on fibers'
     sanitized = ASAN
 
-    def __init__(self, folder, app, options, protocol, cores, environ, launcher=()):
+    def __init__(self, folder, app, options, protocol, cores, environ, launcher=(), pass_fds=()):
         self.port = free_port()
         self.log_path = folder / f'uwsgi-{self.port}.log'
         environment = {**os.environ, 'PYTHONUNBUFFERED': '1', **environ}
@@ -90,7 +90,7 @@ class Server:
             arguments += ['--hook-master-start', 'unix_signal:15 gracefully_kill_them_all']
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
-                [*launcher, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+                [*launcher, *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder, pass_fds=pass_fds)
         self.wait_until_ready()
 
     def wait_until_ready(self):
@@ -236,14 +236,14 @@ def threaded_server(tmp_path):
 def server(tmp_path):
     """Starts servers: server('app.py', *uwsgi_options, cores=50, protocol='http-socket').
 
-    `launcher` is a command that runs the one given to it, in its own place.
+    `launcher` is a command that runs the one given to it, in its own place; it has the descriptors `pass_fds`.
     At the end of the test each is drained, and must end by itself with nothing leaked and
     nothing said by a sanitizer. A test that ends its server itself calls server.kill().
     """
     started = []
 
-    def start(app, *options, cores=50, protocol='http-socket', environ=None, launcher=()):
-        running = Server(tmp_path, app, options, protocol, cores, environ or {}, launcher)
+    def start(app, *options, cores=50, protocol='http-socket', environ=None, launcher=(), pass_fds=()):
+        running = Server(tmp_path, app, options, protocol, cores, environ or {}, launcher, pass_fds)
         started.append(running)
         return running
 

@@ -33,7 +33,6 @@ ELSEWHERE = [
     ('examples/nginx/README.md', r'.', 'wants nginx', 'test_example_nginx.py'),
     ('examples/supervisor/README.md', r'.', 'wants supervisor', 'test_example_supervisor.py'),
     ('examples/systemd/README.md', r'.', 'wants systemd', 'test_example_systemd.py'),
-    ('examples/transfers/README.md', r'--limit-rate 100k', 'takes 10 s', 'test_example_transfers.py'),
 ]
 
 

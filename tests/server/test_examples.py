@@ -14,6 +14,10 @@ from overlap import wait_until
 from services import first_of_free_ports, free_port
 
 EXAMPLES = ROOT / 'examples'
+STARTED_BY_OTHERS = {
+    'systemd': 'systemctl enable --now app.socket',
+    'supervisor': 'supervisorctl update',
+}
 
 
 @pytest.fixture
@@ -38,9 +42,17 @@ def test_every_example_says_how_it_is_started():
         assert f'[{folder.name}]({folder.name})' in index
         if folder.name == 'hello':
             continue  # make run starts it.
-        files = {file.name for file in folder.iterdir()}
-        assert {'README.md', 'uwsgi.ini'} <= files and files & {'app.py', 'manage.py'}
-        assert f'--ini examples/{folder.name}/uwsgi.ini' in (folder / 'README.md').read_text()
+        start = STARTED_BY_OTHERS.get(folder.name, f'--ini examples/{folder.name}/uwsgi.ini')
+        assert start in (folder / 'README.md').read_text(), folder
+
+
+def test_every_example_has_an_application():
+    """Its own, or another's that it names."""
+    for ini in EXAMPLES.glob('*/uwsgi.ini'):
+        files = [ini, *ini.parent.glob('vassals/*.ini')]
+        named = [file.parent / name for file in files for name in re.findall(r'%d(\S+\.py)$', file.read_text(), re.MULTILINE)]
+        assert named or (ini.parent / 'manage.py').is_file(), ini
+        assert all(path.is_file() for path in named), ini
 
 
 @pytest.mark.smoke
