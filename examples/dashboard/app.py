@@ -36,7 +36,7 @@ def events():
 def application(environ, start_response):
     path = environ['PATH_INFO']
     if path == '/events':
-        start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store')])
+        start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store'), ('X-Accel-Buffering', 'no')])
         return events()
     if path == '/wait':
         time.sleep(float(environ['QUERY_STRING'] or 5))

@@ -46,5 +46,5 @@ def application(environ, start_response):
             return [b'not now\n']
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [answer.encode()]
-    start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store')])
+    start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store'), ('X-Accel-Buffering', 'no')])
     return events()

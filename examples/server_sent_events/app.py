@@ -14,7 +14,7 @@ def events():
 
 def application(environ, start_response):
     if environ['PATH_INFO'] == '/events':
-        start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store')])
+        start_response('200 OK', [('Content-Type', 'text/event-stream'), ('Cache-Control', 'no-store'), ('X-Accel-Buffering', 'no')])
         return events()
     ended = stopping.wait(timeout=20)  # A long poll, which here waits for nothing else.
     start_response('200 OK', [('Content-Type', 'text/plain')])
