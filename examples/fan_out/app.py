@@ -46,11 +46,12 @@ async def first_of(urls):
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # Errors that nobody wants any more.
 
 
 def application(environ, start_response):
     path = environ['PATH_INFO']
-    if path == '/slow':  # An upstream to try it with.
+    if path == '/slow' and environ['QUERY_STRING'].isdecimal():  # An upstream to try it with.
         time.sleep(int(environ['QUERY_STRING']))
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [b'slept %s s' % environ['QUERY_STRING'].encode()]

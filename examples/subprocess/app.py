@@ -29,8 +29,8 @@ def lines(command):
             process.wait()
 
 
-def digest(password):
-    return hashlib.pbkdf2_hmac('sha256', password, b'salt', ROUNDS).hex()
+def digest(text):
+    return hashlib.pbkdf2_hmac('sha256', text, b'salt', ROUNDS).hex()
 
 
 def on_digest(name, future):
@@ -39,16 +39,20 @@ def on_digest(name, future):
     finished.append(f'{name}: {error or future.result()}')
 
 
-def begin(name, password):
+def begin(name, text):
     """Nobody waits for it: the callback has its result."""
-    loop.run_in_executor(None, digest, password).add_done_callback(functools.partial(on_digest, name))
+    loop.run_in_executor(None, digest, text).add_done_callback(functools.partial(on_digest, name))
 
 
 def application(environ, start_response):
     path, status = environ['PATH_INFO'], '200 OK'
     if path == '/lines':
+        count = environ['QUERY_STRING'] or '3'
+        if not count.isdecimal():
+            start_response('400 Bad Request', [('Content-Type', 'text/plain')])
+            return [b'how many lines?\n']
         start_response(status, [('Content-Type', 'text/plain'), ('X-Accel-Buffering', 'no')])
-        return lines(['sh', '-c', COUNT, 'sh', str(int(environ['QUERY_STRING'] or 3))])
+        return lines(['sh', '-c', COUNT, 'sh', count])
     if path == '/digest':
         found = uwsgi_tornado.to_thread(digest, environ['wsgi.input'].read(4096))  # Suspends this request only.
     elif environ['REQUEST_METHOD'] == 'POST':

@@ -23,7 +23,7 @@ PyMethodDef worker_view_methods[] = {
      "What runs or waits in this worker, as a list of dicts:\n"
      "  core      the number of the core; None for a function of spawn() and the like\n"
      "  method, uri, client  of the request; None outside one\n"
-     "  age       seconds since the request began, or the function\n"
+     "  age       seconds since the request came, its header on the way included, or the function began\n"
      "  state     'runs', 'waits', or 'gave way' when it computes and it is the others' turn\n"
      "  waits_for 'read', 'write', 'poll', 'sleep', 'lock', 'future', 'fetch', a call that a helper thread\n"
      "            makes ('getaddrinfo'), ...; None unless it waits\n"

@@ -84,10 +84,12 @@ BlockWatch::BlockWatch(double after_s) : after_ns_(static_cast<std::int64_t>(aft
   sem_init(&bell_, 0, 0);
   too_long_ns = after_ns_;
   began_ns = loop::monotonic_ns();
+  {
+    const blocking::SignalsBlocked for_the_watchdog;
+    watchdog_ = std::thread([this] { watch(); });
+  }
   on_ = true;
   RequestHost::tell_switches(note_change);
-  const blocking::SignalsBlocked for_the_watchdog;
-  watchdog_ = std::thread([this] { watch(); });
 }
 
 BlockWatch::~BlockWatch() {

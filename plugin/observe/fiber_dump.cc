@@ -155,6 +155,13 @@ void offer_dump_by_fifo() noexcept {
   };
 }
 
+// Imports what a dump uses: where requests stand still for one, none would give an import lock back.
+FiberDump::FiberDump(const RequestHost& host) noexcept : host_(host) {
+  for (const char* const name : {"traceback", "linecache", "tokenize"}) {
+    if (!PyRef::steal(PyImport_ImportModule(name))) report_python_error();
+  }
+}
+
 PyRef FiberDump::fibers() {
   const python::SuspensionForbidden while_they_stand_still;
   PyRef list = py_check(PyList_New(0));

@@ -12,7 +12,8 @@ class RequestHost;
 
 class FiberDump final : public python::WorkerView {
  public:
-  explicit FiberDump(const RequestHost& host) noexcept : host_(host) {}
+  // With the GIL held.
+  explicit FiberDump(const RequestHost& host) noexcept;
 
   python::PyRef fibers() override;
   python::PyRef dump() override;

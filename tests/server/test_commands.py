@@ -38,7 +38,9 @@ ELSEWHERE = [
 
 def postgres_of_libpq(get, checkout):
     service = get('postgres')
-    return {'PGHOST': '127.0.0.1', 'PGPORT': str(service.port), 'PGUSER': 'app', 'PGPASSWORD': 'any', 'PGDATABASE': 'postgres'}
+    service.query('drop database if exists printed with (force)')
+    service.query('create database printed')
+    return {'PGHOST': '127.0.0.1', 'PGPORT': str(service.port), 'PGUSER': 'app', 'PGPASSWORD': 'any', 'PGDATABASE': 'printed'}
 
 
 def first_port(get, checkout):

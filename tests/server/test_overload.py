@@ -12,7 +12,7 @@ import clients
 from clients import body_of
 from conftest import EMBEDDED, free_port
 from crowd import GET, HOLD, ask_at_once, backlog, cores_taken, raise_descriptor_limit, status_of
-from health import closed_by_server, unharmed
+from health import closed_by_server, read_until, unharmed
 
 CORES = 4
 HTTP = [] if EMBEDDED else ['--plugin', 'http']  # Debian has the router in a file.
@@ -184,10 +184,8 @@ def test_worker_that_has_less_takes_what_comes(server):
 def hold(connection):
     """Asks for a request that holds its core: the pid of the worker that has it."""
     connection.sendall(HOLD)
-    received = b''
-    while not received.endswith(b' '):
-        received += connection.recv(4096)
-    return body_of(received)
+    read_until(connection, b'\r\n\r\n', at_once=1)
+    return read_until(connection, b' ', at_once=1)
 
 
 @pytest.mark.parametrize('workers', [2, 4])
