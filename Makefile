@@ -17,7 +17,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps install deb dist test-package docs extension run test test-pythons test-debug-python unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
 	soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -25,13 +25,17 @@ all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the install
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-deps: ## install what a bare Debian 12 lacks
-	@tools/install-deps
+deps: ## install what a bare Debian 12 lacks to build and run the plugin
+	@tools/install-deps build
+
+test-deps: ## and what the tests need: databases, drivers, a browser
+	@tools/install-deps test
 
 # $(call build_plugin,folder,extra compiler flags,extra linker flags)
 define build_plugin
 	@mkdir -p $(1)
-	cd $(1) && PYTHON=$(PYTHON) UWSGI_TORNADO_CFLAGS="$(2)" UWSGI_TORNADO_LDFLAGS="$(3)" \
+	@echo "building $(1)/tornado_plugin.so, a minute or two (build.log beside it)"
+	@cd $(1) && PYTHON=$(PYTHON) UWSGI_TORNADO_CFLAGS="$(2)" UWSGI_TORNADO_LDFLAGS="$(3)" \
 		$(UWSGI) --build-plugin "$(CURDIR) tornado" > build.log 2>&1 || { cat build.log; exit 1; }
 endef
 
@@ -49,7 +53,7 @@ $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 define unit_tests
 $(1)/unit_tests: $(UNIT_SOURCES:%.cc=$(1)/unit/%.o) $(UNIT_TESTS:%.cc=$(1)/unit/%.o)
 	@g++ $(2) $$^ -o $$@ $(UNIT_LIBS)
-$(1)/unit/%.o: %.cc $(HEADERS) $(UNIT_HEADERS) | deps
+$(1)/unit/%.o: %.cc $(HEADERS) $(UNIT_HEADERS) | test-deps
 	@mkdir -p $$(@D)
 	@echo "compiling $$<"
 	@g++ $(UNIT_FLAGS) $(2) -c $$< -o $$@
@@ -70,7 +74,7 @@ FUZZERS := $(FUZZED:%=$(BUILD)/fuzz/%)
 FUZZ_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I. -fsanitize=fuzzer $(SANITIZE)
 FUZZ_SECONDS ?= 300
 
-$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.cc $(HEADERS) | deps
+$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.cc $(HEADERS) | test-deps
 	@mkdir -p $(@D)
 	@echo "compiling $<"
 	@clang++ $(FUZZ_FLAGS) $< $(SOURCE_OF_$*) -o $@
@@ -130,12 +134,16 @@ TARBALL := $(BUILD)/uwsgi-tornado-$(VERSION).tar.gz
 
 # The stub is a package of its own (PEP 561): the module is inside uWSGI, where no checker looks.
 install: $(BUILD)/tornado_plugin.so ## into uWSGI's plugin folder; DESTDIR, PREFIX, PLUGINDIR, STUBDIR, DOCDIR
-	install -D -m 644 $(BUILD)/tornado_plugin.so $(DESTDIR)$(PLUGINDIR)/tornado_plugin.so
+	install -D -s -m 644 $(BUILD)/tornado_plugin.so $(DESTDIR)$(PLUGINDIR)/tornado_plugin.so
 	install -D -m 644 typing/uwsgi_tornado.pyi $(DESTDIR)$(STUBDIR)/uwsgi_tornado-stubs/__init__.pyi
 	install -d $(DESTDIR)$(DOCDIR)
 	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)
 	cp -r --no-preserve=mode,ownership docs examples $(DESTDIR)$(DOCDIR)
 	find $(DESTDIR)$(DOCDIR) -name __pycache__ -prune -exec rm -r {} +
+
+uninstall: ## take out what `make install` put in
+	rm -f $(DESTDIR)$(PLUGINDIR)/tornado_plugin.so
+	rm -rf $(DESTDIR)$(STUBDIR)/uwsgi_tornado-stubs $(DESTDIR)$(DOCDIR)
 
 deb: $(PACKAGE) ## build/uwsgi-plugin-tornado-fibers_*.deb, for this machine's uWSGI and Python
 
@@ -151,7 +159,7 @@ dist: ## build/uwsgi-tornado-*.tar.gz of what is committed
 	@echo $(TARBALL)
 
 # tests/server has the fixtures.
-test-package: deb dist ## what is in the Debian package and the tarball; a request served from the package
+test-package: test-deps deb dist ## what is in the Debian package and the tarball; a request served from the package
 	PYTHONPATH=tests/server PACKAGE=$(PACKAGE) TARBALL=$(TARBALL) \
 		$(PYTEST) -p conftest -c tests/server/pytest.ini tests/package
 
@@ -161,9 +169,9 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew,
 	tools/write-options > docs/options.md
 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
-	@tools/run-example
+	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.
 
-test: layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-bench test-package test-embed ## build and run everything
+test: test-deps layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-bench test-package test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -172,35 +180,35 @@ unit: ## C++ tests: no interpreter, no uWSGI
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/unit_tests
 	$(BUILD)/unit_tests --gtest_brief=1
 
-loop-test: $(BUILD)/debug/$(EXTENSION) ## tests of the event loop, on asyncio's as the reference and on ours
+loop-test: test-deps $(BUILD)/debug/$(EXTENSION) ## tests of the event loop, on asyncio's as the reference and on ours
 	PYTHONPATH=$(BUILD)/debug $(PYTEST) -o faulthandler_timeout=60 tests/loop
 
 # CPython itself leaks what it keeps to its end.
-loop-test-asan: $(BUILD)/asan/$(EXTENSION)
+loop-test-asan: test-deps $(BUILD)/asan/$(EXTENSION)
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONMALLOC=malloc PYTHONPATH=$(BUILD)/asan $(PYTEST) -o faulthandler_timeout=60 tests/loop
 
-test-asyncio: $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
+test-asyncio: test-deps $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
 	PYTHONPATH=$(BUILD)/debug $(PYTHON) tests/asyncio_oracle/run.py
 
-server-test: $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
+server-test: test-deps $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server
 
 # Where requests give way at any point, their isolation, locks and callbacks are as before.
 PREEMPTED_TESTS := $(addprefix tests/server/test_,isolation.py gil.py locks.py)
 PREEMPTION_SOAK := $(PYTEST) -s tests/server/soak_preemption.py
 
-preempt-test: $(BUILD)/debug/tornado_plugin.so ## tests that must not notice preemption, with a quantum of 1 ms
+preempt-test: test-deps $(BUILD)/debug/tornado_plugin.so ## tests that must not notice preemption, with a quantum of 1 ms
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so TORNADO_OPTIONS="--tornado-quantum 1" $(PYTEST) $(PREEMPTED_TESTS)
 
-soak-preempt: $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.so ## a million preemptions, and 200000 under ASan (half an hour)
+soak-preempt: test-deps $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.so ## a million preemptions, and 200000 under ASan (half an hour)
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PREEMPTION_SOAK)
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 SOAK_PREEMPTIONS=200000 $(PREEMPTION_SOAK)
 
 # uWSGI 2.0.21's own python plugin does not compile with 3.12 and later.
 OTHER_PYTHONS = $(wildcard $(foreach version,8 9 10,$(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.$(version).*/bin/python3))
 
-test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, that pyenv has here
+test-pythons: | test-deps ## the heart's tests with every other Python, 3.8 to 3.10, that pyenv has here
 	@for python in $(OTHER_PYTHONS); do \
 		folder=$(BUILD)/$$($$python -c 'import platform; print("python" + platform.python_version())') && \
 		echo "with $$python" && tools/build-for-python $$python $$folder && \
@@ -211,23 +219,25 @@ test-pythons: | deps ## the heart's tests with every other Python, 3.8 to 3.10, 
 # Ways to end a request, with a Python that counts references and checks its own rules.
 DEBUG_PYTHON ?= /usr/bin/python3-dbg
 
-test-debug-python: | deps ## with Debian's debug Python: no reference is left; the heart's tests
+test-debug-python: | test-deps ## with Debian's debug Python: no reference is left; the heart's tests
 	@tools/install-deps debug
 	UWSGI_TORNADO_CFLAGS=-DUWSGI_TORNADO_DEBUG tools/build-for-python $(DEBUG_PYTHON) $(BUILD)/debug-python
 	@export PYTHON_OF_UWSGI=$(DEBUG_PYTHON) UWSGI_PYTHON_PLUGIN=$(BUILD)/debug-python/python_plugin.so \
 		TORNADO_PLUGIN=$(BUILD)/debug-python/tornado_plugin.so && \
 		$(SOAK)/test_references.py && $(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,request_timeout.py async_libraries.py)
 
-release-smoke: $(BUILD)/tornado_plugin.so ## a part of them with the build users get
+release-smoke: test-deps $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke
 
-embed: | deps ## build/embed/uwsgi: one binary with Python and this engine inside (UWSGI_SRC= to choose the source)
+embed: ## build/embed/uwsgi: one binary with Python and this engine inside (UWSGI_SRC= to choose the source)
+	@tools/install-deps embed
+	@echo "building $(BUILD)/embed/uwsgi, some minutes (build.log beside it)"
 	@PYTHON=$(PYTHON) tools/build-embedded $(BUILD)/embed
 
-test-embed: embed ## the server tests against that binary
+test-embed: test-deps embed ## the server tests against that binary
 	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server
 
-asan: $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server tests under ASan and UBSan
+asan: test-deps $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server tests under ASan and UBSan
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/asan/unit_tests
 	$(BUILD)/asan/unit_tests --gtest_brief=1
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(PYTEST) tests/server
@@ -235,13 +245,13 @@ asan: $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server te
 # tests/server has the fixtures.
 SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/soak
 
-soak: $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and what else takes long
+soak: test-deps $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and what else takes long
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
 
-soak-asan: $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
+soak-asan: test-deps $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(SOAK)
 
-soak-overload: $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
+soak-overload: test-deps $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) -s tests/server/soak_overload.py
 
 bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the peers, interleaved (at most 20 minutes); writes bench/RESULTS.md, its plots and results.json
@@ -251,7 +261,7 @@ bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the p
 bench-draw: | deps ## write bench/RESULTS.md and its plots anew from bench/results.json
 	$(PYTHON) bench/run.py --draw
 
-test-bench: $(BUILD)/tornado_plugin.so ## that `make bench` writes what it should
+test-bench: test-deps $(BUILD)/tornado_plugin.so ## that `make bench` writes what it should
 	$(PYTEST) tests/bench
 
 bench-loop: $(BUILD)/$(EXTENSION) ## measure the event loop beside asyncio's and uvloop (two minutes)

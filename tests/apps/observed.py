@@ -5,6 +5,7 @@ import time
 import uwsgi
 
 released = threading.Event()
+all_in = threading.Barrier(50)  # As many as the test asks.
 
 
 def count(environ):
@@ -19,9 +20,9 @@ def metric(environ):
 
 
 def log(environ):
-    """Each notes its own number, before and after a wait."""
+    """Each notes its own number, before and after a wait for the others."""
     uwsgi.set_logvar('before', environ['QUERY_STRING'])
-    time.sleep(0.05)
+    all_in.wait(60)
     uwsgi.set_logvar('after', environ['QUERY_STRING'])
     return str(environ['uwsgi.core'])
 

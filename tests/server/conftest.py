@@ -53,7 +53,7 @@ def asan_environment():
     return {
         'LD_PRELOAD': ' '.join(libraries),
         # CPython and uWSGI keep what they allocate; only our own errors are looked for.
-        'ASAN_OPTIONS': f'detect_leaks=0:abort_on_error=1:handle_segv=1:suppressions={ROOT}/tests/server/asan_suppressions.txt',
+        'ASAN_OPTIONS': f'detect_leaks=0:abort_on_error=1:handle_segv=1:allocator_may_return_null=1:suppressions={ROOT}/tests/server/asan_suppressions.txt',
         'UBSAN_OPTIONS': 'print_stacktrace=1',
     }
 
@@ -266,7 +266,7 @@ def end(running):
     for pid in workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    for sign in ('LEAK', 'AddressSanitizer', 'runtime error:', 'Assertion', 'SIGSEGV', 'Segmentation Fault'):
+    for sign in ('LEAK', 'ERROR: AddressSanitizer', 'runtime error:', 'Assertion', 'SIGSEGV', 'Segmentation Fault'):
         if sign in running.log:
             problems.append(f'{sign!r} in the log')
     return [*problems, running.log] if problems else []

@@ -71,9 +71,9 @@ def commands(path):
 
 
 def words(command):
-    """Without the comment and the variables before the program's name."""
+    """Without the comment, and the variables and `sudo` before the program's name."""
     split = shlex.split(command, comments=True)
-    while split and re.match(r'\w+=', split[0]):
+    while split and re.match(r'\w+=|sudo$', split[0]):
         del split[0]
     return split
 

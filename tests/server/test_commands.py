@@ -73,13 +73,13 @@ def elsewhere(path, command):
 
 def check_make(command):
     """What make would do, and it knows how; doing it is CI's, or takes long."""
-    done = subprocess.run(['bash', '-c', re.sub(r'\bmake\b', 'make -n', command, count=1)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(['bash', '-c', re.sub(r'(sudo )?\bmake\b', 'make -n', command, count=1)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def check_packages(names):
     """They are what CI installs as well."""
-    installed = (ROOT / 'tools' / 'install-deps').read_text().split()
+    installed = re.findall(r"[\w.+-]+", (ROOT / 'tools' / 'install-deps').read_text())
     assert [name for name in names if name not in installed] == []
 
 
