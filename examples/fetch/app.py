@@ -4,7 +4,12 @@ import requests
 from tornado.httpclient import AsyncHTTPClient
 from uwsgi_tornado import HTTPError, await_, fetch, fetch_async, gather_
 
-SERVICES = os.environ.get('SERVICES', 'http://localhost:9191/services')
+SERVICES = os.environ.get('SERVICES', 'http://127.0.0.1:9090/services')
+
+
+def services():
+    """What the others ask for, if nothing else is named."""
+    return b'one two three\n'
 
 
 def by_fetch():
@@ -23,7 +28,7 @@ def by_requests():
     return requests.get(SERVICES, timeout=5).content
 
 
-FACES = {'/fetch': by_fetch, '/gather': by_gather, '/tornado': by_tornado, '/requests': by_requests}
+FACES = {'/services': services, '/fetch': by_fetch, '/gather': by_gather, '/tornado': by_tornado, '/requests': by_requests}
 
 
 def application(environ, start_response):

@@ -4,6 +4,7 @@ GET /run?SEED.NUMBER answers "NUMBER committed ROWS" where all was its own to th
 time and are ended where they wait: they answer "NUMBER interrupted ROWS", or let it out. A canary that another
 has moved, and anything not expected, is a 500.
 """
+import collections
 import contextlib
 import contextvars
 import decimal
@@ -261,7 +262,8 @@ def report(environ):
     gc.collect()
     live = getattr(uwsgi_tornado, '_live', dict)()
     total = getattr(sys, 'gettotalrefcount', int)()
-    return json.dumps({'running': running, 'objects': len(gc.get_objects()), 'live': live, 'references': total,
+    kinds = collections.Counter(type(found).__name__ for found in gc.get_objects())
+    return json.dumps({'running': running, 'objects': kinds, 'live': live, 'references': total,
                        'threads': threading.active_count(),
                        'faults': chaos_faults.seen, 'blocked': uwsgi_tornado.blocking_report()['blocked']})
 
