@@ -139,6 +139,8 @@ install: $(BUILD)/tornado_plugin.so ## into uWSGI's plugin folder; DESTDIR, PREF
 	install -d $(DESTDIR)$(DOCDIR)
 	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)
 	cp -r --no-preserve=mode,ownership docs examples $(DESTDIR)$(DOCDIR)
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/bench bench/README.md bench/RESULTS.md bench/results.json
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/bench/plots bench/plots/*.svg
 	find $(DESTDIR)$(DOCDIR) -name __pycache__ -prune -exec rm -r {} +
 
 uninstall: ## take out what `make install` put in
