@@ -13,11 +13,13 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 
 import pytest
+import websocket
 
 from services import free_port, mariadb, memcached, nginx, postgres, redis_server  # Fixtures, for every test.
 from upstreams import certificate, held_line, loop_thread, mail_server, pages, slow_memcached, slow_names, tls_upstream, upstream
@@ -201,6 +203,12 @@ def ask(connection, path):
     with http.client.HTTPResponse(connection) as response:
         response.begin()
         return response.status, response.read()
+
+
+def websocket_to(port, path='/', scheme='ws', **more):
+    """A client of the websocket at that path; closed by `with`."""
+    return contextlib.closing(websocket.create_connection(
+        f'{scheme}://127.0.0.1:{port}{path}', timeout=30, sslopt={'cert_reqs': ssl.CERT_NONE}, **more))
 
 
 class ThreadedServer(Server):

@@ -8,9 +8,9 @@ import signal
 import socket
 
 import pytest
-import websocket
 
 import clients
+from conftest import websocket_to
 from deployed import deployed
 from health import closed_by_server
 from overlap import wait_until
@@ -69,7 +69,7 @@ def start(server, site):
 
 
 def chat(site):
-    return contextlib.closing(websocket.create_connection(f'ws://127.0.0.1:{site.port}/chat', timeout=30))
+    return websocket_to(site.port, '/chat')
 
 
 @contextlib.contextmanager

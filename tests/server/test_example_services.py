@@ -8,7 +8,7 @@ import threading
 import pytest
 import websocket
 
-from conftest import ROOT
+from conftest import ROOT, websocket_to
 from health import read_until
 from overlap import ask_at_once, assert_far_below_serial, wait_until
 from services import free_port
@@ -19,10 +19,6 @@ COUNT = 50
 @pytest.fixture
 def start(server):
     return lambda name, *options, **more: server(None, '--ini', str(ROOT / 'examples' / name / 'uwsgi.ini'), *options, **more)
-
-
-def websocket_to(port, path='/'):
-    return contextlib.closing(websocket.create_connection(f'ws://127.0.0.1:{port}{path}', timeout=30))
 
 
 def closed_with(reader):

@@ -6,7 +6,7 @@ import pytest
 import socketio
 import websocket
 
-from conftest import free_port
+from conftest import free_port, websocket_to
 
 CORES = 80
 
@@ -82,17 +82,13 @@ def test_worker_with_socketio_clients_ends_at_once(start, transport):
     assert 'unfinished' not in running.log
 
 
-def connect(port, path='/', **more):
-    return contextlib.closing(websocket.create_connection(f'ws://127.0.0.1:{port}{path}', timeout=30, **more))
-
-
 @pytest.mark.parametrize('protocol', ['http-socket', 'http11-socket'])
 def test_connection_is_given_to_those_who_speak_the_protocol_themselves(server, protocol):
     running = server('with_connection.py', protocol=protocol)
     assert running.get()[2] == b'no websocket'
     before = running.descriptors()
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(connect(running.port)) for _ in range(20)]
+        clients = [stack.enter_context(websocket_to(running.port)) for _ in range(20)]
         for number, client in enumerate(clients):
             client.send(str(number))
         assert [client.recv() for client in clients] == [str(number) for number in range(20)]
@@ -107,7 +103,7 @@ def test_connection_is_given_to_those_who_speak_the_protocol_themselves(server, 
 def test_connection_ends_with_its_request(server):
     """Whoever reads it still is told, and the client too."""
     running = server('with_connection.py')
-    with connect(running.port, '/keep') as client, pytest.raises(websocket.WebSocketConnectionClosedException):
+    with websocket_to(running.port, '/keep') as client, pytest.raises(websocket.WebSocketConnectionClosedException):
         client.recv()
     running.wait_for_log("thread got b''")
 

@@ -3,14 +3,13 @@ import asyncio
 import contextlib
 import signal
 import socket
-import ssl
 import struct
 
 import pytest
 import websocket
 import websockets
 
-from conftest import EMBEDDED, free_port
+from conftest import EMBEDDED, free_port, websocket_to
 from health import closed_by_server, read_until
 
 HTTP = [] if EMBEDDED else ['--plugin', 'http']
@@ -20,11 +19,6 @@ PING, PONG, CLOSE, TEXT = 0x89, 0x8a, 0x88, 0x81
 @pytest.fixture
 def start(server):
     return lambda *options, cores=60, **more: server('with_websockets.py', *options, cores=cores, **more)
-
-
-def connect(running, path, port=None, scheme='ws', **more):
-    return contextlib.closing(websocket.create_connection(
-        f'{scheme}://127.0.0.1:{port or running.port}{path}', timeout=30, sslopt={'cert_reqs': ssl.CERT_NONE}, **more))
 
 
 def frame(first_byte, payload=b''):
@@ -57,7 +51,7 @@ def exactly(connection, size):
 @pytest.mark.smoke
 @pytest.mark.parametrize('path', ['/echo', '/echo_nb'])
 def test_messages_are_echoed(start, path):
-    with connect(start(), path) as client:
+    with websocket_to(start().port, path) as client:
         for size in (1, 125, 126, 65535, 65536, 900_000):
             client.send('x' * size)
             assert client.recv() == 'x' * size
@@ -67,7 +61,7 @@ def test_messages_are_echoed(start, path):
 
 
 def test_binary_and_empty_messages_are_told_apart_from_text(start):
-    with connect(start(), '/echo') as client:
+    with websocket_to(start().port, '/echo') as client:
         for message in ('', b'', b'\xff\x00', 'text'):
             client.send(message, websocket.ABNF.OPCODE_BINARY if isinstance(message, bytes) else websocket.ABNF.OPCODE_TEXT)
             opcode, data = client.recv_data()
@@ -81,7 +75,7 @@ def test_websocket_behind_tls_and_routers(start, tmp_path, certificate, protocol
     behind = [] if protocol == 'https-socket' else ['--master', '--http-websockets', '--http-to', str(tmp_path / 'behind'),
                                                     '--socket', str(tmp_path / 'behind')]
     running = start(*HTTP, f'--{protocol}', address, *behind)
-    with connect(running, '/echo', port, 'wss' if protocol.startswith('https') else 'ws') as client:
+    with websocket_to(port, '/echo', 'wss' if protocol.startswith('https') else 'ws') as client:
         for size in (1, 200_000, 3):
             client.send('x' * size)
             assert client.recv() == 'x' * size
@@ -90,7 +84,7 @@ def test_websocket_behind_tls_and_routers(start, tmp_path, certificate, protocol
 def test_fifty_slow_conversations_hold_nobody_up(start):
     running = start(cores=75)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(connect(running, '/held_echo')) for _ in range(50)]
+        clients = [stack.enter_context(websocket_to(running.port, '/held_echo')) for _ in range(50)]
         for client in clients:
             client.send('slow')
         results, _ = running.get_all(['/quick'] * 20)
@@ -131,7 +125,7 @@ def test_frames_of_many_senders_are_not_mixed(start):
     """The client is slow, so each of them waits in the middle of its frame."""
     size = 300_000
     running = start('--socket-sndbuf', '65536')
-    with connect(running, f'/pushed?{size}', sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)]) as client:
+    with websocket_to(running.port, f'/pushed?{size}', sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)]) as client:
         client.ping()
         client.send('mine')
         assert [r[2] for r in running.get_all(['/quick'] * 20)[0]] == [b'quick'] * 20
@@ -141,7 +135,7 @@ def test_frames_of_many_senders_are_not_mixed(start):
 
 def test_other_requests_send_to_it(start):
     running = start()
-    with connect(running, '/member?one') as one, connect(running, '/member?two') as two:
+    with websocket_to(running.port, '/member?one') as one, websocket_to(running.port, '/member?two') as two:
         assert [one.recv(), two.recv()] == ['joined'] * 2
         assert running.get('/say', 'POST', b'hello all')[2] == b''
         assert [one.recv(), two.recv()] == ['hello all'] * 2
