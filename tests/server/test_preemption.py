@@ -61,7 +61,7 @@ def assert_quick_beside(running, count):
     """Quick requests are served, in a few turns each, beside computations that end only when one of them says so."""
     begun = running.log.count('computing\n')
     background = InBackground(running, '/compute_until_told?60', count)
-    running.wait_for_log('computing\n', count=begun + 1)
+    running.wait_for_log('computing\n', count=begun + count)
     latencies = []
     for _ in range(15):
         started = time.monotonic()
