@@ -420,7 +420,7 @@ def application(environ, start_response):
     if path == 'dump':
         return [uwsgi_tornado.dump().encode()]
     if path == 'spawn':
-        notes['spawned'] = uwsgi_tornado.spawn(time.sleep, 1)
+        notes['spawned'] = uwsgi_tornado.spawn(uwsgi_tornado.stopping.wait, LONG_S)
         return [b'spawned']
     if path == 'holds_the_loop':
         holds_the_loop()

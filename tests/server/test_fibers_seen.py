@@ -69,7 +69,7 @@ def test_functions_outside_requests_are_seen_too(seen):
     running = seen()
     running.get('/spawn')
     row, = [row for row in json.loads(running.get('/fibers')[2]) if row['core'] is None]
-    assert (row['uri'], row['waits_for']) == (None, 'sleep')
+    assert (row['uri'], row['waits_for']) == (None, 'stopping')
 
 
 def assert_shows_stacks(text):
