@@ -56,7 +56,11 @@ class KeptNumbers {
     find(fd, [](int number) noexcept { real::close(number); });
   }
 
-  static void take_stand_in() noexcept { stand_in(); }
+  // Opened by the first call. Below 0: there was none left.
+  static int stand_in() noexcept {
+    static const int number = never_ready();
+    return number;
+  }
 
   // What a call that closes all there is must leave alone.
   std::vector<int> and_stand_in() {
@@ -73,11 +77,6 @@ class KeptNumbers {
   }
 
  private:
-  static int stand_in() noexcept {
-    static const int number = never_ready();
-    return number;
-  }
-
   bool find(int fd, void (*act)(int fd) noexcept) noexcept {
     if (count_.load(std::memory_order_acquire) == 0) return false;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -141,7 +140,7 @@ int replace(int to, Dup dup) noexcept {
 
 }  // namespace
 
-void prepare_to_close() noexcept { KeptNumbers::take_stand_in(); }
+void prepare_to_close() noexcept { KeptNumbers::stand_in(); }
 
 int close_and_wake(int fd) noexcept {
   if (!concerns_waiters()) return real::close(fd);

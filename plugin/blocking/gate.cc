@@ -23,8 +23,10 @@ std::atomic<pid_t> open_in_{0};
 void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
   assert((gate == nullptr) == (loop == nullptr));
   open_in_.store(getpid(), std::memory_order_relaxed);
-  if (gate != nullptr) prepare_to_close();
-  if (gate != nullptr) open_loop_.store(loop, std::memory_order_release);
+  if (gate != nullptr) {
+    prepare_to_close();
+    open_loop_.store(loop, std::memory_order_release);
+  }
   open_gate_.store(gate, std::memory_order_release);
   if (gate == nullptr) open_loop_.store(nullptr, std::memory_order_release);
   gate_opened_here = gate != nullptr;

@@ -141,7 +141,7 @@ void Engine::forget_in_child() noexcept {
   if (RequestThread* thread = RequestThread::current()) stop_sharing(thread->request());
   blocking::open_gate(nullptr, nullptr);
   python::Preemption::forget_in_child();
-  BlockWatch::forget_in_child();
+  BlockWatch::stop_noting();
   RequestHost::forget_in_child();
 }
 
@@ -158,7 +158,7 @@ void Engine::run() noexcept {
 void Engine::turning() noexcept {
   read_clocks();
   metrics_.turning();
-  BlockWatch::something_else();
+  something_else();
   if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
@@ -177,7 +177,7 @@ void Engine::awake() noexcept {
   BlockWatch::wants_gil();
   PyEval_RestoreThread(hub_.state());
   sleeps(false);
-  BlockWatch::awake();
+  something_else();
 }
 
 // --- Connections --------------------------------------------------------------------------
@@ -194,7 +194,7 @@ Core* Engine::free_core() noexcept {
 }
 
 void Engine::publish_load() noexcept {
-  if (!draining_) loads_.publish(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
+  if (!draining_) loads_.publish(cores_taken());
 }
 
 Core* Engine::make_room() noexcept {
@@ -383,15 +383,14 @@ void Engine::drain_soon() noexcept {
 }
 
 void Engine::stop_if_drained() noexcept {
-  const int free_cores = uwsgi.async_queue_unused_ptr + 1;
-  const bool idle = free_cores == uwsgi.async && side_threads_.running() == 0;
+  const bool idle = cores_taken() == 0 && side_threads_.running() == 0;
   // Tasks without a request may still be fetching.
   if (idle && python::fetches_in_flight(loop()) == 0) loop().stop();
 }
 
 void Engine::on_mercy_over() noexcept {
   uwsgi_log("tornado: worker %d (pid: %d) ends with %d requests unfinished: worker-reload-mercy is over\n",
-            uwsgi.mywid, uwsgi.mypid, uwsgi.async - uwsgi.async_queue_unused_ptr - 1);
+            uwsgi.mywid, uwsgi.mypid, cores_taken());
   unfinished_ = true;
   loop().stop();
 }

@@ -91,6 +91,7 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   Connections& incomplete(bool begun) noexcept { return begun ? halting_ : silent_; }
 
   // --- For the listeners ---
+  static int cores_taken() noexcept { return uwsgi.async - 1 - uwsgi.async_queue_unused_ptr; }
   // There is a free core, or a connection to close for its core.
   bool has_room() const noexcept;
   // Null when every core is taken; the second closes a connection for its core.

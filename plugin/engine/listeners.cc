@@ -162,7 +162,7 @@ int Listeners::accept_from(Listener& listener, int at_most, bool may_wait) noexc
       if (error == EAGAIN && !overload_.calm()) overload_.demand_met();
       return error;
     }
-    engine_.metrics().cores_taken(uwsgi.async - 1 - uwsgi.async_queue_unused_ptr);
+    engine_.metrics().cores_taken(Engine::cores_taken());
     if (may_wait && engine_.loads().above_share()) {
       let_others_go_first();
       break;

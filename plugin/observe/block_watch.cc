@@ -94,14 +94,13 @@ BlockWatch::BlockWatch(double after_s) : after_ns_(static_cast<std::int64_t>(aft
 
 BlockWatch::~BlockWatch() {
   if (!watchdog_.joinable()) return;
-  on_ = false;
-  RequestHost::tell_switches(nullptr);
+  stop_noting();
   stopping_ = true;
   blocking::real::sem_post(&bell_);
   watchdog_.join();
 }
 
-void BlockWatch::forget_in_child() noexcept {
+void BlockWatch::stop_noting() noexcept {
   on_ = false;
   RequestHost::tell_switches(nullptr);
 }

@@ -21,21 +21,16 @@ class BlockWatch {
   BlockWatch(const BlockWatch&) = delete;
   BlockWatch& operator=(const BlockWatch&) = delete;
 
-  // It is the loop's turn. A request's is told by RequestHost.
-  static void something_else() noexcept {
-    if (on_) note_change();
-  }
-  // The loop sleeps in its poll; it is awake, but for the GIL; it has the GIL.
+  // The loop sleeps in its poll; it is awake, but for the GIL. What else has its turn, RequestHost tells.
   static void asleep() noexcept {
     if (on_) note_asleep();
   }
   static void wants_gil() noexcept {
     if (on_) note_wants_gil();
   }
-  static void awake() noexcept { something_else(); }
 
-  // In a child the worker forked there is no watchdog.
-  static void forget_in_child() noexcept;
+  // Nobody watches any more; nor in a child that the worker forked.
+  static void stop_noting() noexcept;
 
  private:
   static void note_change() noexcept;

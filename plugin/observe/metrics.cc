@@ -117,7 +117,7 @@ void Metrics::worked_until(double now) noexcept {
 
 // The poll before only looked.
 void Metrics::note_turn() noexcept {
-  if (!std::exchange(slept_, false)) worked_until(loop::monotonic_s());
+  if (!std::exchange(slept_, false)) worked_until(RequestHost::turn_s());
 }
 
 void Metrics::note_sleep() noexcept {
@@ -127,7 +127,7 @@ void Metrics::note_sleep() noexcept {
 
 // Before the GIL is taken: what waits for it waits for a thread of the application's.
 void Metrics::note_awake() noexcept {
-  work_began_ = loop::monotonic_s();
+  work_began_ = RequestHost::turn_s();
   slept_ = true;
   slept_s_ += std::max(0.0, work_began_ - fell_asleep_);
 }

@@ -38,7 +38,7 @@ class RequestHost {
   // A request has got a harakiri.
   virtual void harakiri_set() noexcept = 0;
 
-  // A request goes on or stops.
+  // A request goes on or stops, or it is the loop's turn.
   static void something_else() noexcept {
     if (on_switch_ != nullptr) on_switch_();
   }
