@@ -149,7 +149,8 @@ uninstall: ## take out what `make install` put in
 
 deb: $(PACKAGE) ## build/uwsgi-plugin-tornado-fibers_*.deb, for this machine's uWSGI and Python
 
-$(PACKAGE): $(BUILD)/tornado_plugin.so tools/build-deb typing/uwsgi_tornado.pyi README.md CHANGELOG.md LICENSE $(wildcard docs/*.md)
+$(PACKAGE): $(BUILD)/tornado_plugin.so tools/build-deb typing/uwsgi_tornado.pyi README.md CHANGELOG.md LICENSE \
+		$(wildcard docs/*.md docs/*/*.md examples/*/* bench/*.md bench/*.json bench/plots/*)
 	rm -rf $(BUILD)/deb
 	@$(MAKE) --no-print-directory install DESTDIR=$(BUILD)/deb PLUGINDIR=/usr/lib/uwsgi/plugins \
 		STUBDIR=/usr/lib/python3/dist-packages DOCDIR=/usr/share/doc/uwsgi-plugin-tornado-fibers
@@ -221,7 +222,7 @@ test-pythons: | test-deps ## the heart's tests with every other Python, 3.8 to 3
 # Ways to end a request, with a Python that counts references and checks its own rules.
 DEBUG_PYTHON ?= /usr/bin/python3-dbg
 
-test-debug-python: | test-deps ## with Debian's debug Python: no reference is left; the heart's tests
+test-debug-python: ## with Debian's debug Python: no reference is left; the heart's tests
 	@tools/install-deps debug
 	UWSGI_TORNADO_CFLAGS=-DUWSGI_TORNADO_DEBUG tools/build-for-python $(DEBUG_PYTHON) $(BUILD)/debug-python
 	@export PYTHON_OF_UWSGI=$(DEBUG_PYTHON) UWSGI_PYTHON_PLUGIN=$(BUILD)/debug-python/python_plugin.so \

@@ -205,10 +205,10 @@ def ask(connection, path):
         return response.status, response.read()
 
 
-def websocket_to(port, path='/', scheme='ws', **more):
+def websocket_to(port, path='/', scheme='ws', timeout=30, **more):
     """A client of the websocket at that path; closed by `with`."""
     return contextlib.closing(websocket.create_connection(
-        f'{scheme}://127.0.0.1:{port}{path}', timeout=30, sslopt={'cert_reqs': ssl.CERT_NONE}, **more))
+        f'{scheme}://127.0.0.1:{port}{path}', timeout=timeout, sslopt={'cert_reqs': ssl.CERT_NONE}, **more))
 
 
 class ThreadedServer(Server):

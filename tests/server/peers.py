@@ -8,7 +8,7 @@ import subprocess
 
 import conftest
 import websocket
-from conftest import APPS, free_port
+from conftest import APPS, free_port, websocket_to
 from services import accepts, wait_until
 
 LIMIT_S = 60
@@ -110,13 +110,11 @@ class Peer:
 
     def echoes(self, path):
         try:
-            client = websocket.create_connection(f'ws://127.0.0.1:{self.port}{path}', timeout=LIMIT_S)
+            with websocket_to(self.port, path, timeout=LIMIT_S) as client:
+                client.send('message')
+                return client.recv() in ('message', b'message')
         except websocket.WebSocketBadStatusException:
             return False
-        client.send('message')
-        said = client.recv()
-        client.close()
-        return said in ('message', b'message')
 
     def survives_reload(self, path):
         """A worker that does not drain cuts its connections soon; one that does would wait for ever."""

@@ -16,6 +16,7 @@ import time
 
 import conftest
 from conftest import ROOT, Server, free_port
+from deployed import sanitized
 
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'bench' / 'README.md', *sorted(ROOT.glob('docs/**/*.md')), *sorted(ROOT.glob('examples/**/README.md'))]
 LANGUAGES = {'sh', 'python', '', 'ini', 'nginx', 'systemd', 'text', 'html', 'js', 'json', 'yaml'}
@@ -117,8 +118,7 @@ class Checkout:
         self.environ = {**os.environ, 'PYTHONUNBUFFERED': '1', 'PATH': f'{folder}/bin:{os.environ["PATH"]}', 'CURL_HOME': str(folder), **environ}
 
     def make_scripts(self):
-        sanitized = ' '.join(shlex.quote(f'{name}={value}') for name, value in conftest.asan_environment().items()) if conftest.ASAN else ''
-        start = f'exec env {sanitized} {shutil.which("uwsgi")} --plugins-dir {self.folder}/plugins'
+        start = 'exec ' + shlex.join([*sanitized(), shutil.which('uwsgi'), '--plugins-dir', f'{self.folder}/plugins'])
         more = shlex.join(conftest.MORE_OPTIONS)
         self.script('bin/uwsgi', f'{start} "$@" {more}')
         self.script('build/embed/uwsgi', f'{start} --plugin python3,tornado "$@" {more}')
