@@ -31,12 +31,15 @@ deps: ## install what a bare Debian 12 lacks to build and run the plugin
 test-deps: ## and what the tests need: databases, drivers, a browser
 	@tools/install-deps test
 
-# $(call build_plugin,folder,extra compiler flags,extra linker flags)
+# $(call build_plugin,folder,extra compiler flags,extra linker flags): make compiles, uWSGI's builder links.
 define build_plugin
 	@mkdir -p $(1)
-	@echo "building $(1)/tornado_plugin.so, a minute or two (build.log beside it)"
-	@cd $(1) && PYTHON=$(PYTHON) UWSGI_TORNADO_CFLAGS="$(2)" UWSGI_TORNADO_LDFLAGS="$(3)" \
-		$(UWSGI) --build-plugin "$(CURDIR) tornado" > build.log 2>&1 || { cat build.log; exit 1; }
+	@echo "building $(1)/tornado_plugin.so, a minute (build.log beside it)"
+	@export PYTHON=$(PYTHON) UWSGI=$(UWSGI) UWSGI_TORNADO_CFLAGS="$(2)" UWSGI_TORNADO_LDFLAGS="$(3)" && \
+		{ tools/plugin-objects $(1)/objects && \
+		$(MAKE) --no-print-directory -f tools/objects.mk -j$$(nproc) FOLDER=$(1)/objects && \
+		cd $(1) && UWSGI_TORNADO_OBJECTS=$(1)/objects $(UWSGI) --build-plugin "$(CURDIR) tornado"; } > $(1)/build.log 2>&1 || \
+		{ cat $(1)/build.log; exit 1; }
 endef
 
 $(BUILD)/tornado_plugin.so: $(PLUGIN_INPUTS) | deps

@@ -217,3 +217,8 @@ GCC_LIST = [
     'plugin/engine/worker.cc',
     'plugin/plugin.cc',
 ] + _fetching
+
+# `make` has compiled the sources itself, several at once, into this folder; uWSGI's builder links them.
+_objects = os.environ.get('UWSGI_TORNADO_OBJECTS')
+if _objects:
+    GCC_LIST = [os.path.relpath(os.path.join(_objects, name[:-len('.cc')] + '.o'), _here) for name in GCC_LIST]

@@ -1,0 +1,12 @@
+# Compiles the plugin's objects into FOLDER, where tools/plugin-objects has written what is included
+# here. Each knows the headers it was made of. Run from the project's root.
+include $(FOLDER)/objects.mk
+
+all: $(OBJECTS:%=$(FOLDER)/%)
+
+$(FOLDER)/%.o: %.cc $(FOLDER)/flags $(FOLDER)/uwsgi.h
+	@mkdir -p $(@D)
+	@echo "$(CXX) $<"
+	@$(CXX) @$(FOLDER)/flags -MMD -MP -c $< -o $@
+
+-include $(OBJECTS:%.o=$(FOLDER)/%.d)
