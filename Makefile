@@ -55,11 +55,11 @@ $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 # $(call unit_tests,folder,extra flags)
 define unit_tests
 $(1)/unit_tests: $(UNIT_SOURCES:%.cc=$(1)/unit/%.o) $(UNIT_TESTS:%.cc=$(1)/unit/%.o)
-	@g++ $(2) $$^ -o $$@ $(UNIT_LIBS)
+	@$(CXX) $(2) $$^ -o $$@ $(UNIT_LIBS)
 $(1)/unit/%.o: %.cc $(HEADERS) $(UNIT_HEADERS) | test-deps
 	@mkdir -p $$(@D)
 	@echo "compiling $$<"
-	@g++ $(UNIT_FLAGS) $(2) -c $$< -o $$@
+	@$(CXX) $(UNIT_FLAGS) $(2) -c $$< -o $$@
 endef
 $(eval $(call unit_tests,$(BUILD),))
 $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
@@ -114,11 +114,11 @@ EXTENSION_FLAGS = -std=gnu++17 -g -O2 -fPIC -fvisibility=hidden -fno-strict-alia
 # $(call extension,folder,extra flags)
 define extension
 $(1)/$(EXTENSION): $(EXTENSION_SOURCES:%.cc=$(1)/extension/%.o)
-	@g++ -shared $(2) $$^ -o $$@ -lcurl -lboost_context -lev -lpthread -ldl
+	@$(CXX) -shared $(2) $$^ -o $$@ -lcurl -lboost_context -lev -lpthread -ldl
 $(1)/extension/%.o: %.cc $(HEADERS) | deps
 	@mkdir -p $$(@D)
 	@echo "compiling $$<"
-	@g++ $(EXTENSION_FLAGS) $(2) -c $$< -o $$@
+	@$(CXX) $(EXTENSION_FLAGS) $(2) -c $$< -o $$@
 endef
 $(eval $(call extension,$(BUILD),-DNDEBUG))
 $(eval $(call extension,$(BUILD)/debug,-DUWSGI_TORNADO_DEBUG))

@@ -50,8 +50,13 @@ class Epoll {
   std::unordered_map<int, std::uint32_t> events_;
 };
 
+// poll() reports these whether they are asked for or not, as libev does: libpq asks for POLLERR.
+constexpr short kAlwaysReported = POLLERR | POLLHUP | POLLNVAL;
+
+// libev can wait for all that is asked for.
 bool is_plain(const pollfd& descriptor) noexcept {
-  return descriptor.events != 0 && (descriptor.events & ~(kReadEvents | kWriteEvents)) == 0;
+  const int asked = descriptor.events & ~kAlwaysReported;
+  return asked != 0 && (asked & ~(kReadEvents | kWriteEvents)) == 0;
 }
 
 const char* name_of(short events) noexcept {
