@@ -169,10 +169,12 @@ test-package: test-deps deb dist ## what is in the Debian package and the tarbal
 	PYTHONPATH=tests/server PACKAGE=$(PACKAGE) TARBALL=$(TARBALL) \
 		$(PYTEST) -p conftest -c tests/server/pytest.ini tests/package
 
-docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md and docs/options.md anew, from docstrings and the option table
+docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the lists of docs/blocking.md anew, from docstrings and tables
 	PYTHONPATH=$(BUILD)/debug $(PYTHON) tools/write-api > $(BUILD)/api.md
 	mv $(BUILD)/api.md docs/api.md
 	tools/write-options > docs/options.md
+	tools/write-blocking > $(BUILD)/blocking.md
+	mv $(BUILD)/blocking.md docs/blocking.md
 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.

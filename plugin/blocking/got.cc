@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <utility>
 
 namespace blocking {
 namespace {
@@ -75,7 +74,7 @@ int redirect_table(const ObjectTables& object, const ElfW(Rela)* table, std::siz
     if (found == replacements.end() || !may_be_slot(object, object.base + entry.r_offset)) continue;
     auto** address = reinterpret_cast<void**>(object.base + entry.r_offset);
     if (*address == found->second) continue;
-    const Slot slot{address, *address, object.relro_begin, object.relro_end};
+    const Slot slot{address, *address, found->second, object.relro_begin, object.relro_end};
     if (!write_slot(slot, found->second)) continue;
     changed.push_back(slot);
     ++redirected;
@@ -101,16 +100,13 @@ bool holds(const dl_phdr_info& info, const void* address) noexcept {
 }
 
 ObjectTables tables_of(const void* address) {
-  std::pair<const void*, ObjectTables> asked{address, {}};
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* question) {
-        auto& [sought, tables] = *static_cast<std::pair<const void*, ObjectTables>*>(question);
-        if (!holds(*info, sought)) return 0;
-        tables = read_tables(*info);
-        return 1;
-      },
-      &asked);
-  return std::move(asked.second);
+  ObjectTables tables;
+  for_each_object([&](const dl_phdr_info& info) {
+    if (!holds(info, address)) return false;
+    tables = read_tables(info);
+    return true;
+  });
+  return tables;
 }
 
 ObjectTables read_tables(const dl_phdr_info& info) {

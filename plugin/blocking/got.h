@@ -7,6 +7,7 @@
 #undef EV_CURRENT
 
 #include <cstddef>
+#include <new>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -40,6 +41,28 @@ ObjectTables read_tables(const dl_phdr_info& info);
 // True when `address` lies in the object `info` describes.
 bool holds(const dl_phdr_info& info, const void* address) noexcept;
 
+// Shows the loaded objects to visit(info), which says true when it has seen enough. The loader
+// keeps every object mapped for as long, and calls us from C.
+template <typename Visit>
+void for_each_object(Visit visit) {
+  struct Walk {
+    Visit& visit;
+    bool out_of_memory;
+  } walk{visit, false};
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* argument) noexcept {
+        auto& running = *static_cast<Walk*>(argument);
+        try {
+          return running.visit(*info) ? 1 : 0;
+        } catch (const std::bad_alloc&) {
+          running.out_of_memory = true;
+          return 1;
+        }
+      },
+      &walk);
+  if (walk.out_of_memory) throw std::bad_alloc();
+}
+
 // Those of the loaded object that `address` lies in; all null where there is none.
 ObjectTables tables_of(const void* address);
 
@@ -47,6 +70,7 @@ ObjectTables tables_of(const void* address);
 struct Slot {
   void** address;
   void* original;
+  void* replacement;
   ElfW(Addr) relro_begin;
   ElfW(Addr) relro_end;
 };

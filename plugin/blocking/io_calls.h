@@ -14,7 +14,4 @@ std::vector<Call> transfer_calls();
 // connect, accept; close and dup2, which wake those who wait for what they close.
 std::vector<Call> connection_calls();
 
-// All of them.
-std::vector<Call> io_calls();
-
 }  // namespace blocking

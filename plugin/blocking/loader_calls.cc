@@ -1,6 +1,6 @@
 #include "plugin/blocking/loader_calls.h"
 
-#include "plugin/blocking/policy.h"
+#include "plugin/blocking/redirection.h"
 #include "plugin/blocking/real.h"
 
 namespace blocking {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "plugin/asyncio/signal_pipe.h"
-#include "plugin/blocking/policy.h"
+#include "plugin/blocking/redirection.h"
 #include "plugin/engine/core.h"
 #include "plugin/engine/end_signals.h"
 #include "plugin/engine/listeners.h"

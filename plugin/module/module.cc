@@ -9,7 +9,7 @@
 #include "plugin/asyncio/event_loop_policy.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/blocking/call.h"
-#include "plugin/blocking/policy.h"
+#include "plugin/blocking/redirection.h"
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/module/debug_module.h"
 #include "plugin/module/worker_view.h"

@@ -21,9 +21,8 @@
 #include <vector>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/io_calls.h"
 #include "plugin/blocking/lock_calls.h"
-#include "plugin/blocking/sleep_calls.h"
+#include "plugin/blocking/replacements.h"
 #include "tests/unit/descriptors.h"
 
 namespace unit {
@@ -61,14 +60,10 @@ class SilentObserver final : public suspend::SwitchObserver {
 // The redirected calls, by name, as CPython itself makes them, with the signatures of their manual pages.
 struct Calls {
   Calls() {
-    std::vector<blocking::Call> table = blocking::io_calls();
-    for (const auto& more : {blocking::sleep_calls(), blocking::lock_calls()}) {
-      table.insert(table.end(), more.begin(), more.end());
-    }
-    const auto find = [&table](const char* name, auto*& function) {
-      for (const blocking::Call& call : table) {
-        if (std::string(name) == call.name && call.scope != blocking::Scope::kNotLibpython) {
-          function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(call.replacement);
+    const auto find = [](const char* name, auto*& function) {
+      for (const blocking::Replacement& one : blocking::replacements()) {
+        if (std::string(name) == one.name && one.scope != blocking::Scope::kNotLibpython) {
+          function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(one.replacement);
         }
       }
       if (function == nullptr) std::abort();

@@ -1,0 +1,174 @@
+#include "plugin/blocking/replacements.h"
+
+#include "plugin/blocking/file_calls.h"
+#include "plugin/blocking/identity.h"
+#include "plugin/blocking/io_calls.h"
+#include "plugin/blocking/loader_calls.h"
+#include "plugin/blocking/lock_calls.h"
+#include "plugin/blocking/mutex_calls.h"
+#include "plugin/blocking/name_calls.h"
+#include "plugin/blocking/process_calls.h"
+#include "plugin/blocking/signal_calls.h"
+#include "plugin/blocking/sleep_calls.h"
+
+// tools/write-blocking reads both tables and the rows of the groups, {"name", ...} in the file that
+// defines the group's function: keep the spelling.
+
+namespace blocking {
+namespace {
+
+struct Group {
+  std::string_view name;
+  std::vector<Call> (*calls)();
+};
+
+// In the order of docs/blocking.md.
+constexpr Group kGroups[] = {
+    {"waiting for descriptors", poll_calls},
+    {"sockets, pipes, terminals", transfer_calls},
+    {"connections, and closing", connection_calls},
+    {"sleeping", sleep_calls},
+    {"locks of Python", lock_calls},
+    {"locks of C libraries", mutex_calls},
+    {"names", name_calls},
+    {"children", process_calls},
+    {"files", file_calls},
+    {"signal handlers", signal_calls},
+    {"loading of libraries", loader_calls},
+    {kIdentityGroup, identity_calls},
+};
+
+constexpr Scope kAll = Scope::kEveryObject;
+constexpr Scope kPython = Scope::kLibpythonOnly;
+constexpr Scope kOthers = Scope::kNotLibpython;
+
+const char kGil[] = "the GIL is made of it, and handed over as ever";
+const char kLock[] = "the worker stands still until it returns";
+const char kDisk[] = "the disk answers by itself";
+const char kFifo[] = "only a FIFO or a terminal waits to be opened";
+const char kStdio[] = "a FILE is libc's own, whose reads and writes are not seen";
+const char kSignal[] = "the worker stands still until the signal comes";
+const char kOnce[] = "the function that it calls is seen, not the others that wait for it";
+const char kSpin[] = "it is held for a moment, without a wait";
+const char kAnyCall[] = "its number may mean any system call";
+const char kRare[] = "no library that is known to be used calls it";
+
+}  // namespace
+
+const std::vector<Replacement>& replacements() {
+  static const std::vector<Replacement>* const all = [] {
+    auto* table = new std::vector<Replacement>;
+    for (const Group& group : kGroups) {
+      for (const Call& call : group.calls()) table->push_back({call.name, call.replacement, call.scope, group.name});
+    }
+    return table;
+  }();
+  return *all;
+}
+
+const std::vector<LeftAlone>& left_alone() {
+  static const std::vector<LeftAlone> table = {
+      {"pthread_mutex_lock", kPython, kGil},
+      {"pthread_mutex_timedlock", kPython, kGil},
+      {"pthread_cond_wait", kPython, kGil},
+      {"pthread_cond_timedwait", kPython, kGil},
+      {"pthread_cond_clockwait", kPython, kGil},
+      {"pthread_mutex_timedlock", kOthers, kLock},
+      {"pthread_cond_wait", kOthers, kLock},
+      {"pthread_cond_timedwait", kOthers, kLock},
+      {"pthread_cond_clockwait", kOthers, kLock},
+      {"pthread_mutex_clocklock", kAll, kLock},
+      {"pthread_rwlock_rdlock", kAll, kLock},
+      {"pthread_rwlock_wrlock", kAll, kLock},
+      {"pthread_rwlock_timedrdlock", kAll, kLock},
+      {"pthread_rwlock_timedwrlock", kAll, kLock},
+      {"pthread_rwlock_clockrdlock", kAll, kLock},
+      {"pthread_rwlock_clockwrlock", kAll, kLock},
+      {"pthread_barrier_wait", kAll, kLock},
+      {"pthread_join", kAll, kLock},
+      {"pthread_timedjoin_np", kAll, kLock},
+      {"pthread_clockjoin_np", kAll, kLock},
+      {"mtx_lock", kAll, kLock},
+      {"mtx_timedlock", kAll, kLock},
+      {"cnd_wait", kAll, kLock},
+      {"cnd_timedwait", kAll, kLock},
+      {"thrd_join", kAll, kLock},
+      {"thrd_sleep", kAll, kLock},
+      {"pthread_spin_lock", kAll, kSpin},
+      {"pthread_once", kAll, kOnce},
+      {"call_once", kAll, kOnce},
+      {"open", kAll, kFifo},
+      {"open64", kAll, kFifo},
+      {"openat", kAll, kFifo},
+      {"openat64", kAll, kFifo},
+      {"__open_2", kAll, kFifo},
+      {"__open64_2", kAll, kFifo},
+      {"__openat_2", kAll, kFifo},
+      {"__openat64_2", kAll, kFifo},
+      {"creat", kAll, kFifo},
+      {"creat64", kAll, kFifo},
+      {"fopen", kAll, kFifo},
+      {"fopen64", kAll, kFifo},
+      {"freopen", kAll, kFifo},
+      {"freopen64", kAll, kFifo},
+      {"fread", kAll, kStdio},
+      {"fgets", kAll, kStdio},
+      {"fgetc", kAll, kStdio},
+      {"getc", kAll, kStdio},
+      {"getline", kAll, kStdio},
+      {"getdelim", kAll, kStdio},
+      {"flockfile", kAll, kStdio},
+      {"__read_chk", kAll, kLock},
+      {"__recv_chk", kAll, kLock},
+      {"__recvfrom_chk", kAll, kLock},
+      {"__poll_chk", kAll, kLock},
+      {"__ppoll_chk", kAll, kLock},
+      {"recvmmsg", kAll, kLock},
+      {"sendmmsg", kAll, kLock},
+      {"epoll_pwait2", kAll, kLock},
+      {"preadv2", kAll, kLock},
+      {"preadv64v2", kAll, kLock},
+      {"pwritev2", kAll, kLock},
+      {"pwritev64v2", kAll, kLock},
+      {"splice", kAll, kLock},
+      {"tee", kAll, kLock},
+      {"vmsplice", kAll, kLock},
+      {"io_getevents", kAll, kLock},
+      {"tcdrain", kAll, kLock},
+      {"semop", kAll, kLock},
+      {"semtimedop", kAll, kLock},
+      {"msgrcv", kAll, kLock},
+      {"msgsnd", kAll, kLock},
+      {"mq_receive", kAll, kLock},
+      {"mq_send", kAll, kLock},
+      {"mq_timedreceive", kAll, kLock},
+      {"mq_timedsend", kAll, kLock},
+      {"system", kAll, kLock},
+      {"pclose", kAll, kLock},
+      {"gethostbyaddr", kAll, kLock},
+      {"gethostbyname2", kAll, kLock},
+      {"gethostbyname2_r", kAll, kLock},
+      {"res_query", kAll, kLock},
+      {"res_search", kAll, kLock},
+      {"res_nquery", kAll, kLock},
+      {"res_nsearch", kAll, kLock},
+      {"pause", kAll, kSignal},
+      {"sigwait", kAll, kSignal},
+      {"sigwaitinfo", kAll, kSignal},
+      {"sigtimedwait", kAll, kSignal},
+      {"sigsuspend", kAll, kSignal},
+      {"sigpause", kAll, kSignal},
+      {"sync", kAll, kDisk},
+      {"syncfs", kAll, kDisk},
+      {"msync", kAll, kDisk},
+      {"aio_suspend", kAll, kRare},
+      {"getmsg", kAll, kRare},
+      {"getpmsg", kAll, kRare},
+      {"putmsg", kAll, kRare},
+      {"putpmsg", kAll, kRare},
+      {"syscall", kAll, kAnyCall},
+  };
+  return table;
+}
+
+}  // namespace blocking
