@@ -10,7 +10,8 @@ HEADERS := $(wildcard suspend/*.h plugin/*/*.h) $(wildcard plugin/*/*.py)
 PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
 
 # What a unit test links: layers 0 and 1 without CPython and uWSGI, and what needs neither higher up.
-UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) plugin/request/websocket_frames.cc
+UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) \
+	plugin/request/keep_alive.cc plugin/request/websocket_frames.cc
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
 UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
@@ -67,8 +68,9 @@ $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 # --- Fuzzing ------------------------------------------------------------------------------------
 
 # What is fuzzed, and the one source that it links.
-FUZZED := elf_tables object_choice option_numbers response_head websocket_frames
+FUZZED := elf_tables keep_alive object_choice option_numbers response_head websocket_frames
 SOURCE_OF_elf_tables := plugin/blocking/got.cc
+SOURCE_OF_keep_alive := plugin/request/keep_alive.cc
 SOURCE_OF_object_choice := plugin/blocking/object_choice.cc
 SOURCE_OF_option_numbers := plugin/uwsgi/option_numbers.cc
 SOURCE_OF_response_head := plugin/http/response_head.cc

@@ -196,6 +196,7 @@ GCC_LIST = [
     'plugin/request/request_host.cc',
     'plugin/observe/timings.cc',
     'plugin/request/request_thread.cc',
+    'plugin/request/keep_alive.cc',
     'plugin/request/websocket_frames.cc',
     'plugin/request/websocket.cc',
     'plugin/engine/websocket_functions.cc',

@@ -1,6 +1,5 @@
 #include "plugin/engine/core.h"
 
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
+#include "plugin/request/keep_alive.h"
 #include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -33,36 +33,6 @@ bool is_kept_alive(const uwsgi_socket& socket, int core_id) noexcept {
   return socket.retry != nullptr && socket.retry[core_id] != 0;
 }
 
-// Calls visit(name, value) for each header line of the response.
-template <typename Visit>
-void each_response_header(const wsgi_request& request, Visit visit) noexcept {
-  if (request.headers == nullptr) return;
-  std::string_view rest(request.headers->buf, request.headers->pos);
-  while (!rest.empty()) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-    const std::size_t colon = line.find(':');
-    if (colon != std::string_view::npos) visit(line.substr(0, colon), line.substr(colon + 1));
-  }
-}
-
-bool equal_ignoring_case(std::string_view text, std::string_view lower_case) noexcept {
-  return text.size() == lower_case.size() && strncasecmp(text.data(), lower_case.data(), text.size()) == 0;
-}
-
-// A Connection header is a list: "keep-alive, close".
-bool says_close(std::string_view value) noexcept {
-  while (!value.empty()) {
-    std::string_view word = value.substr(0, value.find(','));
-    value.remove_prefix(std::min(word.size() + 1, value.size()));
-    const std::size_t first = word.find_first_not_of(" \t\r");
-    if (first == std::string_view::npos) continue;
-    word = word.substr(first, word.find_last_not_of(" \t\r") - first + 1);
-    if (equal_ignoring_case(word, "close")) return true;
-  }
-  return false;
-}
-
 void answer(wsgi_request* request, std::string status, std::string text) noexcept {
   char name[] = "Content-Type";
   char type[] = "text/plain";
@@ -72,32 +42,61 @@ void answer(wsgi_request* request, std::string status, std::string text) noexcep
   uwsgi_response_write_body_do(request, text.data(), text.size());
 }
 
-bool is_bodiless(const wsgi_request& request) noexcept {
-  return request.status == 204 || request.status == 304 ||
-         std::string_view(request.method, request.method_len) == "HEAD";
-}
-
-// The client can tell where the response ends without the connection being closed: the
-// application sent as much as it promised, and did not announce the close itself.
-bool response_has_end(const wsgi_request& request) noexcept {
-  bool closes = false;
-  bool chunked = false;
-  bool complete = false;
-  each_response_header(request, [&](std::string_view name, std::string_view value) {
-    if (equal_ignoring_case(name, "connection")) closes = closes || says_close(value);
-    else if (equal_ignoring_case(name, "transfer-encoding")) chunked = true;
-    else if (equal_ignoring_case(name, "content-length"))
-      complete = std::strtoull(value.data(), nullptr, 10) == request.response_size;
-  });
-  if (closes) return false;
-  return is_bodiless(request) ? request.response_size == 0 : chunked || complete;
-}
-
-// uWSGI's http11 protocol keeps a connection whatever the client asked and the response said.
-bool may_be_kept_alive(wsgi_request& request) noexcept {
+HeaderValue header_of(wsgi_request& request, std::string_view name) noexcept {
   std::uint16_t length = 0;
-  const char* connection = uwsgi_get_var(&request, const_cast<char*>("HTTP_CONNECTION"), 15, &length);
-  return !(connection != nullptr && says_close({connection, length})) && response_has_end(request);
+  const char* const value =
+      uwsgi_get_var(&request, const_cast<char*>(name.data()), static_cast<std::uint16_t>(name.size()), &length);
+  return value == nullptr ? HeaderValue{} : HeaderValue{true, {value, length}};
+}
+
+RequestFraming framing_of(wsgi_request& request) noexcept {
+  RequestFraming framing;
+  framing.method = {request.method, request.method_len};
+  framing.protocol = {request.protocol, request.protocol_len};
+  framing.connection = header_of(request, "HTTP_CONNECTION");
+  framing.content_length = header_of(request, "CONTENT_LENGTH");
+  framing.transfer_encoding = header_of(request, "HTTP_TRANSFER_ENCODING");
+  framing.body_size = request.post_cl;
+  return framing;
+}
+
+bool response_is_delimited(const wsgi_request& request) noexcept {
+  if (request.headers == nullptr) return false;
+  ResponseFraming framing;
+  framing.request_method = {request.method, request.method_len};
+  framing.status = request.status;
+  framing.head = {request.headers->buf, request.headers->pos};
+  framing.body_size = request.response_size;
+  return response_is_delimited(framing);
+}
+
+std::string_view view_of(const iovec& bytes) noexcept { return {static_cast<const char*>(bytes.iov_base), bytes.iov_len}; }
+
+bool starts_with(std::string_view text, std::string_view beginning) noexcept {
+  return text.substr(0, beginning.size()) == beginning;
+}
+
+// Of what the client sent: the other variables are uWSGI's, or decoded.
+bool headers_are_unambiguous(const wsgi_request& request) noexcept {
+  for (int i = 0; i + 1 < request.var_cnt; i += 2) {
+    const std::string_view name = view_of(request.hvec[i]);
+    if (!starts_with(name, "HTTP_") && !starts_with(name, "CONTENT_")) continue;
+    if (!is_unambiguous(name, view_of(request.hvec[i + 1]))) return false;
+  }
+  return true;
+}
+
+// Where the request ends is what uWSGI takes for it, and not another's idea.
+bool request_is_delimited(wsgi_request& request) noexcept {
+  return body_is_delimited(framing_of(request)) && headers_are_unambiguous(request);
+}
+
+// uWSGI's http11 protocol keeps a connection whatever the client asked and the response said. What is left of
+// a body that has an end it sees for itself.
+bool may_be_kept_alive(wsgi_request& request) noexcept {
+  const bool read_as_chunks = request.chunked_input_buf != nullptr;
+  return request_is_delimited(request) && !read_as_chunks && asks_to_keep(framing_of(request)) &&
+         request.post_pos >= request.post_cl && response_is_delimited(request);
 }
 
 // A TLS handshake waits in the middle of the parser, so it needs a fiber to wait on.
@@ -406,6 +405,8 @@ void Core::python_begins(PyObject* environ) noexcept {
     PyErr_Clear();
     context_ = python::PyRef();
   }
+  // One that is closed for what its request looks like says so (RFC 9112, section 9.6).
+  if (socket_->retry != nullptr && !body_is_delimited(framing_of(*request_))) announce_close();
   thread_->set_environ(environ);
   connection_ = offer_connection(*request_, environ);
   if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();

@@ -30,6 +30,15 @@ def unread(environ, start_response):
     return answer(start_response, b'unread')
 
 
+def chunks(environ, start_response):
+    """A body without a length, read to its end."""
+    import uwsgi
+    body = b''
+    while chunk := uwsgi.chunked_read():
+        body += chunk
+    return answer(start_response, body or b'none')
+
+
 def endless(environ, start_response):
     """A response whose end only the end of the connection tells."""
     start_response('200 OK', [('Content-Type', 'text/plain')])

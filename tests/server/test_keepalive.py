@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from health import closed_by_server
+from health import closed_by_server, read_until
 
 GET = b'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
@@ -15,6 +15,22 @@ GET = b'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 @pytest.fixture
 def start(server):
     return lambda *options, cores=10: server('wire.py', *options, cores=cores, protocol='http11-socket')
+
+
+@pytest.fixture
+def subtests():
+    """Of one server: each is tried, whatever became of the others."""
+    failures = []
+
+    @contextlib.contextmanager
+    def one(name):
+        try:
+            yield
+        except (AssertionError, OSError) as error:
+            failures.append((name, repr(error)))
+
+    yield one
+    assert failures == []
 
 
 @contextlib.contextmanager
@@ -147,6 +163,100 @@ def test_connection_ends_with_the_response(start, request_bytes):
             assert b'200 OK' in closed_by_server(connection)
     assert running.get()[0] == 200
     assert running.descriptors() <= before + 1
+
+
+SMUGGLED = b'GET /?smuggled HTTP/1.1\r\nHost: x\r\n\r\n'
+CHUNKED = b'%x\r\n%s\r\n0\r\n\r\n' % (len(SMUGGLED), SMUGGLED)
+
+
+AMBIGUOUS_BODIES = [  # The headers that are to say how long it is, and what follows.
+    (b'Transfer-Encoding: chunked', CHUNKED),
+    (b'Transfer-Encoding: chunked\r\nContent-Length: 0', CHUNKED),
+    (b'Content-Length: 0\r\nTransfer-Encoding: chunked', b'0\r\n\r\n' + SMUGGLED),
+    (b'Transfer-Encoding: xchunked', SMUGGLED),
+    (b'Transfer-Encoding: gzip, chunked', CHUNKED),
+    (b'Transfer-Encoding:\tchunked', CHUNKED),
+    (b'Transfer-Encoding : chunked', CHUNKED),
+    (b'X: y\r\n Transfer-Encoding: chunked', SMUGGLED),
+    (b'X: y\nTransfer-Encoding: chunked', CHUNKED),
+    (b'Content-Length: 0\r\nContent-Length: %d' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length: 0, %d' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length : %d' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length:\t%d' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length: +%d' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length: -1', SMUGGLED),
+    (b'Content-Length: 0x%x' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length: 0\r\n %d' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length: 0_%d' % len(SMUGGLED), SMUGGLED),
+    (b'Content-Length: %d' % (1 << 64), SMUGGLED),
+    (b'Content-Length:', SMUGGLED),
+]
+
+
+def assert_is_last(connection, received=b''):
+    """At most one request was seen, and no other will be."""
+    received += closed_by_server(connection)
+    assert received.count(b'HTTP/1.1 ') <= 1 and b'smuggled' not in received, received
+
+
+@pytest.mark.parametrize('at_once', [True, False], ids=['at-once', 'later'])
+def test_body_that_others_see_otherwise_never_becomes_a_request(start, subtests, at_once):
+    """Not by one rule that uWSGI follows too, or not read by the application: there is no telling where it ends."""
+    running = start()
+    for head, body in AMBIGUOUS_BODIES:
+        with subtests(head), running.connect() as connection:
+            connection.sendall(b'POST /unread HTTP/1.1\r\nHost: x\r\n' + head + b'\r\n\r\n' + (body if at_once else b''))
+            received = b''
+            if not at_once:
+                received = read_until(connection, b'unread')
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(body)
+            assert_is_last(connection, received)
+
+
+CHUNKED_BODIES = [
+    b'5\r\nhello\r\n0\r\n\r\n',
+    b'5\r\nhello\r\n0\r\nX: y\r\n\r\n' + SMUGGLED,
+    b'5;a=b\r\nhello\r\n0\r\n\r\n' + SMUGGLED,
+    b'5z\r\nhello\r\n0\r\n\r\n' + SMUGGLED,
+    b'1\r\nhXX0\r\n\r\n' + SMUGGLED,
+    b'-1\r\nhello\r\n0\r\n\r\n' + SMUGGLED,
+    b'0\r\n\r\n' + SMUGGLED,
+    b'%d0\r\nhello\r\n0\r\n\r\n' % (1 << 64) + SMUGGLED,
+]
+
+
+def test_chunks_read_by_the_application_never_become_a_request(start, subtests):
+    running = start()
+    for body in CHUNKED_BODIES:
+        with subtests(body), running.connect() as connection:
+            connection.sendall(b'POST /chunks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n' + body)
+            assert_is_last(connection)
+
+
+def test_connection_that_ends_for_its_request_says_so(start):
+    """So that the client does not send the next in vain (RFC 9112, section 9.6)."""
+    with kept(start()) as connection:
+        response, body = ask(connection, '/chunks', 'POST', iter([b'one ', b'two']))
+        assert (body, response.getheader('Connection')) == (b'one two', 'close')
+
+
+def test_body_of_a_length_that_all_agree_on_keeps_the_connection(start, subtests):
+    running = start()
+    for length in (b'4', b' 4 ', b'0004'):
+        with subtests(length), running.connect() as connection:
+            for _ in range(3):
+                connection.sendall(b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length:' + length + b'\r\n\r\nbody')
+                assert b'"body": "body"' in read_until(connection, b'}')
+
+
+def test_request_of_another_protocol_ends_the_connection(start, subtests):
+    running = start()
+    for request_line in (b'GET / HTTP/1.2', b'GET / http/1.1', b'GET / HTTP/1.1 ', b'GET / HTTP/0.9', b'G ET / HTTP/1.1',
+                         b'(GET) / HTTP/1.1', b'CONNECT / HTTP/1.1'):
+        with subtests(request_line), running.connect() as connection:
+            connection.sendall(request_line + b'\r\nHost: x\r\n\r\n')
+            assert_is_last(connection)
 
 
 @pytest.mark.parametrize('path, method', [('/empty', 'GET'), ('/endless', 'HEAD')])

@@ -1,0 +1,50 @@
+// Whether a connection may serve another request: RFC 9112, sections 6, 7 and 9.3. Knows views only: no uWSGI,
+// no connection.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace engine {
+
+// A header line, or several of one name, which uWSGI joins by ", ".
+struct HeaderValue {
+  bool given = false;
+  std::string_view text;
+};
+
+// A request as uWSGI's parser has understood it.
+struct RequestFraming {
+  std::string_view method;
+  std::string_view protocol;
+  HeaderValue connection;
+  HeaderValue content_length;
+  HeaderValue transfer_encoding;
+  std::uint64_t body_size = 0;  // What uWSGI takes the length of the body for.
+};
+
+struct ResponseFraming {
+  std::string_view request_method;
+  int status = 0;
+  std::string_view head;        // Its lines, the status line first or left out.
+  std::uint64_t body_size = 0;  // What was sent.
+};
+
+// A Connection header is a list: "keep-alive, close".
+bool says_close(std::string_view connection) noexcept;
+
+// Everybody on the way to the application reads this header line as the same: its name is a token, its value
+// has no end of line in it. `name` may be as in CGI, in capitals and with underscores.
+bool is_unambiguous(std::string_view name, std::string_view value) noexcept;
+
+// Everybody knows where the body of the request ends, and uWSGI is right about it.
+bool body_is_delimited(const RequestFraming& request) noexcept;
+
+// The client expects to send another, as soon as this one is answered.
+bool asks_to_keep(const RequestFraming& request) noexcept;
+
+// The client can tell where the response ends without the connection being closed: the application sent as
+// much as it promised, and did not announce the close itself.
+bool response_is_delimited(const ResponseFraming& response) noexcept;
+
+}  // namespace engine
