@@ -1,5 +1,7 @@
 # Compiles the plugin's objects into FOLDER, where tools/plugin-objects has written what is included
-# here. Each knows the headers it was made of. Run from the project's root.
+# here. Each knows the headers it was made of, by the name the object has from the project's root, where this is
+# run: ccache may write no other (CCACHE_BASEDIR).
+override FOLDER := $(FOLDER:$(CURDIR)/%=%)
 include $(FOLDER)/objects.mk
 
 all: $(OBJECTS:%=$(FOLDER)/%)
