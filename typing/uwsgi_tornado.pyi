@@ -76,6 +76,7 @@ class _Fiber(TypedDict):
 
 class _BlockingReport(TypedDict):
     objects: dict[str, int]
+    unlisted: dict[str, list[str]]
     suspended: dict[str, int]
     blocked: dict[str, dict[str, int]]
     preempted: int

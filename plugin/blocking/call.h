@@ -6,11 +6,13 @@
 
 namespace blocking {
 
-// Where a call is redirected.
-enum class Scope {
-  kEveryObject,    // Every object on the list.
-  kLibpythonOnly,  // libpython alone: elsewhere the call means something else.
-  kNotLibpython,   // Every object on the list but libpython.
+// Where a call is redirected: sets of kinds of objects (object_choice.h).
+enum class Scope : unsigned {
+  kLibpythonOnly = 1,  // Elsewhere the call means something else.
+  kNotLibpython = 2,   // The libraries on the list.
+  kEveryObject = 3,    // Both.
+  kAnyLibrary = 6,     // Every library, listed or not: locks, which a library may hold while a listed one waits.
+  kAnywhere = 7,       // And libpython.
 };
 
 struct Call {

@@ -58,6 +58,12 @@ bool connect_may_wait(int fd) noexcept {
 int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr || is_nonblocking(fd) || !connect_may_wait(fd)) return natively(connect_tally, [&] { return real::connect(fd, address, size); });
+  static const bool interposed = real::is_interposed(real::connect);
+  if (interposed) {
+    // Whatever it does, a handshake with a proxy say, it does with a socket that waits.
+    const auto call = [&] { return real::connect(fd, address, size); };
+    return offload(*fiber, connect_tally, JobKind::kWait, call, call);
+  }
   const Deadline deadline = socket_deadline(fd, SO_SNDTIMEO);
   int unfinished = 0;  // What the first try said, and connect(2) says when SO_SNDTIMEO passes.
   for (;;) {
@@ -104,10 +110,15 @@ int suspending_accept(int fd, sockaddr* peer, socklen_t* peer_size) noexcept {
 }  // namespace
 
 std::vector<Call> connection_calls() {
-  std::vector<Call> calls = {
+  return {
       {"connect", keeping_errno<suspending_connect>()},
       {"accept", keeping_errno<suspending_accept>()},
       {"accept4", keeping_errno<suspending_accept4>()},
+  };
+}
+
+std::vector<Call> closing_calls() {
+  std::vector<Call> calls = {
       {"close", keeping_errno<close_and_wake>()},
       {"dup2", keeping_errno<dup2_and_wake>()},
       {"dup3", keeping_errno<dup3_and_wake>()},

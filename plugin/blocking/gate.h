@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "plugin/blocking/call.h"
+#include "plugin/blocking/loader_calls.h"
 #include "plugin/loop/io_loop.h"
 #include "suspend/fiber.h"
 
@@ -62,6 +63,7 @@ bool in_own_process() noexcept;
 
 // The fiber that may suspend here, or null.
 inline suspend::Fiber* may_suspend() noexcept {
+  if (loaded_here) look_at_loaded();
   Gate* const open = gate();
   return open == nullptr ? nullptr : open->may_suspend();
 }

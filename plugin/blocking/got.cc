@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace blocking {
 namespace {
@@ -162,6 +163,19 @@ int redirect(const ObjectTables& object, const Replacements& replacements,
              std::vector<Slot>& changed) {
   return redirect_table(object, object.plt, object.plt_count, replacements, changed) +
          redirect_table(object, object.data, object.data_count, replacements, changed);
+}
+
+std::vector<std::string_view> imports_of(const ObjectTables& object, const std::unordered_set<std::string_view>& names) {
+  std::vector<std::string_view> found;
+  for (const auto& [table, count] : {std::pair(object.plt, object.plt_count), std::pair(object.data, object.data_count)}) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!fills_function_slot(kMachine, ELF64_R_TYPE(table[i].r_info))) continue;
+      const auto name = names.find(name_of(object, table[i]));
+      if (name == names.end() || std::find(found.begin(), found.end(), *name) != found.end()) continue;
+      found.push_back(*name);
+    }
+  }
+  return found;
 }
 
 bool write_slot(const Slot& slot, void* value) noexcept {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace blocking {
@@ -82,6 +83,9 @@ using Replacements = std::unordered_map<std::string_view, void*>;
 // Returns the number of slots changed; one that already points there is not counted.
 int redirect(const ObjectTables& object, const Replacements& replacements,
              std::vector<Slot>& changed);
+
+// Those of `names` that `object` calls through a slot.
+std::vector<std::string_view> imports_of(const ObjectTables& object, const std::unordered_set<std::string_view>& names);
 
 // Writes `value` into a slot, opening and sealing its RELRO page when it has one.
 // Returns false, with errno, when the page cannot be opened.

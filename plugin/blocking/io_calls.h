@@ -9,9 +9,13 @@ namespace blocking {
 
 // poll, select, epoll_wait and their kin.
 std::vector<Call> poll_calls();
-// recv, send, read, write and their kin.
-std::vector<Call> transfer_calls();
-// connect, accept; close and dup2, which wake those who wait for what they close.
+// recv, send and their kin.
+std::vector<Call> socket_calls();
+// read, write and their kin, which are called for files too.
+std::vector<Call> stream_calls();
+// connect and accept.
 std::vector<Call> connection_calls();
+// close, dup2 and their kin, which wake those who wait for what they close.
+std::vector<Call> closing_calls();
 
 }  // namespace blocking

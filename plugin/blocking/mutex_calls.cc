@@ -150,9 +150,9 @@ int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept {
 std::vector<Call> mutex_calls() {
   // Not libpython's: those are the GIL's.
   return {
-      {"pthread_mutex_lock", address_of(suspending_mutex_lock), Scope::kNotLibpython},
-      {"pthread_mutex_trylock", address_of(knowing_mutex_trylock), Scope::kNotLibpython},
-      {"pthread_mutex_unlock", address_of(waking_mutex_unlock), Scope::kNotLibpython},
+      {"pthread_mutex_lock", address_of(suspending_mutex_lock), Scope::kAnyLibrary},
+      {"pthread_mutex_trylock", address_of(knowing_mutex_trylock), Scope::kAnyLibrary},
+      {"pthread_mutex_unlock", address_of(waking_mutex_unlock), Scope::kAnyLibrary},
   };
 }
 

@@ -1,6 +1,7 @@
 // Which objects may suspend their requests, by name.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,14 +11,22 @@ namespace blocking {
 enum class Kind {
   kLibpython,  // Where CPython itself is linked: libpython, or the main program of a static build.
   kListed,     // An extension module, or a library known to be safe.
-  kOther,      // Left alone.
+  kLocksOnly,  // Any other: what it does with locks and the loader is seen, and nothing else.
+  kLeftAlone,  // What calls are redirected to, or what runs the loop.
 };
+constexpr std::size_t kKinds = 4;
 
 // What to add to and remove from the built-in list: the start of a file name, "libfoo".
 struct ObjectChoice {
   std::vector<std::string> suspend_libs;
   std::vector<std::string> native_libs;
 };
+
+// True for libc, the loader and the like, to which calls are redirected.
+bool is_below(std::string_view file) noexcept;
+
+// True for a library whose waits are its own business: it is not on the list and nobody misses it there.
+bool waits_harmlessly(std::string_view file) noexcept;
 
 // Judges an object by its path. `holds_python` says that CPython's own code is in it.
 Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choice);

@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "plugin/blocking/object_choice.h"
+
 namespace blocking::real {
 namespace {
 
@@ -20,10 +22,14 @@ void* find(const char* name) noexcept {
 }
 
 void* find_if_any(const char* name) noexcept {
-  void* found = libc() == nullptr ? nullptr : ::dlsym(libc(), name);
-  // Before glibc 2.34 threads and dlopen lived in libraries of their own.
-  if (found == nullptr) found = ::dlsym(RTLD_DEFAULT, name);
-  return found;
+  // Before glibc 2.34 threads and dlopen lived in libraries of their own, which come first here.
+  void* const found = ::dlsym(RTLD_DEFAULT, name);
+  return found != nullptr || libc() == nullptr ? found : ::dlsym(libc(), name);
+}
+
+bool is_interposed(void* function) noexcept {
+  Dl_info holder;
+  return dladdr(function, &holder) != 0 && holder.dli_fname != nullptr && !is_below(file_name(holder.dli_fname));
 }
 
 }  // namespace blocking::real

@@ -1,4 +1,5 @@
-// libc's own functions, past every redirection.
+// The functions that libraries reach where nothing is redirected: libc's own, or those of a library
+// that stands before it (LD_PRELOAD).
 #pragma once
 
 #include <dlfcn.h>
@@ -20,14 +21,22 @@
 
 namespace blocking::real {
 
-// Looks `name` up in libc itself. Where CPython and the engine are linked into one program
-// (an embedded build with a static libpython), the slots the engine calls through are
+// Looks `name` up as the loader does for any library. Where CPython and the engine are linked into one
+// program (an embedded build with a static libpython), the slots the engine calls through are
 // redirected too, and a replacement that used them would call itself.
 void* find(const char* name) noexcept;
 
 template <typename Function>
 Function* find_as(const char* name) noexcept {
   return reinterpret_cast<Function*>(find(name));
+}
+
+// True where another library than libc has the function: torsocks connects in its own way, libfaketime
+// has a clock of its own. What such a function does can only be had by calling it.
+bool is_interposed(void* function) noexcept;
+template <typename Function>
+bool is_interposed(Function* function) noexcept {
+  return is_interposed(reinterpret_cast<void*>(function));
 }
 
 // The same for what this libc may be too old to have: null then.

@@ -1,6 +1,7 @@
 #include "plugin/blocking/redirection.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
@@ -14,22 +15,49 @@
 namespace blocking {
 namespace {
 
-void add(Replacements& map, const char* name, void* replacement, Scope scope, bool libpython) {
-  if (scope != (libpython ? Scope::kNotLibpython : Scope::kLibpythonOnly)) map[name] = replacement;
+constexpr Kind kRedirected[] = {Kind::kLibpython, Kind::kListed, Kind::kLocksOnly};
+
+std::size_t index_of(Kind kind) noexcept { return static_cast<std::size_t>(kind); }
+
+std::array<Replacements, kKinds> to_maps(bool identity_only, const std::vector<Call>& more) {
+  std::array<Replacements, kKinds> maps;
+  for (const Kind kind : kRedirected) {
+    Replacements& map = maps[index_of(kind)];
+    for (const Replacement& one : replacements()) {
+      const bool wanted = !identity_only || one.group == kIdentityGroup;
+      if (wanted && reaches(one.scope, kind)) map[one.name] = one.replacement;
+    }
+    for (const Call& call : more) {
+      if (reaches(call.scope, kind)) map[call.name] = call.replacement;
+    }
+  }
+  return maps;
 }
 
-Replacements to_map(bool identity_only, const std::vector<Call>& more, bool libpython) {
-  Replacements map;
+std::unordered_set<std::string_view> waits_unseen(bool identity_only) {
+  std::unordered_set<std::string_view> names;
+  if (identity_only) return names;
   for (const Replacement& one : replacements()) {
-    if (!identity_only || one.group == kIdentityGroup) add(map, one.name, one.replacement, one.scope, libpython);
+    if (one.waits) names.insert(one.name);
   }
-  for (const Call& call : more) add(map, call.name, call.replacement, call.scope, libpython);
-  return map;
+  for (const LeftAlone& one : left_alone()) {
+    if (one.why.waits && reaches(one.scope, Kind::kLocksOnly)) names.insert(one.name);
+  }
+  for (const Replacement& one : replacements()) {
+    if (reaches(one.scope, Kind::kLocksOnly)) names.erase(one.name);
+  }
+  return names;
 }
 
 // Some function of CPython's, wherever it is linked.
 const void* python_code() noexcept {
   static const void* const address = dlsym(RTLD_DEFAULT, "PyEval_RestoreThread");
+  return address;
+}
+
+// Debian's libc, or what a program is started with instead of it.
+const void* allocator_code() noexcept {
+  static const void* const address = dlsym(RTLD_DEFAULT, "malloc");
   return address;
 }
 
@@ -75,10 +103,12 @@ HeldObject::~HeldObject() {
   if (handle_ != nullptr) dlclose(handle_);
 }
 
-Redirection::Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more)
-    : choice_(std::move(choice)),
-      everywhere_(to_map(identity_only, more, false)),
-      in_libpython_(to_map(identity_only, more, true)) {
+Redirection::Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more, OnUnlisted on_unlisted)
+    : process_(getpid()),
+      choice_(std::move(choice)),
+      on_unlisted_(on_unlisted),
+      replacements_(to_maps(identity_only, more)),
+      waits_(waits_unseen(identity_only)) {
   assert(active_ == nullptr);
   active_ = this;
   if (!identity_only) watch_handlers_set_before(python_code());
@@ -91,8 +121,8 @@ Redirection::~Redirection() {
 
 Kind Redirection::kind_of(const dl_phdr_info& info) const {
   const bool python = python_code() != nullptr && holds(info, python_code());
-  // Ourselves: the replacements must reach the real calls.
-  if (!python && holds(info, own_code())) return Kind::kOther;
+  // Ourselves: the replacements must reach the real calls. And who keeps the memory that they take.
+  if (!python && (holds(info, own_code()) || holds(info, allocator_code()))) return Kind::kLeftAlone;
   return classify(info.dlpi_name == nullptr ? "" : info.dlpi_name, python, choice_);
 }
 
@@ -107,7 +137,7 @@ std::vector<Redirection::Loaded> Redirection::loaded_objects(Loads& loads) const
 }
 
 Redirection::Seen* Redirection::seen(const ObjectKey& key) noexcept {
-  const auto found = std::find_if(seen_.begin(), seen_.end(), [&](const Seen& one) { return one.key == key; });
+  const auto found = std::find_if(seen_.begin(), seen_.end(), [&](const Seen& one) { return one.object.key == key; });
   return found == seen_.end() ? nullptr : &*found;
 }
 
@@ -116,7 +146,7 @@ std::vector<Redirection::Loaded> Redirection::take_stock() {
   std::vector<Loaded> objects = loaded_objects(loads);
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto is_loaded = [&](const Seen& one) {
-    return std::any_of(objects.begin(), objects.end(), [&](const Loaded& object) { return object.key == one.key; });
+    return std::any_of(objects.begin(), objects.end(), [&](const Loaded& object) { return object.key == one.object.key; });
   };
   seen_.erase(std::remove_if(seen_.begin(), seen_.end(), [&](const Seen& one) { return !is_loaded(one); }), seen_.end());
   // After an unloading the same library may be back at the same address, with slots as new.
@@ -130,40 +160,64 @@ std::vector<Redirection::Loaded> Redirection::take_stock() {
   return objects;
 }
 
-void Redirection::remember(const ObjectKey& key, const std::vector<Slot>& written) {
-  Seen* known = seen(key);
-  if (known == nullptr) known = &seen_.emplace_back(Seen{key, {}});
+Redirection::Seen& Redirection::remember(const Loaded& object, const std::vector<Slot>& written) {
+  Seen* known = seen(object.key);
+  if (known == nullptr) known = &seen_.emplace_back(Seen{object, {}, {}});
   note(known->slots, written);
+  return *known;
 }
 
 void Redirection::consider(const Loaded& object) {
-  if (names_library(file_name(object.key.path), "libcrypto")) OpensslErrors::learn_library(object.key.path);
-  if (object.kind == Kind::kOther) {
+  const std::string_view file = file_name(object.key.path);
+  if (names_library(file, "libcrypto")) OpensslErrors::learn_library(object.key.path);
+  if (object.kind == Kind::kLeftAlone) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    remember(object.key, {});
+    remember(object, {});
     return;
   }
   const HeldObject held(object.key);
   if (!held) return;
   const ObjectTables tables = tables_of(object.key);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<Slot> written;
-  redirect(tables, object.kind == Kind::kLibpython ? in_libpython_ : everywhere_, written);
-  remember(object.key, written);
+  std::vector<std::string_view> unseen_waits;
+  if (object.kind == Kind::kLocksOnly && !waits_harmlessly(file)) unseen_waits = imports_of(tables, waits_);
+  bool is_new = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<Slot> written;
+    redirect(tables, replacements_[index_of(object.kind)], written);
+    Seen& known = remember(object, written);
+    is_new = known.unseen_waits.empty() && !unseen_waits.empty();
+    known.unseen_waits = unseen_waits;
+  }
+  if (is_new && on_unlisted_ != nullptr) on_unlisted_({std::string(file), std::move(unseen_waits)});
 }
 
 void Redirection::look() {
   for (const Loaded& object : take_stock()) consider(object);
 }
 
+bool Redirection::loads_changed() const {
+  Loads now;
+  for_each_object([&](const dl_phdr_info& info) {
+    now = {info.dlpi_adds, info.dlpi_subs};
+    return true;
+  });
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return now.loaded != loads_.loaded || now.unloaded != loads_.unloaded;
+}
+
 void Redirection::look_again() noexcept {
-  if (active_ == nullptr) return;
+  // What is loaded as the look takes memory or asks the loader is found by the next.
+  thread_local bool looking = false;
+  if (active_ == nullptr || looking || active_->process_ != getpid()) return;
   const int saved_errno = errno;
+  looking = true;
   try {
-    active_->look();
+    if (active_->loads_changed()) active_->look();
   } catch (const std::bad_alloc&) {
     // What was loaded blocks until the next look.
   }
+  looking = false;
   errno = saved_errno;
 }
 
@@ -175,7 +229,7 @@ void Redirection::undo() noexcept {
   }
   for (const Seen& object : objects) {
     if (object.slots.empty()) continue;
-    const HeldObject held(object.key);
+    const HeldObject held(object.object.key);
     if (!held) continue;
     for (const Slot& slot : object.slots) {
       // Loaded anew at the same address, it has slots of its own.
@@ -194,9 +248,18 @@ std::vector<Redirection::Object> Redirection::objects() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::vector<Object> all;
   for (const Seen& one : seen_) {
-    if (one.slots.empty()) continue;
-    const std::string name{file_name(one.key.path)};
+    if (one.slots.empty() || one.object.kind == Kind::kLocksOnly) continue;
+    const std::string name{file_name(one.object.key.path)};
     all.push_back({name.empty() ? "the main program" : name, static_cast<int>(one.slots.size())});
+  }
+  return all;
+}
+
+std::vector<Redirection::Unlisted> Redirection::unlisted() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<Unlisted> all;
+  for (const Seen& one : seen_) {
+    if (!one.unseen_waits.empty()) all.push_back({std::string(file_name(one.object.key.path)), one.unseen_waits});
   }
   return all;
 }

@@ -1,8 +1,11 @@
 // The redirected slots of the process: which objects have some, when they are written and undone.
 #pragma once
 
+#include <array>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "plugin/blocking/call.h"
@@ -43,10 +46,17 @@ class Redirection {
     std::string name;
     int slots;
   };
+  // A library that is not on the list, and what it imports that may make the worker stand still.
+  struct Unlisted {
+    std::string name;
+    std::vector<std::string_view> calls;
+  };
+  // Told once of each, on the thread that looks.
+  using OnUnlisted = void (*)(const Unlisted& library) noexcept;
 
   // With `identity_only` no call suspends; libpython still learns who each fiber is.
   // `more` are calls of the layer above.
-  Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more);
+  Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more, OnUnlisted on_unlisted = nullptr);
   ~Redirection();
   Redirection(const Redirection&) = delete;
   Redirection& operator=(const Redirection&) = delete;
@@ -61,19 +71,22 @@ class Redirection {
   // Restores every slot whose object is still loaded.
   void undo() noexcept;
 
-  // "libpython3.11.so.1.0 45, libpq.so.5.15 9": the objects with redirected slots.
+  // "libpython3.11.so.1.0 45, libpq.so.5.15 9": the objects whose calls may suspend. Those of which only
+  // locks are seen are left out, and are in none of these.
   std::string summary() const;
   int slot_count() const;
   std::vector<Object> objects() const;
+  std::vector<Unlisted> unlisted() const;
 
  private:
   struct Loaded {
     ObjectKey key;
-    Kind kind = Kind::kOther;
+    Kind kind = Kind::kLeftAlone;
   };
   struct Seen {
-    ObjectKey key;
+    Loaded object;
     std::vector<Slot> slots;
+    std::vector<std::string_view> unseen_waits;  // Of a library that is not on the list.
   };
   struct Loads {  // How many objects the process has loaded and unloaded so far.
     unsigned long long loaded = 0;
@@ -81,17 +94,20 @@ class Redirection {
   };
 
   std::vector<Loaded> loaded_objects(Loads& loads) const;
+  bool loads_changed() const;
   Kind kind_of(const dl_phdr_info& info) const;
   // Forgets what is unloaded. Returns what is to be looked at.
   std::vector<Loaded> take_stock();
   void consider(const Loaded& object);
   // These under the mutex.
-  void remember(const ObjectKey& key, const std::vector<Slot>& written);
+  Seen& remember(const Loaded& object, const std::vector<Slot>& written);
   Seen* seen(const ObjectKey& key) noexcept;
 
+  const pid_t process_;  // Its children never suspend.
   const ObjectChoice choice_;
-  Replacements everywhere_;
-  Replacements in_libpython_;
+  const OnUnlisted on_unlisted_;
+  std::array<Replacements, kKinds> replacements_;
+  std::unordered_set<std::string_view> waits_;  // What a library that is not on the list is named for.
   mutable std::mutex mutex_;  // Libraries are loaded by any thread. Never held while the loader is asked.
   std::vector<Seen> seen_;
   Loads loads_;

@@ -20,38 +20,41 @@ namespace {
 struct Group {
   std::string_view name;
   std::vector<Call> (*calls)();
+  bool waits = false;
 };
 
 // In the order of docs/blocking.md.
 constexpr Group kGroups[] = {
-    {"waiting for descriptors", poll_calls},
-    {"sockets, pipes, terminals", transfer_calls},
-    {"connections, and closing", connection_calls},
-    {"sleeping", sleep_calls},
-    {"locks of Python", lock_calls},
+    {"waiting for descriptors", poll_calls, true},
+    {"sockets", socket_calls, true},
+    {"connections", connection_calls, true},
+    {"pipes and terminals", stream_calls},
+    {"closing", closing_calls},
+    {"sleeping", sleep_calls, true},
+    {"locks of Python", lock_calls, true},
     {"locks of C libraries", mutex_calls},
-    {"names", name_calls},
-    {"children", process_calls},
+    {"names", name_calls, true},
+    {"children", process_calls, true},
     {"files", file_calls},
     {"signal handlers", signal_calls},
     {"loading of libraries", loader_calls},
     {kIdentityGroup, identity_calls},
 };
 
-constexpr Scope kAll = Scope::kEveryObject;
+constexpr Scope kAll = Scope::kAnywhere;
 constexpr Scope kPython = Scope::kLibpythonOnly;
-constexpr Scope kOthers = Scope::kNotLibpython;
+constexpr Scope kOthers = Scope::kAnyLibrary;
 
-const char kGil[] = "the GIL is made of it, and handed over as ever";
-const char kLock[] = "the worker stands still until it returns";
-const char kDisk[] = "the disk answers by itself";
-const char kFifo[] = "only a FIFO or a terminal waits to be opened";
-const char kStdio[] = "a FILE is libc's own, whose reads and writes are not seen";
-const char kSignal[] = "the worker stands still until the signal comes";
-const char kOnce[] = "the function that it calls is seen, not the others that wait for it";
-const char kSpin[] = "it is held for a moment, without a wait";
-const char kAnyCall[] = "its number may mean any system call";
-const char kRare[] = "no library that is known to be used calls it";
+constexpr Reason kGil{"the GIL is made of it, and handed over as ever", false};
+constexpr Reason kLock{"the worker stands still until it returns", true};
+constexpr Reason kDisk{"the disk answers by itself", false};
+constexpr Reason kFifo{"only a FIFO or a terminal waits to be opened", false};
+constexpr Reason kStdio{"a FILE is libc's own, whose reads and writes are not seen", false};
+constexpr Reason kSignal{"the worker stands still until the signal comes", true};
+constexpr Reason kOnce{"the function that it calls is seen, not the others that wait for it", false};
+constexpr Reason kSpin{"it is held for a moment, without a wait", false};
+constexpr Reason kAnyCall{"its number may mean any system call", false};
+constexpr Reason kRare{"no library that is known to be used calls it", false};
 
 }  // namespace
 
@@ -59,7 +62,9 @@ const std::vector<Replacement>& replacements() {
   static const std::vector<Replacement>* const all = [] {
     auto* table = new std::vector<Replacement>;
     for (const Group& group : kGroups) {
-      for (const Call& call : group.calls()) table->push_back({call.name, call.replacement, call.scope, group.name});
+      for (const Call& call : group.calls()) {
+        table->push_back({call.name, call.replacement, call.scope, group.name, group.waits});
+      }
     }
     return table;
   }();

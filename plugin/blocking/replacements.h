@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plugin/blocking/call.h"
+#include "plugin/blocking/object_choice.h"
 
 namespace blocking {
 
@@ -13,19 +14,29 @@ struct Replacement {
   void* replacement;
   Scope scope;
   std::string_view group;  // What calls of its kind do, as docs/blocking.md says it.
+  bool waits;              // A library that imports it waits for others, not just for files.
 };
+
+inline bool reaches(Scope scope, Kind kind) noexcept {
+  return kind != Kind::kLeftAlone && (static_cast<unsigned>(scope) >> static_cast<unsigned>(kind) & 1) != 0;
+}
 
 // The group that stays where no call may suspend: who a fiber is.
 inline constexpr std::string_view kIdentityGroup = "identity";
 
-// The table: a name comes once for libpython and once for other objects at most.
+// The table: a name comes once at most for each kind of object.
 const std::vector<Replacement>& replacements();
+
+struct Reason {
+  const char* text;
+  bool waits;  // As of a Replacement.
+};
 
 // A call that may wait and is left to libc.
 struct LeftAlone {
   const char* name;
   Scope scope;
-  const char* why;
+  Reason why;
 };
 const std::vector<LeftAlone>& left_alone();
 

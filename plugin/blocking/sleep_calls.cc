@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/offload.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
 
@@ -18,6 +19,12 @@ Tally sleep_tally("sleep");
 
 bool is_valid(const timespec& interval) noexcept {
   return interval.tv_sec >= 0 && interval.tv_nsec >= 0 && interval.tv_nsec < 1000000000L;
+}
+
+// A library that stands before libc has a clock of its own. It sleeps on a helper thread.
+template <typename Sleep>
+auto sleep_elsewhere(Fiber& fiber, Sleep sleep) noexcept {
+  return offload(fiber, sleep_tally, JobKind::kWait, sleep, sleep);
 }
 
 // 0, or the error number of a sleep that was interrupted.
@@ -43,6 +50,8 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
   const bool known = clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME;
   Fiber* fiber = known && is_valid(*request) ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(sleep_tally, [&] { return real::clock_nanosleep(clock, flags, request, left); });
+  static const bool interposed = real::is_interposed(real::clock_nanosleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::clock_nanosleep(clock, flags, request, left); });
   double seconds = seconds_of(*request);
   if ((flags & TIMER_ABSTIME) != 0) {
     timespec now;
@@ -57,18 +66,24 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
 int suspending_nanosleep(const timespec* request, timespec* left) noexcept {
   Fiber* fiber = is_valid(*request) ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(sleep_tally, [&] { return real::nanosleep(request, left); });
+  static const bool interposed = real::is_interposed(real::nanosleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::nanosleep(request, left); });
   return or_errno(sleep_for(*fiber, seconds_of(*request)));
 }
 
 int suspending_usleep(useconds_t microseconds) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(sleep_tally, [&] { return real::usleep(microseconds); });
+  static const bool interposed = real::is_interposed(real::usleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::usleep(microseconds); });
   return or_errno(sleep_for(*fiber, static_cast<double>(microseconds) * 1e-6));
 }
 
 unsigned int suspending_sleep(unsigned int seconds) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(sleep_tally, [&] { return real::sleep(seconds); });
+  static const bool interposed = real::is_interposed(real::sleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::sleep(seconds); });
   return sleep_for(*fiber, seconds) == 0 ? 0 : seconds;  // It cannot say how much of it is left.
 }
 

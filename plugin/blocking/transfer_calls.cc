@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/offload.h"
 #include "plugin/blocking/patience.h"
 #include "plugin/blocking/real.h"
 
@@ -216,9 +217,12 @@ bool wait_until_ready(Fiber& fiber, Tally& tally, int fd, short events) {
 ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr || size == 0) return natively(read_tally, [&] { return real::read(fd, buffer, size); });
-  const ssize_t got = receive_once(
-      *fiber, read_tally, fd, 0, [&](int with) { return real::recv(fd, buffer, size, with); });
-  if (got >= 0 || errno != ENOTSOCK) return got;
+  static const bool interposed = real::is_interposed(real::read);
+  if (!interposed) {
+    const ssize_t got = receive_once(
+        *fiber, read_tally, fd, 0, [&](int with) { return real::recv(fd, buffer, size, with); });
+    if (got >= 0 || errno != ENOTSOCK) return got;
+  }
   if (!wait_until_ready(*fiber, read_tally, fd, POLLIN)) return -1;
   return real::read(fd, buffer, size);
 }
@@ -251,6 +255,11 @@ ssize_t write_to_pipe(Fiber& fiber, Tally& tally, int fd, const char* bytes, std
 ssize_t suspending_write(int fd, const void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr || size == 0) return natively(write_tally, [&] { return real::write(fd, buffer, size); });
+  static const bool interposed = real::is_interposed(real::write);
+  if (interposed && !is_nonblocking(fd)) {
+    const auto call = [&] { return real::write(fd, buffer, size); };
+    return offload(*fiber, write_tally, JobKind::kWait, call, call);
+  }
   const auto* bytes = static_cast<const char*>(buffer);
   const ssize_t sent = send_all(*fiber, write_tally, fd, size, [&](std::size_t at) {
     return real::send(fd, bytes + at, size - at, MSG_DONTWAIT | no_signal_after(at));
@@ -351,11 +360,16 @@ ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size)
 
 }  // namespace
 
-std::vector<Call> transfer_calls() {
+std::vector<Call> socket_calls() {
   return {
       {"recv", keeping_errno<suspending_recv>()},         {"recvfrom", keeping_errno<suspending_recvfrom>()},
       {"recvmsg", keeping_errno<suspending_recvmsg>()},   {"send", keeping_errno<suspending_send>()},
       {"sendto", keeping_errno<suspending_sendto>()},     {"sendmsg", keeping_errno<suspending_sendmsg>()},
+  };
+}
+
+std::vector<Call> stream_calls() {
+  return {
       {"read", keeping_errno<suspending_read>()},         {"readv", keeping_errno<suspending_readv>()},
       {"write", keeping_errno<suspending_write>()},       {"writev", keeping_errno<suspending_writev>()},
       {"sendfile", keeping_errno<suspending_sendfile>()}, {"sendfile64", keeping_errno<suspending_sendfile>()},

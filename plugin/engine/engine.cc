@@ -77,13 +77,23 @@ double left_s(const Engine::Connections& connections, double patience_s, double 
   return left_s < 0.001 ? 0 : left_s;
 }
 
+// Workers start with the same libraries: the first names them. What is loaded later each names itself.
+bool started = false;
+
+void name_unlisted(const blocking::Redirection::Unlisted& library) noexcept {
+  if (!started && uwsgi.mywid != 1) return;
+  uwsgi_log("tornado: %s calls %.*s() and is not among the libraries whose calls suspend: it may make the worker stand "
+            "still (--tornado-suspend-lib, --tornado-native-lib)\n",
+            library.name.c_str(), static_cast<int>(library.calls[0].size()), library.calls[0].data());
+}
+
 }  // namespace
 
 Engine::Engine(loop::IoLoop& loop)
     : RequestHost(loop),
       hub_((take_over_gil(), python::Hub())),
       gate_(hub_, loop),
-      redirection_(object_choice(), options().native_blocking, python::Preemption::calls()),
+      redirection_(object_choice(), options().native_blocking, python::Preemption::calls(), name_unlisted),
       metrics_(*this),
       async_queue_(loop.raw(), this),
       idle_grace_(loop.raw(), this),
@@ -100,6 +110,7 @@ Engine::Engine(loop::IoLoop& loop)
       block_watch_(options().block_warn_ms * 1e-3) {
   loop.observe(this);
   redirection_.look();
+  started = true;
   cores_.reserve(static_cast<std::size_t>(uwsgi.async));
   for (int i = 0; i < uwsgi.async; ++i) {
     cores_.push_back(std::make_unique<Core>(*this, &uwsgi.workers[uwsgi.mywid].cores[i].req));

@@ -130,6 +130,21 @@ PyRef redirected_objects() {
   return objects;
 }
 
+PyRef unlisted_libraries() {
+  PyRef libraries = py_check(PyDict_New());
+  const blocking::Redirection* active = blocking::Redirection::active();
+  if (active == nullptr) return libraries;
+  for (const auto& library : active->unlisted()) {
+    PyRef calls = py_check(PyList_New(0));
+    for (const std::string_view call : library.calls) {
+      const PyRef name = py_check(PyUnicode_FromStringAndSize(call.data(), static_cast<Py_ssize_t>(call.size())));
+      py_check_status(PyList_Append(calls.get(), name.get()));
+    }
+    set_item(libraries, library.name.c_str(), std::move(calls));
+  }
+  return libraries;
+}
+
 PyRef times_suspended() {
   PyRef calls = py_check(PyDict_New());
   for (const auto* tally = blocking::Tally::first(); tally != nullptr; tally = tally->next) {
@@ -157,6 +172,7 @@ PyObject* blocking_report(PyObject*, PyObject*) noexcept {
   return py_boundary([] {
     PyRef report = py_check(PyDict_New());
     set_item(report, "objects", redirected_objects());
+    set_item(report, "unlisted", unlisted_libraries());
     set_item(report, "suspended", times_suspended());
     set_item(report, "blocked", times_blocked());
     set_item(report, "preempted", py_check(PyLong_FromUnsignedLongLong(preemption_count())));
@@ -230,6 +246,8 @@ PyMethodDef module_methods[] = {
      "blocking_report()\n--\n\n"
      "What blocking calls have done in this worker so far, as a dict:\n"
      "  objects    {file name: redirected slots} of each library whose calls may suspend\n"
+     "  unlisted   {file name: calls} of each library that may make the worker stand still by a call of\n"
+     "             these: it is not among those whose calls may suspend\n"
      "  suspended  {call: times it suspended a request}\n"
      "  blocked    {call: {reason: times}} for calls of requests that blocked the worker for\n"
      "             1 ms or more, and why they were not let suspend\n"

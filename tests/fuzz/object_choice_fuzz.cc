@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string file(blocking::file_name(path));
   if (!blocking::names_library(file, file) || !blocking::names_library(file + ".so", file)) abort();
   const blocking::ObjectChoice both{{file}, {file}};
-  if (blocking::classify(path, false, both) != Kind::kOther) abort();
+  if (blocking::classify(path, false, both) != Kind::kLeftAlone) abort();
   if (blocking::classify(path, false, {{file}, {}}) != Kind::kListed) abort();
   return 0;
 }

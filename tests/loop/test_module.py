@@ -106,4 +106,4 @@ def test_the_loop_can_be_derived_from():
 def test_functions_for_workers_do_nothing_without_one():
     with uwsgi_tornado.no_suspend():
         pass
-    assert uwsgi_tornado.blocking_report() == {'objects': {}, 'suspended': {}, 'blocked': {}, 'preempted': 0}
+    assert uwsgi_tornado.blocking_report() == {'objects': {}, 'unlisted': {}, 'suspended': {}, 'blocked': {}, 'preempted': 0}

@@ -39,13 +39,12 @@ def _load_tool():
 
 
 TOOL = _load_tool()
-SCOPES = {'libpython': {'libpython'}, 'libraries': {'libraries'}, 'everywhere': {'libpython', 'libraries'}}
 
 
 def known(where):
     """Names that are redirected there, or left to libc for a reason."""
     rows = [(name, scope) for _, name, scope in TOOL.replacements()] + [(name, scope) for name, scope, _ in TOOL.left_alone()]
-    return {name for name, scope in rows if where in SCOPES[scope]}
+    return {name for name, scope in rows if where in scope.split(', ')}
 
 
 def imports_that_wait(paths):
@@ -68,10 +67,10 @@ def libpython():
 def listed_libraries():
     """Those of this machine, and the extension modules of Python and of its packages."""
     choice = (ROOT / 'plugin' / 'blocking' / 'object_choice.cc').read_text()
-    names = re.findall(r'"(lib[\w-]+)"', re.search(r'kKnownSafe.*?\};', choice, re.S)[0])
+    names = re.findall(r'"([\w.+-]+)"', re.search(r'kKnownSafe\[\].*?\};', choice, re.S)[0])
     assert 'libpq' in names
     for path in re.findall(r'=> (\S+)$', subprocess.check_output(['/sbin/ldconfig', '-p'], text=True), re.M):
-        if re.fullmatch(r'(%s)[.-].*' % '|'.join(names), pathlib.Path(path).name):
+        if re.fullmatch(r'(%s)[.-].*' % '|'.join(map(re.escape, names)), pathlib.Path(path).name):
             yield path
     for folder in sysconfig.get_path('platstdlib'), '/usr/lib/python3/dist-packages':
         yield from pathlib.Path(folder).rglob('*.cpython-*.so')

@@ -39,12 +39,17 @@ TEST(Classify, ListsLibrariesThatWheelsBundleUnderHashedNames) {
   EXPECT_EQ(Kind::kListed, kind_of("/x/psycopg2_binary.libs/libssl-3e69114b.so.3"));
 }
 
-TEST(Classify, LeavesTheRestAlone) {
-  for (const char* path :
-       {"", "/lib/libc.so.6", "/lib/libev.so.4", "/lib/libpqxx-7.7.so", "/lib/libpqxx.so",
-        "/lib/libsslfake.so", "/lib/mylibpq.so", "/usr/lib/uwsgi/plugins/python3_plugin.so",
-        "/libpq.so/other.so", "linux-vdso.so.1"}) {
-    EXPECT_EQ(Kind::kOther, kind_of(path)) << path;
+TEST(Classify, SeesTheLocksOfTheRest) {
+  for (const char* path : {"/lib/libpqxx-7.7.so", "/lib/libpqxx.so", "/lib/libsslfake.so", "/lib/mylibpq.so", "/libpq.so/other.so",
+                           "/lib/libstdc++.so.6", "/lib/libcap.so.2", "/lib/libmvec.so.1"}) {
+    EXPECT_EQ(Kind::kLocksOnly, kind_of(path)) << path;
+  }
+}
+
+TEST(Classify, LeavesWhatIsBelowAndUwsgiAlone) {
+  for (const char* path : {"", "/lib/libc.so.6", "/lib/libc-2.31.so", "/lib/libpthread.so.0", "/lib64/ld-linux-x86-64.so.2",
+                           "linux-vdso.so.1", "/lib/libev.so.4", "/lib/libasan.so.8", "/usr/lib/uwsgi/plugins/python3_plugin.so"}) {
+    EXPECT_EQ(Kind::kLeftAlone, kind_of(path)) << path;
   }
 }
 
@@ -53,13 +58,13 @@ TEST(Classify, AddsTheLibrariesOfTheUser) {
   EXPECT_EQ(Kind::kListed, kind_of("/opt/libfoo.so.1", choice));
   EXPECT_EQ(Kind::kListed, kind_of("/opt/libfoo-0a1b.so", choice));
   EXPECT_EQ(Kind::kListed, kind_of("/opt/libfoo", choice));
-  EXPECT_EQ(Kind::kOther, kind_of("/opt/libfoobar.so", choice));
+  EXPECT_EQ(Kind::kLocksOnly, kind_of("/opt/libfoobar.so", choice));
 }
 
 TEST(Classify, RemovesTheLibrariesOfTheUserFirst) {
   const ObjectChoice choice{{"libpq", "libfoo"}, {"libpq", "_ssl"}};
-  EXPECT_EQ(Kind::kOther, kind_of("/lib/libpq.so.5", choice));
-  EXPECT_EQ(Kind::kOther, kind_of("/lib/_ssl.cpython-311-x86_64-linux-gnu.so", choice));
+  EXPECT_EQ(Kind::kLeftAlone, kind_of("/lib/libpq.so.5", choice));
+  EXPECT_EQ(Kind::kLeftAlone, kind_of("/lib/_ssl.cpython-311-x86_64-linux-gnu.so", choice));
   EXPECT_EQ(Kind::kListed, kind_of("/lib/libfoo.so", choice));
 }
 
@@ -212,18 +217,18 @@ TEST_F(LibraryThatGoes, IsNotHeldAtAnotherAddress) {
 }
 
 TEST(Replacements, AreOnePerNameAndKindOfObject) {
-  std::set<std::pair<std::string_view, bool>> known;
+  std::set<std::pair<std::string_view, Kind>> known;
   for (const Replacement& one : replacements()) {
     EXPECT_NE(nullptr, one.replacement) << one.name;
-    for (const bool libpython : {false, true}) {
-      if (one.scope == (libpython ? Scope::kNotLibpython : Scope::kLibpythonOnly)) continue;
-      EXPECT_TRUE(known.insert({one.name, libpython}).second) << one.name;
+    for (const Kind kind : {Kind::kLibpython, Kind::kListed, Kind::kLocksOnly}) {
+      if (!reaches(one.scope, kind)) continue;
+      EXPECT_TRUE(known.insert({one.name, kind}).second) << one.name;
     }
   }
   for (const LeftAlone& one : left_alone()) {
-    for (const bool libpython : {false, true}) {
-      if (one.scope == (libpython ? Scope::kNotLibpython : Scope::kLibpythonOnly)) continue;
-      EXPECT_TRUE(known.insert({one.name, libpython}).second) << one.name << " is replaced";
+    for (const Kind kind : {Kind::kLibpython, Kind::kListed, Kind::kLocksOnly}) {
+      if (!reaches(one.scope, kind)) continue;
+      EXPECT_TRUE(known.insert({one.name, kind}).second) << one.name << " is replaced";
     }
   }
 }
