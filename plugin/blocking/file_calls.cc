@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -82,10 +83,39 @@ int suspending_fdatasync(int fd) noexcept {
   return offload_work(*fiber, fsync_tally, [&] { return real::fdatasync(fd); });
 }
 
+int suspending_syncfs(int fd) noexcept {
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::syncfs(fd); });
+  return offload_work(*fiber, fsync_tally, [&] { return real::syncfs(fd); });
+}
+
+void suspending_sync() noexcept {
+  Fiber* fiber = may_suspend();
+  const auto call = [] { return real::sync(), 0; };
+  fiber == nullptr ? natively(fsync_tally, call) : offload_work(*fiber, fsync_tally, call);
+}
+
+// Without MS_SYNC it writes nothing.
+int suspending_msync(void* begin, std::size_t size, int flags) noexcept {
+  Fiber* fiber = (flags & MS_SYNC) == 0 ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::msync(begin, size, flags); });
+  return offload_work(*fiber, fsync_tally, [&] { return real::msync(begin, size, flags); });
+}
+
+// What a terminal's line has not sent yet may wait for the other side.
+int suspending_tcdrain(int fd) noexcept {
+  const auto call = [=] { return real::tcdrain(fd); };
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(fsync_tally, call);
+  return offload(*fiber, fsync_tally, JobKind::kWait, call, call);
+}
+
 }  // namespace
 
 std::vector<Call> file_calls() {
   return {
+      {"sync", address_of(suspending_sync)},       {"syncfs", address_of(suspending_syncfs)},
+      {"msync", address_of(suspending_msync)},     {"tcdrain", address_of(suspending_tcdrain)},
       {"flock", address_of(suspending_flock)},     {"fcntl", address_of(suspending_fcntl)},
       {"fcntl64", address_of(suspending_fcntl)},   {"lockf", address_of(suspending_lockf)},
       {"lockf64", address_of(suspending_lockf)},   {"fsync", address_of(suspending_fsync)},

@@ -13,6 +13,8 @@ std::vector<Call> poll_calls();
 std::vector<Call> socket_calls();
 // read, write and their kin, which are called for files too.
 std::vector<Call> stream_calls();
+// splice and its kin.
+std::vector<Call> splice_calls();
 // connect and accept.
 std::vector<Call> connection_calls();
 // close, dup2 and their kin, which wake those who wait for what they close.

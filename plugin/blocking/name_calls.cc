@@ -68,10 +68,35 @@ hostent* suspending_gethostbyname(const char* name) noexcept {
   return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
+hostent* suspending_gethostbyname2(const char* name, int family) noexcept {
+  const auto look_up = [&] { return real::gethostbyname2(name, family); };
+  Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
+  return offload_work(*fiber, gethostbyname_tally, look_up);
+}
+
+int suspending_gethostbyname2_r(const char* name, int family, hostent* entry, char* buffer, std::size_t size,
+                                hostent** result, int* error) noexcept {
+  const auto look_up = [&] { return real::gethostbyname2_r(name, family, entry, buffer, size, result, error); };
+  Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
+  return offload_work(*fiber, gethostbyname_tally, look_up);
+}
+
+hostent* suspending_gethostbyaddr(const void* address, socklen_t size, int type) noexcept {
+  const auto look_up = [&] { return real::gethostbyaddr(address, size, type); };
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
+  return offload_work(*fiber, gethostbyname_tally, look_up);
+}
+
 }  // namespace
 
 std::vector<Call> name_calls() {
   return {
+      {"gethostbyname2", address_of(suspending_gethostbyname2)},
+      {"gethostbyname2_r", address_of(suspending_gethostbyname2_r)},
+      {"gethostbyaddr", address_of(suspending_gethostbyaddr)},
       {"getaddrinfo", address_of(suspending_getaddrinfo)},
       {"getnameinfo", address_of(suspending_getnameinfo)},
       {"gethostbyname", address_of(suspending_gethostbyname)},

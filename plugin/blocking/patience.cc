@@ -44,6 +44,27 @@ bool is_ready(int fd, short events) noexcept {
   return real::poll(&descriptor, 1, 0) != 0;
 }
 
+namespace {
+
+// False for the wrong end of a pipe, which never polls ready.
+bool is_opened_for(int fd, short events) noexcept {
+  const int mode = real::fcntl(fd, F_GETFL) & O_ACCMODE;
+  return mode != (events == POLLIN ? O_WRONLY : O_RDONLY);
+}
+
+}  // namespace
+
+bool wait_until_ready(suspend::Fiber& fiber, Tally& tally, int fd, short events) {
+  if (is_ready(fd, events)) return true;
+  // The call itself says EAGAIN, or EBADF, and may know better than poll.
+  if (is_nonblocking(fd) || !is_opened_for(fd, events)) return true;
+  Patience patience(fiber, fd, events, tally);
+  while (patience.wait_again()) {
+    if (is_ready(fd, events)) return true;
+  }
+  return false;
+}
+
 bool Patience::wait_again() {
   // A datagram socket polls as writable though the queue of the receiver is full.
   if (waited_ && events_ == POLLOUT && is_ready(fd_, events_)) return wait_a_moment();

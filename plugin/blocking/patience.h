@@ -21,6 +21,10 @@ Deadline socket_deadline(int fd, int option) noexcept;
 // True when a call would not wait, or has an error to report.
 bool is_ready(int fd, short events) noexcept;
 
+// Waits until a pipe, a terminal or the like can be read or written. Regular files
+// always can. Returns false, with errno, when the call is not to be made.
+bool wait_until_ready(suspend::Fiber& fiber, Tally& tally, int fd, short events);
+
 // How long to rest between tries where no event tells of what a call waits for.
 constexpr double kMomentS = 0.005;
 

@@ -187,24 +187,50 @@ int suspending_pselect(int count, fd_set* read, fd_set* write, fd_set* except,
   return select_until(*fiber, pselect_tally, count, read, write, except, deadline);
 }
 
+int epoll_until(Fiber& fiber, int epoll, epoll_event* events, int count, Deadline deadline) {
+  return look_and_wait(
+      fiber, epoll_wait_tally, deadline, [&] { return real::epoll_wait(epoll, events, count, 0); },
+      [&](Deadline until) { return wait_for(fiber, epoll, POLLIN, until); }, error_of);
+}
+
 int suspending_epoll_pwait(int epoll, epoll_event* events, int count, int timeout_ms,
                            const sigset_t* mask) noexcept {
   Fiber* fiber = timeout_ms == 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return real::epoll_pwait(epoll, events, count, timeout_ms, mask); });
-  const Deadline deadline = timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3);
-  return look_and_wait(
-      *fiber, epoll_wait_tally, deadline, [&] { return real::epoll_wait(epoll, events, count, 0); },
-      [&](Deadline until) { return wait_for(*fiber, epoll, POLLIN, until); }, error_of);
+  return epoll_until(*fiber, epoll, events, count, timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3));
+}
+
+int suspending_epoll_pwait2(int epoll, epoll_event* events, int count, const timespec* timeout,
+                            const sigset_t* mask) noexcept {
+  const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
+  Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
+  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return real::epoll_pwait2(epoll, events, count, timeout, mask); });
+  return epoll_until(*fiber, epoll, events, count, timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
 }
 
 int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) noexcept {
   return suspending_epoll_pwait(epoll, events, count, timeout_ms, nullptr);
 }
 
+// What _FORTIFY_SOURCE makes of a call whose array's size the compiler knows. One that is too small ends the
+// process in libc's way.
+int suspending_poll_chk(pollfd* descriptors, nfds_t count, int timeout_ms, std::size_t room) noexcept {
+  if (room / sizeof *descriptors < count) return real::poll_chk(descriptors, count, timeout_ms, room);
+  return suspending_poll(descriptors, count, timeout_ms);
+}
+
+int suspending_ppoll_chk(pollfd* descriptors, nfds_t count, const timespec* timeout, const sigset_t* mask,
+                         std::size_t room) noexcept {
+  if (room / sizeof *descriptors < count) return real::ppoll_chk(descriptors, count, timeout, mask, room);
+  return suspending_ppoll(descriptors, count, timeout, mask);
+}
+
 }  // namespace
 
 std::vector<Call> poll_calls() {
-  return {
+  std::vector<Call> calls = {
+      {"__poll_chk", keeping_errno<suspending_poll_chk>()},
+      {"__ppoll_chk", keeping_errno<suspending_ppoll_chk>()},
       {"poll", keeping_errno<suspending_poll>()},
       {"ppoll", keeping_errno<suspending_ppoll>()},
       {"select", keeping_errno<suspending_select>()},
@@ -212,6 +238,8 @@ std::vector<Call> poll_calls() {
       {"epoll_wait", keeping_errno<suspending_epoll_wait>()},
       {"epoll_pwait", keeping_errno<suspending_epoll_pwait>()},
   };
+  if (real::epoll_pwait2 != nullptr) calls.push_back({"epoll_pwait2", keeping_errno<suspending_epoll_pwait2>()});
+  return calls;
 }
 
 }  // namespace blocking

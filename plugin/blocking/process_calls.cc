@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <optional>
 
 #include "plugin/blocking/offload.h"
@@ -88,10 +90,39 @@ int suspending_waitid(idtype_t type, id_t id, siginfo_t* info, int options) noex
   });
 }
 
+// The shell is given the signal mask of who calls, so the helper has the same. libc lets no SIGINT and no SIGQUIT
+// end the process meanwhile, as ever.
+template <typename Native>
+int wait_elsewhere(Fiber& fiber, Native call) noexcept {
+  sigset_t mask;
+  pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  const auto call_with_mask = [&] {
+    sigset_t helpers;
+    pthread_sigmask(SIG_SETMASK, &mask, &helpers);
+    const int status = call();
+    pthread_sigmask(SIG_SETMASK, &helpers, nullptr);
+    return status;
+  };
+  return offload(fiber, waitpid_tally, JobKind::kWait, call_with_mask, call);
+}
+
+int suspending_system(const char* command) noexcept {
+  const auto call = [=] { return real::system(command); };
+  Fiber* const fiber = command == nullptr ? nullptr : may_suspend();
+  return fiber == nullptr ? natively(waitpid_tally, call) : wait_elsewhere(*fiber, call);
+}
+
+int suspending_pclose(std::FILE* pipe) noexcept {
+  const auto call = [=] { return real::pclose(pipe); };
+  Fiber* const fiber = may_suspend();
+  return fiber == nullptr ? natively(waitpid_tally, call) : wait_elsewhere(*fiber, call);
+}
+
 }  // namespace
 
 std::vector<Call> process_calls() {
   return {
+      {"system", keeping_errno<suspending_system>()},   {"pclose", keeping_errno<suspending_pclose>()},
       {"waitpid", keeping_errno<suspending_waitpid>()}, {"wait", keeping_errno<suspending_wait>()},
       {"wait3", keeping_errno<suspending_wait3>()},     {"wait4", keeping_errno<suspending_wait4>()},
       {"waitid", keeping_errno<suspending_waitid>()},

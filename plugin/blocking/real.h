@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <poll.h>
@@ -12,12 +13,16 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/select.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <cstdio>
 
 namespace blocking::real {
 
@@ -97,5 +102,55 @@ inline const auto pthread_getcpuclockid = find_as<int(pthread_t, clockid_t*)>("p
 inline const auto sigaction =
     find_as<int(int, const struct ::sigaction*, struct ::sigaction*)>("sigaction");
 inline const auto dlopen = find_as<decltype(::dlopen)>("dlopen");
+
+inline const auto open = find_as<int(const char*, int, ...)>("open");
+inline const auto open64 = find_as<int(const char*, int, ...)>("open64");
+inline const auto openat = find_as<int(int, const char*, int, ...)>("openat");
+inline const auto openat64 = find_as<int(int, const char*, int, ...)>("openat64");
+inline const auto open_2 = find_as<int(const char*, int)>("__open_2");
+inline const auto openat_2 = find_as<int(int, const char*, int)>("__openat_2");
+inline const auto creat = find_as<decltype(::creat)>("creat");
+inline const auto fopen = find_as<FILE*(const char*, const char*)>("fopen");
+inline const auto fopen64 = find_as<FILE*(const char*, const char*)>("fopen64");
+inline const auto freopen = find_as<FILE*(const char*, const char*, FILE*)>("freopen");
+inline const auto freopen64 = find_as<FILE*(const char*, const char*, FILE*)>("freopen64");
+inline const auto semtimedop = find_as<int(int, sembuf*, std::size_t, const timespec*)>("semtimedop");
+inline const auto msgrcv = find_as<ssize_t(int, void*, std::size_t, long, int)>("msgrcv");
+inline const auto msgsnd = find_as<int(int, const void*, std::size_t, int)>("msgsnd");
+inline const auto mq_receive = find_as<ssize_t(mqd_t, char*, std::size_t, unsigned int*)>("mq_receive");
+inline const auto mq_timedreceive =
+    find_as<ssize_t(mqd_t, char*, std::size_t, unsigned int*, const timespec*)>("mq_timedreceive");
+inline const auto mq_send = find_as<int(mqd_t, const char*, std::size_t, unsigned int)>("mq_send");
+inline const auto mq_timedsend =
+    find_as<int(mqd_t, const char*, std::size_t, unsigned int, const timespec*)>("mq_timedsend");
+inline const auto splice = find_as<decltype(::splice)>("splice");
+inline const auto tee = find_as<decltype(::tee)>("tee");
+inline const auto vmsplice = find_as<decltype(::vmsplice)>("vmsplice");
+inline const auto sigwait = find_as<int(const sigset_t*, int*)>("sigwait");
+inline const auto sigtimedwait = find_as<int(const sigset_t*, siginfo_t*, const timespec*)>("sigtimedwait");
+inline const auto pause = find_as<int()>("pause");
+inline const auto recvmmsg = find_as<int(int, mmsghdr*, unsigned int, int, timespec*)>("recvmmsg");
+inline const auto sendmmsg = find_as<int(int, mmsghdr*, unsigned int, int)>("sendmmsg");
+inline const auto preadv2 = find_as<ssize_t(int, const iovec*, int, off64_t, int)>("preadv64v2");
+inline const auto pwritev2 = find_as<ssize_t(int, const iovec*, int, off64_t, int)>("pwritev64v2");
+inline const auto recv_chk = find_as<ssize_t(int, void*, std::size_t, std::size_t, int)>("__recv_chk");
+inline const auto recvfrom_chk =
+    find_as<ssize_t(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*)>("__recvfrom_chk");
+inline const auto read_chk = find_as<ssize_t(int, void*, std::size_t, std::size_t)>("__read_chk");
+inline const auto poll_chk = find_as<int(pollfd*, nfds_t, int, std::size_t)>("__poll_chk");
+inline const auto ppoll_chk =
+    find_as<int(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t)>("__ppoll_chk");
+inline const auto epoll_pwait2 = reinterpret_cast<int (*)(int, epoll_event*, int, const timespec*, const sigset_t*)>(
+    find_if_any("epoll_pwait2"));
+inline const auto system = find_as<int(const char*)>("system");
+inline const auto pclose = find_as<int(FILE*)>("pclose");
+inline const auto sync = find_as<void()>("sync");
+inline const auto syncfs = find_as<int(int)>("syncfs");
+inline const auto msync = find_as<int(void*, std::size_t, int)>("msync");
+inline const auto tcdrain = find_as<int(int)>("tcdrain");
+inline const auto gethostbyname2 = find_as<hostent*(const char*, int)>("gethostbyname2");
+inline const auto gethostbyname2_r =
+    find_as<int(const char*, int, hostent*, char*, std::size_t, hostent**, int*)>("gethostbyname2_r");
+inline const auto gethostbyaddr = find_as<hostent*(const void*, socklen_t, int)>("gethostbyaddr");
 
 }  // namespace blocking::real

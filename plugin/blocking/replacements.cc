@@ -3,12 +3,15 @@
 #include "plugin/blocking/file_calls.h"
 #include "plugin/blocking/identity.h"
 #include "plugin/blocking/io_calls.h"
+#include "plugin/blocking/ipc_calls.h"
 #include "plugin/blocking/loader_calls.h"
 #include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/mutex_calls.h"
 #include "plugin/blocking/name_calls.h"
+#include "plugin/blocking/open_calls.h"
 #include "plugin/blocking/process_calls.h"
 #include "plugin/blocking/signal_calls.h"
+#include "plugin/blocking/sigwait_calls.h"
 #include "plugin/blocking/sleep_calls.h"
 
 // tools/write-blocking reads both tables and the rows of the groups, {"name", ...} in the file that
@@ -29,6 +32,8 @@ constexpr Group kGroups[] = {
     {"sockets", socket_calls, true},
     {"connections", connection_calls, true},
     {"pipes and terminals", stream_calls},
+    {"from one descriptor to another", splice_calls, true},
+    {"opening", open_calls},
     {"closing", closing_calls},
     {"sleeping", sleep_calls, true},
     {"locks of Python", lock_calls, true},
@@ -36,6 +41,8 @@ constexpr Group kGroups[] = {
     {"names", name_calls, true},
     {"children", process_calls, true},
     {"files", file_calls},
+    {"queues and semaphores of the kernel", ipc_calls, true},
+    {"waiting for signals", sigwait_calls, true},
     {"signal handlers", signal_calls},
     {"loading of libraries", loader_calls},
     {kIdentityGroup, identity_calls},
@@ -47,10 +54,8 @@ constexpr Scope kOthers = Scope::kAnyLibrary;
 
 constexpr Reason kGil{"the GIL is made of it, and handed over as ever", false};
 constexpr Reason kLock{"the worker stands still until it returns", true};
-constexpr Reason kDisk{"the disk answers by itself", false};
-constexpr Reason kFifo{"only a FIFO or a terminal waits to be opened", false};
 constexpr Reason kStdio{"a FILE is libc's own, whose reads and writes are not seen", false};
-constexpr Reason kSignal{"the worker stands still until the signal comes", true};
+constexpr Reason kMask{"the mask that it sets is the thread's, not the request's", true};
 constexpr Reason kOnce{"the function that it calls is seen, not the others that wait for it", false};
 constexpr Reason kSpin{"it is held for a moment, without a wait", false};
 constexpr Reason kAnyCall{"its number may mean any system call", false};
@@ -102,20 +107,6 @@ const std::vector<LeftAlone>& left_alone() {
       {"pthread_spin_lock", kAll, kSpin},
       {"pthread_once", kAll, kOnce},
       {"call_once", kAll, kOnce},
-      {"open", kAll, kFifo},
-      {"open64", kAll, kFifo},
-      {"openat", kAll, kFifo},
-      {"openat64", kAll, kFifo},
-      {"__open_2", kAll, kFifo},
-      {"__open64_2", kAll, kFifo},
-      {"__openat_2", kAll, kFifo},
-      {"__openat64_2", kAll, kFifo},
-      {"creat", kAll, kFifo},
-      {"creat64", kAll, kFifo},
-      {"fopen", kAll, kFifo},
-      {"fopen64", kAll, kFifo},
-      {"freopen", kAll, kFifo},
-      {"freopen64", kAll, kFifo},
       {"fread", kAll, kStdio},
       {"fgets", kAll, kStdio},
       {"fgetc", kAll, kStdio},
@@ -123,49 +114,12 @@ const std::vector<LeftAlone>& left_alone() {
       {"getline", kAll, kStdio},
       {"getdelim", kAll, kStdio},
       {"flockfile", kAll, kStdio},
-      {"__read_chk", kAll, kLock},
-      {"__recv_chk", kAll, kLock},
-      {"__recvfrom_chk", kAll, kLock},
-      {"__poll_chk", kAll, kLock},
-      {"__ppoll_chk", kAll, kLock},
-      {"recvmmsg", kAll, kLock},
-      {"sendmmsg", kAll, kLock},
-      {"epoll_pwait2", kAll, kLock},
-      {"preadv2", kAll, kLock},
-      {"preadv64v2", kAll, kLock},
-      {"pwritev2", kAll, kLock},
-      {"pwritev64v2", kAll, kLock},
-      {"splice", kAll, kLock},
-      {"tee", kAll, kLock},
-      {"vmsplice", kAll, kLock},
-      {"io_getevents", kAll, kLock},
-      {"tcdrain", kAll, kLock},
-      {"semop", kAll, kLock},
-      {"semtimedop", kAll, kLock},
-      {"msgrcv", kAll, kLock},
-      {"msgsnd", kAll, kLock},
-      {"mq_receive", kAll, kLock},
-      {"mq_send", kAll, kLock},
-      {"mq_timedreceive", kAll, kLock},
-      {"mq_timedsend", kAll, kLock},
-      {"system", kAll, kLock},
-      {"pclose", kAll, kLock},
-      {"gethostbyaddr", kAll, kLock},
-      {"gethostbyname2", kAll, kLock},
-      {"gethostbyname2_r", kAll, kLock},
       {"res_query", kAll, kLock},
       {"res_search", kAll, kLock},
       {"res_nquery", kAll, kLock},
       {"res_nsearch", kAll, kLock},
-      {"pause", kAll, kSignal},
-      {"sigwait", kAll, kSignal},
-      {"sigwaitinfo", kAll, kSignal},
-      {"sigtimedwait", kAll, kSignal},
-      {"sigsuspend", kAll, kSignal},
-      {"sigpause", kAll, kSignal},
-      {"sync", kAll, kDisk},
-      {"syncfs", kAll, kDisk},
-      {"msync", kAll, kDisk},
+      {"sigsuspend", kAll, kMask},
+      {"sigpause", kAll, kMask},
       {"aio_suspend", kAll, kRare},
       {"getmsg", kAll, kRare},
       {"getpmsg", kAll, kRare},

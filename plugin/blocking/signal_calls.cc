@@ -17,9 +17,11 @@ using Handler = void (*)(int, siginfo_t*, void*);
 constexpr int kSignals = 65;  // From 1 on (signal(7)).
 std::atomic<Handler> handlers[kSignals];
 bool asked_for_info[kSignals];
+std::atomic<unsigned int> runs{0};
 
 void run_handler(int number, siginfo_t* info, void* context) noexcept {
   ++signal_handlers_running;
+  runs.fetch_add(1, std::memory_order_relaxed);
   handlers[number].load(std::memory_order_relaxed)(number, info, context);
   --signal_handlers_running;
 }
@@ -59,6 +61,8 @@ int watching_sigaction(int number, const struct sigaction* action, struct sigact
 }  // namespace
 
 std::vector<Call> signal_calls() { return {{"sigaction", address_of(watching_sigaction), Scope::kLibpythonOnly}}; }
+
+unsigned int signal_handlers_run() noexcept { return runs.load(std::memory_order_relaxed); }
 
 void watch_handlers_set_before(const void* python_code) noexcept {
   Dl_info python, holder;

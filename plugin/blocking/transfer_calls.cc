@@ -195,25 +195,6 @@ ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
   });
 }
 
-// False for the wrong end of a pipe, which never polls ready.
-bool is_opened_for(int fd, short events) noexcept {
-  const int mode = real::fcntl(fd, F_GETFL) & O_ACCMODE;
-  return mode != (events == POLLIN ? O_WRONLY : O_RDONLY);
-}
-
-// Waits until a pipe, a terminal or the like can be read or written. Regular files
-// always can. Returns false, with errno, when the call is not to be made.
-bool wait_until_ready(Fiber& fiber, Tally& tally, int fd, short events) {
-  if (is_ready(fd, events)) return true;
-  // The call itself says EAGAIN, or EBADF, and may know better than poll.
-  if (is_nonblocking(fd) || !is_opened_for(fd, events)) return true;
-  Patience patience(fiber, fd, events, tally);
-  while (patience.wait_again()) {
-    if (is_ready(fd, events)) return true;
-  }
-  return false;
-}
-
 ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr || size == 0) return natively(read_tally, [&] { return real::read(fd, buffer, size); });
@@ -358,10 +339,76 @@ ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size)
   return sent;
 }
 
+// Each message as recvmsg() would have it. As with the kernel's, the timeout is looked at as one comes.
+int suspending_recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout) noexcept {
+  if ((flags & kNeverWaits) != 0 || count == 0 || may_suspend() == nullptr) {
+    return natively(recvmsg_tally, [&] { return real::recvmmsg(fd, messages, count, flags, timeout); });
+  }
+  const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
+  unsigned int received = 0;
+  while (received < count) {
+    const int only_what_is_there = received > 0 && (flags & MSG_WAITFORONE) != 0 ? MSG_DONTWAIT : 0;
+    mmsghdr& message = messages[received];
+    const ssize_t got = suspending_recvmsg(fd, &message.msg_hdr, (flags & ~MSG_WAITFORONE) | only_what_is_there);
+    if (got < 0) break;
+    message.msg_len = static_cast<unsigned int>(got);
+    ++received;
+    if (deadline.passed()) break;
+  }
+  return received > 0 ? static_cast<int>(received) : -1;
+}
+
+int suspending_sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) noexcept {
+  if ((flags & MSG_DONTWAIT) != 0 || count == 0 || may_suspend() == nullptr) {
+    return natively(sendmsg_tally, [&] { return real::sendmmsg(fd, messages, count, flags); });
+  }
+  unsigned int sent = 0;
+  for (; sent < count; ++sent) {
+    const ssize_t size = suspending_sendmsg(fd, &messages[sent].msg_hdr, flags);
+    if (size < 0) break;
+    messages[sent].msg_len = static_cast<unsigned int>(size);
+  }
+  return sent > 0 ? static_cast<int>(sent) : -1;
+}
+
+// At an offset it is a file; at -1 the descriptor's own position, which a pipe has too.
+ssize_t suspending_preadv2(int fd, const iovec* parts, int count, off64_t offset, int flags) noexcept {
+  Fiber* const fiber = offset != -1 || (flags & RWF_NOWAIT) != 0 ? nullptr : may_suspend();
+  const auto call = [&] { return real::preadv2(fd, parts, count, offset, flags); };
+  if (fiber == nullptr) return natively(readv_tally, call);
+  return wait_until_ready(*fiber, readv_tally, fd, POLLIN) ? call() : -1;
+}
+
+ssize_t suspending_pwritev2(int fd, const iovec* parts, int count, off64_t offset, int flags) noexcept {
+  if (offset == -1 && flags == 0) return suspending_writev(fd, parts, count);
+  Fiber* const fiber = offset != -1 || (flags & RWF_NOWAIT) != 0 ? nullptr : may_suspend();
+  const auto call = [&] { return real::pwritev2(fd, parts, count, offset, flags); };
+  if (fiber == nullptr) return natively(writev_tally, call);
+  return wait_until_ready(*fiber, writev_tally, fd, POLLOUT) ? call() : -1;
+}
+
+// What _FORTIFY_SOURCE makes of a call whose buffer's size the compiler knows. One that is too small ends the
+// process in libc's way.
+ssize_t suspending_recv_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags) noexcept {
+  return size > room ? real::recv_chk(fd, buffer, size, room, flags) : suspending_recv(fd, buffer, size, flags);
+}
+
+ssize_t suspending_recvfrom_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags, sockaddr* from,
+                                socklen_t* from_size) noexcept {
+  return size > room ? real::recvfrom_chk(fd, buffer, size, room, flags, from, from_size)
+                     : suspending_recvfrom(fd, buffer, size, flags, from, from_size);
+}
+
+ssize_t suspending_read_chk(int fd, void* buffer, std::size_t size, std::size_t room) noexcept {
+  return size > room ? real::read_chk(fd, buffer, size, room) : suspending_read(fd, buffer, size);
+}
+
 }  // namespace
 
 std::vector<Call> socket_calls() {
   return {
+      {"recvmmsg", keeping_errno<suspending_recvmmsg>()}, {"sendmmsg", keeping_errno<suspending_sendmmsg>()},
+      {"__recv_chk", keeping_errno<suspending_recv_chk>()}, {"__recvfrom_chk", keeping_errno<suspending_recvfrom_chk>()},
       {"recv", keeping_errno<suspending_recv>()},         {"recvfrom", keeping_errno<suspending_recvfrom>()},
       {"recvmsg", keeping_errno<suspending_recvmsg>()},   {"send", keeping_errno<suspending_send>()},
       {"sendto", keeping_errno<suspending_sendto>()},     {"sendmsg", keeping_errno<suspending_sendmsg>()},
@@ -370,6 +417,9 @@ std::vector<Call> socket_calls() {
 
 std::vector<Call> stream_calls() {
   return {
+      {"__read_chk", keeping_errno<suspending_read_chk>()},
+      {"preadv2", keeping_errno<suspending_preadv2>()},   {"preadv64v2", keeping_errno<suspending_preadv2>()},
+      {"pwritev2", keeping_errno<suspending_pwritev2>()}, {"pwritev64v2", keeping_errno<suspending_pwritev2>()},
       {"read", keeping_errno<suspending_read>()},         {"readv", keeping_errno<suspending_readv>()},
       {"write", keeping_errno<suspending_write>()},       {"writev", keeping_errno<suspending_writev>()},
       {"sendfile", keeping_errno<suspending_sendfile>()}, {"sendfile64", keeping_errno<suspending_sendfile>()},
