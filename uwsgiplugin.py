@@ -186,6 +186,7 @@ GCC_LIST = [
     'plugin/uwsgi/option_numbers.cc',
     'plugin/uwsgi/options.cc',
     'plugin/uwsgi/names_once.cc',
+    'plugin/uwsgi/wsgi_callables.cc',
     'plugin/uwsgi/python_bridge.cc',
     'plugin/request/async_wait.cc',
     'plugin/request/harakiri.cc',

@@ -1,5 +1,6 @@
 #include "plugin/engine/core.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -99,6 +100,16 @@ bool may_be_kept_alive(wsgi_request& request) noexcept {
          request.post_pos >= request.post_cl && response_is_delimited(request);
 }
 
+bool is_head(const wsgi_request& request) noexcept {
+  return std::string_view(request.method, request.method_len) == "HEAD";
+}
+
+// It says that it sends no more. A client that has its answer may.
+bool client_is_gone(const wsgi_request& request) noexcept {
+  pollfd look{request.fd, POLLRDHUP, 0};
+  return poll(&look, 1, 0) > 0;
+}
+
 // A TLS handshake waits in the middle of the parser, so it needs a fiber to wait on.
 bool parses_in_fiber(const wsgi_request& request) noexcept {
 #ifdef UWSGI_SSL
@@ -149,6 +160,7 @@ void Core::begin() noexcept {
   phase_ = Phase::kParsing;
   failed_ = false;
   close_after_ = false;
+  ending_ = false;
   slice_began_ = 0;
   sent_at_yield_ = 0;
   // Edge-triggered protocols have read the request as they accepted it.
@@ -244,6 +256,7 @@ void Core::abandon() noexcept {
   close_after_ = true;
   // FastCGI's close reads the rest of the body; here on the loop that would stop everyone.
   request_->proto_parser_eof = 1;
+  ending_ = true;
   const HandledByLoop handled(request_);
   uwsgi_destroy_request(request_);
   slot_of(*request_).in_request = 0;
@@ -294,9 +307,11 @@ void Core::serve() noexcept {
 #else
     const bool routed_away = false;
 #endif
-    while (!routed_away) {
+    const bool is_request = routed_away || begin_loading();
+    while (is_request && !routed_away) {
       request_->async_status = uwsgi.p[request_->uh->modifier1]->request(request_);
       Engine::end_if_child(0);
+      end_loading();
       if (request_->async_status <= UWSGI_OK) break;
       request_->switches++;
       if (should_give_way()) give_way();
@@ -312,6 +327,7 @@ void Core::serve() noexcept {
     close_after_ = failed_ || !may_be_kept_alive(*request_);
   }
   if (websocket_) end_websocket();
+  ending_ = true;
   uwsgi_close_request(request_);
   harakiri_.end();
   thread_->limits().end();
@@ -320,14 +336,38 @@ void Core::serve() noexcept {
   request_->async_status = UWSGI_OK;
 }
 
+// A request may name its application (UWSGI_FILE, UWSGI_MODULE), and the first has it loaded. Its code may wait, and
+// uWSGI's lock for that is for its own threads (--threads). False when this is no request.
+bool Core::begin_loading() noexcept {
+  if (request_->uh->modifier1 != python_modifier() || request_->uh->pktsize == 0 || request_->is_raw != 0) return true;
+  if (uwsgi_parse_vars(request_) != 0) {
+    request_->async_status = -1;
+    return false;
+  }
+  loading_ = request_->dynamic != 0;
+  if (loading_) engine_.application_loading().lock(*thread_);
+  return true;
+}
+
+void Core::end_loading() noexcept {
+  if (std::exchange(loading_, false)) engine_.application_loading().unlock();
+}
+
 // uWSGI alone would close without a word, or send what start_response() had promised.
 void Core::answer_failure() noexcept {
+  leave_body_out();
   switch (thread_->limits().ended_by()) {
     case EndedBy::kNothing: uwsgi_500(request_); break;
     case EndedBy::kTimeout: answer(request_, "504 Gateway Timeout", "The request took longer than it may."); break;
     case EndedBy::kClientGone: break;
     case EndedBy::kWorkerEnd: answer(request_, "503 Service Unavailable", "The server is being restarted."); break;
   }
+}
+
+// A HEAD request is answered as a GET would be, without the body (RFC 9110, section 9.3.2); uWSGI sends what it is
+// given.
+void Core::leave_body_out() noexcept {
+  if (is_head(*request_)) request_->ignore_body = 1;
 }
 
 bool Core::parse_in_fiber() noexcept {
@@ -387,6 +427,7 @@ const std::shared_ptr<WebSocket>& Core::websocket() {
   if (!websocket_) {
     websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
     if (engine_.draining()) websocket_->going_away();
+    if (request_->fd < 0) websocket_->connection_lost();
   }
   return websocket_;
 }
@@ -400,6 +441,7 @@ void Core::end_websocket() noexcept {
 // --- Python's part of it ------------------------------------------------------------------
 
 void Core::python_begins(PyObject* environ) noexcept {
+  end_loading();
   context_ = python::PyRef::steal(PyContext_New());
   if (!context_ || PyContext_Enter(context_.get()) < 0) {
     PyErr_Clear();
@@ -407,6 +449,7 @@ void Core::python_begins(PyObject* environ) noexcept {
   }
   // One that is closed for what its request looks like says so (RFC 9112, section 9.6).
   if (socket_->retry != nullptr && !body_is_delimited(framing_of(*request_))) announce_close();
+  leave_body_out();
   thread_->set_environ(environ);
   connection_ = offer_connection(*request_, environ);
   if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
@@ -419,7 +462,15 @@ bool Core::python_failed() noexcept {
   return !(client_left && thread_->limits().ended_by() == EndedBy::kClientGone);
 }
 
+// Nothing is written that could fail when the client has gone, and the response may have no end.
+void Core::chunk_left_out() noexcept {
+  if (request_->switches == 0) return;  // uWSGI yields once before the first.
+  if (!request_->headers_sent) uwsgi_response_write_headers_do(request_);
+  else if (client_is_gone(*request_)) ++request_->write_errors;
+}
+
 bool Core::python_yielded() noexcept {
+  if (request_->ignore_body && is_head(*request_)) chunk_left_out();
   if (thread_->async_wait().asked()) return false;
   request_->switches++;
   if (should_give_way()) give_way();
@@ -455,16 +506,40 @@ void Core::keep_alive() noexcept {
   place_ = engine_.connection_is_idle(*this);
 }
 
+// Whoever watches the connection of a request that goes on is to hear no more of it: its number may be another's
+// next.
+void Core::connection_ends() noexcept {
+  if (ending_) return;
+  readable_.stop();
+  if (thread_) thread_->limits().stop_watching_client();
+  if (websocket_) websocket_->connection_lost();
+  if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
+}
+
 // uWSGI's protocol has closed the connection or left it open for the next request.
 void Core::connection_ended() noexcept {
-  if (!is_kept_alive(*socket_, request_->async_id)) {
+  if (!ending_) {
+    if (is_kept_alive(*socket_, request_->async_id)) close_kept();
+    request_->fd = -1;
+#ifdef UWSGI_SSL
+    // Its session is freed, and uWSGI would go on with it.
+    if (request_->ssl != nullptr) {
+      ++request_->write_errors;
+      request_->post_pos = request_->post_cl;
+    }
+#endif
+  } else if (!is_kept_alive(*socket_, request_->async_id)) {
     readable_.stop();
   } else if (close_after_) {
     readable_.stop();
-    close(socket_->fd_threads[request_->async_id]);
-    socket_->fd_threads[request_->async_id] = -1;
-    socket_->retry[request_->async_id] = 0;
+    close_kept();
   }
+}
+
+void Core::close_kept() noexcept {
+  const int core_id = request_->async_id;
+  close(std::exchange(socket_->fd_threads[core_id], -1));
+  socket_->retry[core_id] = 0;
 }
 
 bool Core::quiet() const noexcept {

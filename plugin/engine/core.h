@@ -66,8 +66,9 @@ class Core {
   // Ends the connection under a response that has begun.
   void cut_off() noexcept;
 
-  // The socket's protocol is through with the connection, inside uwsgi_close_request().
-  // Only for protocols that keep connections alive.
+  // The socket's protocol is about to be, and is, through with the connection: at the end of the request, or in
+  // uwsgi.disconnect(), after which the request goes on without one.
+  void connection_ends() noexcept;
   void connection_ended() noexcept;
 
  private:
@@ -81,11 +82,16 @@ class Core {
   void abandon() noexcept;
   void run() noexcept;
   void serve() noexcept;
+  bool begin_loading() noexcept;
+  void end_loading() noexcept;
   bool parse_in_fiber() noexcept;
   bool should_give_way() noexcept;
   void give_way() noexcept;
   void answer_failure() noexcept;
   void end_websocket() noexcept;
+  void leave_body_out() noexcept;
+  void chunk_left_out() noexcept;
+  void close_kept() noexcept;
   void announce_close() noexcept;
   void finished() noexcept;
   void keep_alive() noexcept;
@@ -109,6 +115,8 @@ class Core {
   bool failed_ = false;        // The application raised.
   bool asgiref_told_ = false;  // Its thread's async_to_sync() runs on the worker's loop.
   bool close_after_ = false;   // The connection is not kept alive after this request.
+  bool loading_ = false;       // It may be what loads its application.
+  bool ending_ = false;        // uWSGI ends the request, and the connection with it.
 
   double slice_began_ = 0;         // The first yield since it ran on; 0: none yet.
   std::size_t sent_at_yield_ = 0;  // Of the body, as it yielded last.

@@ -275,8 +275,9 @@ void Engine::connection_is_busy(Connections::iterator where) noexcept {
   listeners_.pause_or_listen();
 }
 
+void Engine::connection_ends(wsgi_request* request) noexcept { core_of(request).connection_ends(); }
+
 void Engine::connection_ended(wsgi_request* request) noexcept {
-  listeners_.close_by_protocol(request);
   core_of(request).connection_ended();
 }
 

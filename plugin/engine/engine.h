@@ -74,6 +74,8 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   // A core's or a side thread's; null when the request has none.
   RequestThread* thread_of(const wsgi_request* request) noexcept;
   FiberDump& fiber_dump() noexcept { return fiber_dump_; }
+  // Held by the request that loads an application.
+  FiberLock& application_loading() noexcept { return application_loading_; }
 
   std::vector<RequestThread*> threads() const override;
   time_t harakiri_of(const RequestThread& thread) const noexcept override;
@@ -107,7 +109,9 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   // Its request cannot run.
   void refuse(wsgi_request* request) noexcept { listeners_.refuse(request); }
 
-  // The socket's protocol is through with a connection (its proto_close).
+  // The socket's protocol is about to close a connection, or to keep it for the next request, and has done so (its
+  // proto_close).
+  void connection_ends(wsgi_request* request) noexcept;
   void connection_ended(wsgi_request* request) noexcept;
 
   void turning() noexcept override;
@@ -154,6 +158,7 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   EndSignals end_signals_;
   Listeners listeners_;
   FiberDump fiber_dump_;
+  FiberLock application_loading_;
   HarakiriReport harakiri_report_;
   BlockWatch block_watch_;
   bool draining_ = false;

@@ -36,8 +36,13 @@ bool says_none(int error) noexcept {
   return error == 0 || error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR;
 }
 
+Listeners* of_this_worker = nullptr;
+
 void close_connection(wsgi_request* request) noexcept {
-  if (Engine* engine = Engine::instance()) engine->connection_ended(request);
+  Engine* const engine = Engine::instance();
+  if (engine != nullptr) engine->connection_ends(request);
+  of_this_worker->close_by_protocol(request);  // In a child of the worker, too.
+  if (engine != nullptr) engine->connection_ended(request);
 }
 
 }  // namespace
@@ -49,7 +54,6 @@ Listeners::Listener::Listener(Listeners& owner, uwsgi_socket* of)
       overloaded(options().overload_status == 0 ? "" : refusal(*of, options().overload_status)),
       acceptable(owner.engine_.loop().raw(), this) {
   if (options().server_timing) add_server_timing(*socket);
-  if (socket->retry == nullptr) return;
   protocol_close = socket->proto_close;
   socket->proto_close = close_connection;
 }
@@ -60,6 +64,7 @@ Listeners::Listeners(Engine& engine)
       rest_(engine.loop().raw(), this),
       look_again_(engine.loop().raw(), this),
       others_first_(engine.loop().raw(), this) {
+  of_this_worker = this;
   for (uwsgi_socket* socket = uwsgi.sockets; socket != nullptr; socket = socket->next) {
     listeners_.push_back(std::make_unique<Listener>(*this, socket));
   }

@@ -27,7 +27,7 @@ class Listeners {
   // The listen queues are empty.
   bool nobody_waits() const noexcept;
 
-  // What the socket's protocol does at the end of a request, where the engine has its own.
+  // What the socket's protocol does with a connection at its end: its own proto_close comes by here.
   void close_by_protocol(wsgi_request* request) noexcept;
 
   // Answers a request that has a core, but nothing to run on.

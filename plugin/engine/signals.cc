@@ -90,6 +90,22 @@ void Signals::handle(int* signal_socket) noexcept {
   }
 }
 
+namespace {
+
+template <typename Entry>
+bool has_signal(const Entry* entries, int count, std::uint8_t number) noexcept {
+  return std::any_of(entries, entries + count, [=](const Entry& entry) { return entry.sig == number; });
+}
+
+// It is raised again and again, whether anybody has taken the last or not.
+bool comes_by_the_clock(std::uint8_t number) noexcept {
+  return has_signal(ushared->timers, ushared->timers_cnt, number) ||
+         has_signal(ushared->rb_timers, ushared->rb_timers_cnt, number) ||
+         has_signal(ushared->cron, ushared->cron_cnt, number);
+}
+
+}  // namespace
+
 // Reads the signal before anything can wait, so the socket is not seen ready twice.
 void Signals::receive(int signal_socket) noexcept {
   auto* const name = const_cast<char*>("worker");
@@ -98,8 +114,29 @@ void Signals::receive(int signal_socket) noexcept {
   // The master has gone, which uWSGI sees for itself.
   if (count == 0) uwsgi_receive_signal(signal_socket, name, uwsgi.mywid);
   if (count <= 0) return;
+  if (comes_by_the_clock(number)) handle_tick(number);
+  else run_handler(number);
+}
+
+// A handler that takes longer than the period has one behind it at most: they would pile up without bound, and
+// the end of the worker would wait for them all.
+void Signals::handle_tick(std::uint8_t number) noexcept {
+  Ticks& ticks = ticks_[number];
+  if (ticks.handled) {
+    ticks.waits = true;
+    return;
+  }
+  ticks.handled = true;
+  do {
+    ticks.waits = false;
+    run_handler(number);
+  } while (ticks.waits && shared_.active());  // A worker that ends begins no other.
+  ticks.handled = false;
+}
+
+void Signals::run_handler(std::uint8_t number) noexcept {
   if (uwsgi_signal_handler(number) != 0) {
-    uwsgi_log_verbose("error managing signal %d on %s %d\n", number, name, uwsgi.mywid);
+    uwsgi_log_verbose("error managing signal %d on worker %d\n", number, uwsgi.mywid);
   }
   end_waits(number);
 }

@@ -1,6 +1,8 @@
 // uWSGI's signals, served by the loop.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <vector>
 
 #include "plugin/loop/watcher.h"
@@ -36,6 +38,8 @@ class Signals {
   void on_dump_wanted() noexcept;
   void handle(int* signal_socket) noexcept;
   void receive(int signal_socket) noexcept;
+  void run_handler(std::uint8_t number) noexcept;
+  void handle_tick(std::uint8_t number) noexcept;
   void end_waits(int number) noexcept;
 
   Engine& engine_;
@@ -43,6 +47,13 @@ class Signals {
   loop::IoWatcher<Signals, &Signals::on_my_signal_socket> own_;
   loop::SignalWatcher<Signals, &Signals::on_dump_wanted> dump_wanted_;
   std::vector<Waiter*> waiters_;
+
+  // Of a signal that comes by the clock.
+  struct Ticks {
+    bool handled = false;  // A handler runs.
+    bool waits = false;    // Another came meanwhile.
+  };
+  std::array<Ticks, 256> ticks_;
 };
 
 }  // namespace engine

@@ -3,10 +3,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -64,26 +66,38 @@ std::atomic<bool>* gave_up = nullptr;
 // What tasks without a request have to end in, once they are cancelled.
 constexpr double kTasksEndS = 5;
 
-constexpr const char* kPatched =
-    "the application called gevent.monkey.patch_all(), which replaces the calls that "
-    "suspend here by themselves: leave it out";
+// A library that replaces the calls which suspend here by themselves, and how it is asked whether it has done so.
+struct Patcher {
+  const char* call;
+  const char* module;
+  const char* question;
+  const char* about;
+};
 
-// gevent.monkey.is_module_patched("threading"), asked only where gevent is loaded already.
-bool patched_by_gevent_with_gil() noexcept {
-  PyObject* modules = PyImport_GetModuleDict();  // Borrowed.
-  PyObject* monkey = PyDict_GetItemString(modules, "gevent.monkey");
-  if (monkey == nullptr) return false;
-  const auto answer =
-      python::PyRef::steal(PyObject_CallMethod(monkey, "is_module_patched", "s", "threading"));
+constexpr Patcher kPatchers[] = {
+    {"gevent.monkey.patch_all()", "gevent.monkey", "is_module_patched", "threading"},
+    {"eventlet.monkey_patch()", "eventlet.patcher", "is_monkey_patched", "thread"},
+    {"eventlet.monkey_patch()", "eventlet.patcher", "is_monkey_patched", "socket"},
+    {"eventlet.monkey_patch()", "eventlet.patcher", "is_monkey_patched", "time"},
+};
+
+// Asked only where it is loaded already. With the GIL held.
+bool has_patched(const Patcher& patcher) noexcept {
+  PyObject* const module = PyDict_GetItemString(PyImport_GetModuleDict(), patcher.module);  // Borrowed.
+  if (module == nullptr) return false;
+  const auto answer = python::PyRef::steal(PyObject_CallMethod(module, patcher.question, "s", patcher.about));
   if (!answer) PyErr_Clear();
   return answer && PyObject_IsTrue(answer.get()) == 1;
 }
 
-bool is_patched_by_gevent() noexcept {
+// Why an application that has called one of them is refused, as a sentence; empty where none was.
+std::string why_patches_are_refused() {
   const PyGILState_STATE gil = PyGILState_Ensure();
-  const bool patched = patched_by_gevent_with_gil();
+  const Patcher* const patched = std::find_if(std::begin(kPatchers), std::end(kPatchers), has_patched);
   PyGILState_Release(gil);
-  return patched;
+  if (patched == std::end(kPatchers)) return "";
+  return std::string("the application called ") + patched->call +
+         ", which replaces the calls that suspend here by themselves: leave it out";
 }
 
 // Up to 3.11 CPython bounds recursion by a count of levels only, whatever the stack.
@@ -170,7 +184,8 @@ void watch_workers() noexcept {
 }
 
 void check_applications() noexcept {
-  if (options().requested && is_patched_by_gevent()) refuse_application(kPatched);
+  if (!options().requested) return;
+  if (const std::string why = why_patches_are_refused(); !why.empty()) refuse_application(why);
 }
 
 // uWSGI may have given the GIL up, or not have threads at all: CPython knows.
@@ -195,7 +210,7 @@ void prepare_for_applications() noexcept {
 }
 
 void run_worker() noexcept {
-  if (is_patched_by_gevent()) refuse_worker(kPatched);  // Loaded here: --lazy-apps.
+  if (const std::string why = why_patches_are_refused(); !why.empty()) refuse_worker(why);  // --lazy-apps.
   if (python::WorkerLoop::instance() == nullptr) prepare_for_applications();  // A worker without applications.
   python::WorkerLoop& worker_loop = *python::WorkerLoop::instance();
   worker_loop.io().after_fork();

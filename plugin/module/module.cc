@@ -106,10 +106,11 @@ PyObject* section_type() {
 PyObject* is_connected(PyObject*, PyObject*) noexcept {
   return py_boundary([] {
     VirtualThread* const thread = VirtualThread::current();
-    const int fd = thread == nullptr ? -1 : thread->client_fd();
-    if (fd < 0) raise(PyExc_RuntimeError, "is_connected() asks for the client of a request: call it in one");
-    pollfd look{fd, POLLRDHUP, 0};
-    const bool gone = poll(&look, 1, 0) > 0;  // Or an error or a hang-up, which are always told.
+    if (thread == nullptr || !thread->has_client()) {
+      raise(PyExc_RuntimeError, "is_connected() asks for the client of a request: call it in one");
+    }
+    pollfd look{thread->client_fd(), POLLRDHUP, 0};
+    const bool gone = look.fd < 0 || poll(&look, 1, 0) > 0;  // Or an error or a hang-up, which are always told.
     return PyRef::borrow(gone ? Py_False : Py_True);
   });
 }

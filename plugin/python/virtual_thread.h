@@ -55,7 +55,8 @@ class VirtualThread : public suspend::SwitchObserver {
   // The exception it is being ended with.
   Interruption& interruption() noexcept { return interruption_; }
 
-  // The connection of who asked for what this thread does; -1 where nobody did.
+  // Somebody asked for what this thread does, and their connection: -1 where it is closed, or nobody did.
+  virtual bool has_client() const noexcept { return false; }
   virtual int client_fd() const noexcept { return -1; }
 
   // Sections in which this thread must not be suspended nest.

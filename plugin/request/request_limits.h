@@ -37,6 +37,8 @@ class RequestLimits {
   void settle() noexcept;
   // The request is over.
   void end() noexcept;
+  // It goes on without a client: uwsgi.disconnect().
+  void stop_watching_client() noexcept { client_.stop(); }
   // The worker ends, and will not wait for it. Outside any fiber.
   void worker_ends() noexcept;
 

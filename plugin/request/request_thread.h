@@ -57,6 +57,7 @@ class RequestThread : public python::VirtualThread {
   double since_s() const noexcept;
   std::uint64_t times_resumed() const noexcept { return times_resumed_; }
 
+  bool has_client() const noexcept override { return request_->socket != nullptr; }
   int client_fd() const noexcept override { return request_->fd; }
 
   void entering() noexcept override;

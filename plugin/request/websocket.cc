@@ -15,6 +15,17 @@
 extern "C" ssize_t uwsgi_proto_base_read_body(wsgi_request*, char*, size_t);
 
 namespace engine {
+namespace {
+
+const char* what_is_wrong(int code) noexcept {
+  switch (code) {
+    case close_code::kTooBig: return "message too big (see --websockets-max-size)";
+    case close_code::kNotText: return "text that is not UTF-8";
+    default: return "not a frame of the protocol";
+  }
+}
+
+}  // namespace
 
 // --- FiberLock ----------------------------------------------------------------------------
 
@@ -68,8 +79,7 @@ WebSocket::Received WebSocket::receive_next(RequestThread& thread, bool wait) {
       case FrameReader::Got::kBroken:
         uwsgi_log("[uwsgi-websocket] \"%.*s %.*s\" (%.*s) closed with %d: %s\n", request_->method_len, request_->method,
                   request_->uri_len, request_->uri, request_->remote_addr_len, request_->remote_addr,
-                  frames_.close_code(), frames_.close_code() == close_code::kTooBig ? "message too big (see --websockets-max-size)"
-                                                                                    : "not a frame of the protocol");
+                  frames_.close_code(), what_is_wrong(frames_.close_code()));
         close(thread, frames_.close_code(), {});
         break;
       case FrameReader::Got::kNothing:

@@ -56,6 +56,9 @@ class WebSocket {
   // Says goodbye, unless that was said, and closes.
   void close(RequestThread& thread, int code, std::string_view reason);
 
+  // The request goes on without its connection: whoever waits for a message is told.
+  void connection_lost() { set_closed(close_code::kConnectionLost, {}); }
+
   // The worker ends: whoever waits for a message says so to the client and is told.
   void going_away() noexcept;
 

@@ -27,6 +27,34 @@ void append_big_endian(std::string& out, std::uint64_t number, int count) {
   for (int shift = (count - 1) * 8; shift >= 0; shift -= 8) out.push_back(static_cast<char>(number >> shift));
 }
 
+bool is_continuation(char c) noexcept { return (static_cast<std::uint8_t>(c) & 0xc0) == 0x80; }
+
+// How many of the leading bytes are ASCII; eight at a time, for most text is.
+std::size_t ascii_prefix(std::string_view text) noexcept {
+  constexpr std::uint64_t kHighBits = 0x8080808080808080;
+  std::size_t i = 0;
+  for (std::uint64_t word; i + sizeof word <= text.size(); i += sizeof word) {
+    std::memcpy(&word, text.data() + i, sizeof word);
+    if ((word & kHighBits) != 0) break;
+  }
+  while (i < text.size() && static_cast<std::uint8_t>(text[i]) < 0x80) ++i;
+  return i;
+}
+
+// The size of the character that `text`, which is not empty, begins with; 0 where it is none.
+std::size_t character_size(std::string_view text) noexcept {
+  const auto first = static_cast<std::uint8_t>(text[0]);
+  const std::size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  if (size == 0 || size > text.size()) return 0;
+  if (!std::all_of(text.begin() + 1, text.begin() + size, is_continuation)) return 0;
+  if (size < 3) return size;
+  const auto second = static_cast<std::uint8_t>(text[1]);
+  const bool shorter = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
+  const bool surrogate = first == 0xed && second > 0x9f;
+  const bool beyond = first == 0xf4 && second > 0x8f;
+  return shorter || surrogate || beyond ? 0 : size;
+}
+
 // Eight bytes at a time: large messages are mostly this.
 void unmask(char* data, std::size_t size, const char* mask) noexcept {
   char twice[2 * kMaskSize];
@@ -45,6 +73,16 @@ void unmask(char* data, std::size_t size, const char* mask) noexcept {
 }
 
 }  // namespace
+
+bool is_utf8(std::string_view text) noexcept {
+  for (;;) {
+    text.remove_prefix(ascii_prefix(text));
+    if (text.empty()) return true;
+    const std::size_t size = character_size(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+}
 
 void append_frame(std::string& out, Opcode opcode, std::string_view payload) {
   out.push_back(static_cast<char>(kFinal | static_cast<std::uint8_t>(opcode)));
@@ -87,7 +125,7 @@ FrameReader::Got FrameReader::broken(int code) noexcept {
   return Got::kBroken;
 }
 
-// False while it is not whole.
+// False while it is not whole; of one without a mask the first two bytes are enough.
 bool FrameReader::parse_header() noexcept {
   if (held() < 2) return false;
   const char* const bytes = buffer_.data() + begin_;
@@ -97,7 +135,7 @@ bool FrameReader::parse_header() noexcept {
   size_ = second & ~kMasked;
   const std::size_t more = size_ == 126 ? 2 : size_ == 127 ? 8 : 0;
   header_size_ = 2 + more + (masked_ ? kMaskSize : 0);
-  if (held() < header_size_) return false;
+  if (!masked_ || held() < header_size_) return !masked_;
   if (more != 0) size_ = big_endian(bytes + 2, more);
   return true;
 }
@@ -111,8 +149,13 @@ FrameReader::Got FrameReader::take_control(Opcode opcode) noexcept {
     close_code_ = static_cast<int>(big_endian(payload_.data(), 2));
     if (!close_code::may_be_sent(close_code_)) return broken(close_code::kProtocolError);
     payload_.remove_prefix(2);
+    if (!is_utf8(payload_)) return broken(close_code::kNotText);
   }
   return Got::kClose;
+}
+
+FrameReader::Got FrameReader::whole_message() noexcept {
+  return is_text_ && !is_utf8(payload_) ? broken(close_code::kNotText) : Got::kMessage;
 }
 
 FrameReader::Got FrameReader::next() {
@@ -123,7 +166,8 @@ FrameReader::Got FrameReader::next() {
     const bool final = (first_byte_ & kFinal) != 0;
     const auto opcode = static_cast<Opcode>(first_byte_ & 0x0f);
     const bool control = opcode >= Opcode::kClose;
-    if ((first_byte_ & kReserved) != 0 || opcode > Opcode::kPong ||
+    // A client masks whatever it sends (RFC 6455, section 5.1).
+    if (!masked_ || (first_byte_ & kReserved) != 0 || opcode > Opcode::kPong ||
         (opcode > Opcode::kBinary && opcode < Opcode::kClose) || (control && (!final || size_ > kControlMax)) ||
         (!control && in_fragments_ != (opcode == Opcode::kContinuation))) {
       return broken(close_code::kProtocolError);
@@ -134,18 +178,18 @@ FrameReader::Got FrameReader::next() {
     if (held() - header_size_ < size_) return Got::kNothing;
 
     char* const data = buffer_.data() + begin_ + header_size_;
-    if (masked_) unmask(data, size_, data - kMaskSize);
+    unmask(data, size_, data - kMaskSize);
     taken_ = header_size_ + size_;
     payload_ = {data, size_};
     if (control) return take_control(opcode);
     if (opcode != Opcode::kContinuation) is_text_ = opcode == Opcode::kText;
-    if (final && !in_fragments_) return Got::kMessage;
+    if (final && !in_fragments_) return whole_message();
     fragments_.append(payload_);
     in_fragments_ = !final;
     if (!final) continue;
     fragments_given_ = true;
     payload_ = fragments_;
-    return Got::kMessage;
+    return whole_message();
   }
 }
 

@@ -25,6 +25,7 @@ inline constexpr int kGoingAway = 1001;
 inline constexpr int kProtocolError = 1002;
 inline constexpr int kNoneGiven = 1005;
 inline constexpr int kConnectionLost = 1006;
+inline constexpr int kNotText = 1007;
 inline constexpr int kTooBig = 1009;
 
 // Whether one side may give it to the other: what the protocol or its registry has a meaning for, and the
@@ -34,6 +35,9 @@ constexpr bool may_be_sent(int code) noexcept {
          (code >= 3000 && code <= 4999);
 }
 }  // namespace close_code
+
+// Whether that is UTF-8 as RFC 3629 has it: nothing longer than need be, no surrogates, nothing beyond U+10FFFF.
+bool is_utf8(std::string_view text) noexcept;
 
 // Appends a whole, unmasked frame to `out`: a server's.
 void append_frame(std::string& out, Opcode opcode, std::string_view payload);
@@ -74,6 +78,7 @@ class FrameReader {
   bool parse_header() noexcept;
   Got broken(int code) noexcept;
   Got take_control(Opcode opcode) noexcept;
+  Got whole_message() noexcept;
   std::size_t held() const noexcept { return end_ - begin_; }
 
   const std::uint64_t max_size_;

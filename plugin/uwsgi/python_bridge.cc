@@ -9,6 +9,7 @@
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/io_errors.h"
 #include "plugin/uwsgi/names_once.h"
+#include "plugin/uwsgi/wsgi_callables.h"
 
 extern "C" {
 #include "plugins/python/uwsgi_python.h"
@@ -220,6 +221,7 @@ void watch_requests(PythonRequests* requests) noexcept {
     PyErr_Print();  // Forks are interrupted as any call is.
   }
   keep_keys_interned();
+  follow_pep_3333();
   wrap_single_callables();
   original.env_create = up.wsgi_env_create;
   original.env_destroy = up.wsgi_env_destroy;
@@ -230,6 +232,11 @@ void watch_requests(PythonRequests* requests) noexcept {
   original.exception_log = std::exchange(plugin->exception_log, exception_log);
   original.signal_handler = std::exchange(plugin->signal_handler, signal_handler);
   original.rpc = std::exchange(plugin->rpc, rpc);
+}
+
+int python_modifier() noexcept {
+  static const uwsgi_plugin* const plugin = python_plugin_entry();
+  return plugin == nullptr ? -1 : plugin->modifier1;
 }
 
 void set_uwsgi_name(const char* name, PyObject* value) {

@@ -41,6 +41,9 @@ void take_over_gil() noexcept;
 // Has `requests` told; wraps each application as its first request comes.
 void watch_requests(PythonRequests* requests) noexcept;
 
+// The modifier of requests for the python plugin; -1 without it.
+int python_modifier() noexcept;
+
 // Puts a name into the module uwsgi, over what it had of that name. With the GIL held, once the
 // module is there. Throws PyError.
 void set_uwsgi_name(const char* name, PyObject* value);

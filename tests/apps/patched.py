@@ -11,9 +11,14 @@ if SLOW_WORKER == str(uwsgi.worker_id()):
 while SLOW_WORKER and not os.path.exists('the slow worker imports'):
     time.sleep(0.01)
 
-import gevent.monkey  # noqa: E402: what waits above is not patched yet.
+if os.environ.get('PATCHED_BY') == 'eventlet':  # What waits above is not patched yet.
+    import eventlet
 
-gevent.monkey.patch_all()
+    eventlet.monkey_patch(**{name: True for name in os.environ.get('PATCHED', '').split()})
+else:
+    import gevent.monkey
+
+    gevent.monkey.patch_all()
 
 
 def application(environ, start_response):

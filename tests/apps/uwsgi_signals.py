@@ -37,6 +37,15 @@ def on_cron(_):
     tell('cron')
 
 
+if 'SLOW_TICKS' in os.environ:
+    @uwsgidecorators.timer(1)
+    @uwsgidecorators.lock
+    def on_slow_tick(_):
+        """Takes longer than its period, and cannot run beside itself."""
+        print('slow tick begins', flush=True)
+        time.sleep(2.2)
+
+
 if 'WATCHED' in os.environ:
     @uwsgidecorators.filemon(os.environ['WATCHED'])
     def on_change(_):
@@ -130,7 +139,13 @@ def add(_):
     return registered, uwsgi.signal_registered(LATE)
 
 
+def fibers(_):
+    import uwsgi_tornado
+    return len(uwsgi_tornado.fibers())
+
+
 application = serve({
+    '/fibers': fibers,
     '/raise_and_compute': raise_and_compute, '/signal_wait': signal_wait, '/wanting': lambda _: wanting, '/send': send,
     '/handled': lambda number: handled[int(number)], '/said': lambda _: said, '/add': add,
 })

@@ -59,6 +59,24 @@ def too_little(environ, start_response):
     return [b'hello']
 
 
+def disconnected(environ, start_response):
+    """Answers, lets the client go and works on. What it does with the connection then meets nobody's."""
+    import uwsgi
+    import uwsgi_tornado
+    write = start_response('200 OK', [('Content-Length', '4')])
+    write(b'gone')
+    uwsgi.disconnect()
+    said = [uwsgi_tornado.is_connected(), uwsgi.connection_fd()]
+    time.sleep(float(environ['QUERY_STRING'] or 0))
+    try:
+        write(b'more')
+    except OSError as error:
+        said.append(type(error).__name__)
+    uwsgi.disconnect()
+    print('disconnected:', said, flush=True)
+    return []
+
+
 def head_with_body(environ, start_response):
     start_response('200 OK', [('Content-Length', '5')])
     return [b'hello']

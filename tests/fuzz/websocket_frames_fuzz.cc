@@ -34,6 +34,7 @@ bool take(FrameReader& reader, std::vector<Event>& events, std::uint64_t max_siz
     events.emplace_back(got, std::string(reader.payload()), got == Got::kMessage && reader.is_text(), says_code ? reader.close_code() : 0);
     if (got == Got::kMessage && reader.payload().size() > max_size) abort();
     if (got != Got::kMessage && reader.payload().size() > 125) abort();
+    if (got == Got::kMessage && reader.is_text() != engine::is_utf8(reader.payload()) && reader.is_text()) abort();
     if (got == Got::kBroken) return false;
     if (got == Got::kClose && reader.close_code() != engine::close_code::kNoneGiven &&
         !engine::close_code::may_be_sent(reader.close_code())) abort();

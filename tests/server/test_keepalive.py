@@ -259,20 +259,44 @@ def test_request_of_another_protocol_ends_the_connection(start, subtests):
             assert_is_last(connection)
 
 
-@pytest.mark.parametrize('path, method', [('/empty', 'GET'), ('/endless', 'HEAD')])
+@pytest.mark.parametrize('path, method', [('/empty', 'GET'), ('/endless', 'HEAD'), ('/head_with_body', 'HEAD')])
 def test_response_without_a_body_keeps_the_connection(start, path, method):
     with kept(start()) as connection:
         assert ask(connection, path, method)[1] == b''
         assert ask(connection)[0].status == 200
 
 
-@pytest.mark.parametrize('path', ['/too_much', '/too_little', '/head_with_body'])
+@pytest.mark.parametrize('path', ['/too_much', '/too_little'])
 def test_response_of_another_length_than_promised_ends_the_connection(start, path):
     """What would be left over, or missing, would be read as part of the next response."""
     running = start()
     with running.connect() as connection:
-        connection.sendall(b'%s %s HTTP/1.1\r\n\r\n' % (b'HEAD' if 'head' in path else b'GET', path.encode()))
+        connection.sendall(b'GET %s HTTP/1.1\r\n\r\n' % path.encode())
         assert b'200 OK' in closed_by_server(connection)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize('protocol', ['http11-socket', 'http-socket'])
+def test_disconnect_closes_at_once_and_the_request_goes_on(server, protocol):
+    running = server('wire.py', cores=10, protocol=protocol)
+    before = running.descriptors()
+    for _ in range(3):
+        with running.connect() as connection:
+            connection.sendall(b'GET /disconnected?0.3 HTTP/1.1\r\nHost: x\r\n\r\n')
+            assert closed_by_server(connection).endswith(b'\r\n\r\ngone')
+    running.wait_for_log(r"disconnected: \[False, -1, 'OSError'\]", count=3)
+    assert running.get()[0] == 200
+    assert running.descriptors() <= before + 1
+
+
+def test_what_a_disconnected_request_writes_reaches_no_other_client(start):
+    running = start()
+    with running.connect() as gone:
+        gone.sendall(b'GET /disconnected?0.2 HTTP/1.1\r\nHost: x\r\n\r\n')
+        assert closed_by_server(gone).endswith(b'gone')
+        with kept(running) as takes_its_number:
+            running.wait_for_log('disconnected: ')
+            assert json.loads(ask(takes_its_number)[1])['method'] == 'GET'
 
 
 def test_pipelined_requests_are_never_mixed(start):

@@ -144,6 +144,15 @@ def test_app_patched_by_gevent_is_refused(options, tmp_path):
                    'gevent.monkey.patch_all', tmp_path)
 
 
+@pytest.mark.parametrize('options, patched', [([], ''), (['--lazy-apps', '--master'], 'thread'), ([], 'socket')],
+                         ids=['all', 'thread-lazy', 'socket'])
+def test_app_patched_by_eventlet_is_refused(options, patched, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATCHED_BY', 'eventlet')
+    monkeypatch.setenv('PATCHED', patched)
+    assert_refused(command('--tornado', '10', *options, '--wsgi-file', str(APPS / 'patched.py')),
+                   'eventlet.monkey_patch', tmp_path)
+
+
 def test_refusal_does_not_wait_for_a_worker_that_still_imports(tmp_path, monkeypatch):
     monkeypatch.setenv('SLOW_WORKER', '2')
     arguments = command('--tornado', '10', '--lazy-apps', '--master', '--processes', '2', '--wsgi-file', str(APPS / 'patched.py'))

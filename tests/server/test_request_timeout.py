@@ -5,6 +5,7 @@ import time
 import pytest
 
 from conftest import OTHER_PYTHON, ask, python_version
+from health import closed_by_server
 
 SOON = ('--tornado-request-timeout', '0.3')
 # Waits that a thread of CPython's could not be woken from, and each way to wait for one.
@@ -51,6 +52,14 @@ def test_what_it_does_not_catch_is_a_504(timed):
     told = 'OSError: [Errno 125] Operation canceled' if OSERROR_STAYS else 'uwsgi_tornado.RequestTimeout: GET /sleep has taken longer'
     assert told in running.log
     assert "time.sleep(LONG_S)" in running.log  # Where it was.
+
+
+def test_head_request_that_is_ended_has_no_body(timed):
+    running = timed()
+    with running.connect() as connection:
+        connection.sendall(b'HEAD /sleep HTTP/1.0\r\n\r\n')
+        answer = closed_by_server(connection)
+        assert answer.startswith(b'HTTP/1.0 504 ') and answer.endswith(b'\r\n\r\n'), answer
 
 
 def test_wait_for_a_uwsgi_signal(timed):

@@ -1,6 +1,7 @@
 """uWSGI signals: what raises them, what their handlers may do, and who waits for them."""
 import concurrent.futures
 import signal
+import time
 
 import pytest
 
@@ -47,6 +48,18 @@ def test_handlers_that_wait_cost_no_core(start):
     assert running.get(f'/handled?{HELD}')[2] == b'0'
     running.get('/release')
     wait_until(lambda: running.get(f'/handled?{HELD}')[2] == b'%d' % WAITING)
+
+
+def test_timer_whose_handler_outlasts_its_period_does_not_pile_up(start):
+    """Ticks wait, one at most; and the end of the worker for the one that runs."""
+    running = start(environ={'SLOW_TICKS': '1'})
+    running.wait_for_log('slow tick begins', count=3)  # After 5 ticks and more.
+    # This request, the handlers of the quick timers, and one of the slow.
+    wait_until(lambda: int(running.get('/fibers')[2]) <= 2)
+    started = time.monotonic()
+    running.process.send_signal(signal.SIGTERM)
+    running.process.wait(30)
+    assert time.monotonic() - started < 4
 
 
 def test_busy_worker_is_told(start):

@@ -216,8 +216,10 @@ def test_close_code_of_the_server_is_sent(start):
 
 
 @pytest.mark.parametrize('sent, code', [
+    (b'\x81\x05hello', 1002), (b'\x89\x00', 1002), (frame(TEXT, b'not \xff UTF-8'), 1007), (frame(TEXT, b'\xed\xa0\x80'), 1007),
+    (frame(0x01, b'\xe2\x82') + frame(0x80, b'x'), 1007), (frame(CLOSE, struct.pack('>H', 1000) + b'\xff'), 1007),
     (frame(0x83, b'no such opcode'), 1002), (frame(0x80, b'continues nothing'), 1002), (b'GET / HTTP/1.1\r\n\r\n', 1002),
-    (bytes([0x82, 0xff]) + struct.pack('>Q', 2 << 20) + bytes(4), 1009)], ids=['opcode', 'fragment', 'http', 'too-big'])
+    (bytes([0x82, 0xff]) + struct.pack('>Q', 2 << 20) + bytes(4), 1009)], ids=['unmasked', 'unmasked-ping', 'no-text', 'surrogate', 'cut-text', 'no-text-in-close', 'opcode', 'fragment', 'http', 'too-big'])
 def test_broken_frames_close_with_their_code(start, sent, code):
     running = start(cores=3)
     for _ in range(6):

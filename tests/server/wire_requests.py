@@ -13,11 +13,12 @@ def http_request(path, method='GET', body=b'', version=b'1.0'):
     return b'%s %s HTTP/%s\r\nContent-Length: %d\r\n\r\n%s' % (method.encode(), path.encode(), version, len(body), body)
 
 
-def uwsgi_request(path, method='GET', body=b'', modifier1=0):
+def uwsgi_request(path, method='GET', body=b'', modifier1=0, **more):
+    """`more` are variables besides: UWSGI_FILE and the like."""
     def packed(text):
         return struct.pack('<H', len(text)) + text.encode()
 
-    block = b''.join(packed(k) + packed(v) for k, v in variables(path, method, body).items())
+    block = b''.join(packed(k) + packed(v) for k, v in {**variables(path, method, body), **more}.items())
     return struct.pack('<BHB', modifier1, len(block), 0) + block + body
 
 

@@ -25,6 +25,14 @@ std::string frame(int first_byte, const std::string& payload) {
   return out;
 }
 
+// A server's frame as a client would send it, by a mask that changes nothing.
+std::string masked(std::string bytes) {
+  const auto size = static_cast<std::uint8_t>(bytes[1]);
+  bytes[1] = static_cast<char>(size | 0x80);
+  bytes.insert(2 + (size == 126 ? 2 : size == 127 ? 8 : 0), 4, '\0');
+  return bytes;
+}
+
 void feed(FrameReader& reader, std::string_view bytes) {
   while (!bytes.empty()) {
     const FrameReader::Room room = reader.room();
@@ -136,18 +144,52 @@ TEST(WebsocketFrames, WhatIsSentReadsTheSame) {
     std::string bytes;
     append_frame(bytes, Opcode::kText, std::string(size, 'y'));
     FrameReader reader(kMax);
-    feed(reader, bytes);
+    feed(reader, masked(bytes));
     EXPECT_EQ(Got::kMessage, reader.next());
     EXPECT_EQ(std::string(size, 'y'), reader.payload());
   }
   std::string bytes;
   append_close_frame(bytes, 1011, std::string(200, 'z'));
   FrameReader reader(kMax);
-  feed(reader, bytes);
+  feed(reader, masked(bytes));
   EXPECT_EQ(Got::kClose, reader.next());
   EXPECT_EQ(1011, reader.close_code());
   EXPECT_EQ(std::string(123, 'z'), reader.payload());
 }
+
+TEST(WebsocketFrames, ClientThatDoesNotMaskIsBroken) {
+  for (const char* bytes : {"\x81\x01x", "\x89\x01", "\x82\x7e", "\x88\x02"}) {
+    FrameReader reader(kMax);
+    feed(reader, bytes);
+    EXPECT_EQ(Got::kBroken, reader.next()) << bytes;
+    EXPECT_EQ(close_code::kProtocolError, reader.close_code());
+  }
+}
+
+TEST(WebsocketFrames, TextIsUtf8) {
+  for (const char* text : {"", "abcdefgh", "abcdefgh\xc3\xa9", "\xe2\x82\xac", "\xf0\x90\x8d\x88", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf",
+                           "\xee\x80\x80", "\xef\xbf\xbf", "\xe0\xa0\x80"}) {
+    EXPECT_EQ(Got::kMessage, first_of(frame(0x81, text))) << text;
+  }
+  for (const char* text : {"\x80", "a\xff", "\xc0\x80", "\xc1\xbf", "\xc3", "12345678\xc3(", "\xe2\x82", "\xe0\x9f\xbf", "\xed\xa0\x80",
+                           "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xf0\x90\x8d"}) {
+    FrameReader reader(kMax);
+    feed(reader, frame(0x81, text));
+    EXPECT_EQ(Got::kBroken, reader.next()) << text;
+    EXPECT_EQ(close_code::kNotText, reader.close_code());
+    EXPECT_EQ(Got::kMessage, first_of(frame(0x82, text))) << text;
+  }
+}
+
+TEST(WebsocketFrames, CharactersMayBeCutByFragments) {
+  FrameReader reader(kMax);
+  feed(reader, frame(0x01, "\xe2") + frame(0x00, "\x82") + frame(0x80, "\xac") + frame(0x01, "\xe2") + frame(0x80, ""));
+  EXPECT_EQ(Got::kMessage, reader.next());
+  EXPECT_EQ("\xe2\x82\xac", reader.payload());
+  EXPECT_EQ(Got::kBroken, reader.next());
+}
+
+TEST(WebsocketFrames, ReasonOfACloseIsUtf8) { EXPECT_EQ(Got::kBroken, first_of(frame(0x88, "\x03\xe8\xff"))); }
 
 TEST(WebsocketFrames, NoBytesAtAllDoHarm) {
   std::mt19937 random(1);
@@ -156,7 +198,8 @@ TEST(WebsocketFrames, NoBytesAtAllDoHarm) {
     for (int piece = 0; piece < 20; ++piece) {
       std::string bytes(random() % 200, ' ');
       for (char& byte : bytes) byte = static_cast<char>(random() % 4 == 0 ? random() : random() % 3);
-      if (!bytes.empty()) bytes[0] = static_cast<char>(random() % 2 ? 0x81 : 0x01);
+      if (!bytes.empty()) bytes[0] = static_cast<char>(random() % 2 ? 0x82 : 0x01);
+      if (bytes.size() > 1) bytes[1] = static_cast<char>(bytes[1] | 0x80);
       feed(reader, bytes);
       Got got = reader.next();
       while (got != Got::kNothing && got != Got::kBroken) got = reader.next();
