@@ -98,7 +98,7 @@ def sleep(seconds=0):
 
 NAME = 'engineio.async_drivers.gevent_uwsgi'
 
-driver = types.ModuleType(NAME, 'The driver of uwsgi-tornado, in the place of that of gevent.')
+driver = types.ModuleType(NAME, 'The driver of uwsgi-tornado, in the place of those of gevent and eventlet.')
 driver._async = {
     'thread': Thread,
     'queue': Queue,
@@ -107,7 +107,9 @@ driver._async = {
     'websocket': WebSocket,
     'sleep': sleep,
 }
-sys.modules[NAME] = driver
+# engineio asks for eventlet's first, where eventlet is installed; that one cannot wait here.
+for name in (NAME, 'engineio.async_drivers.eventlet'):
+    sys.modules[name] = driver
 )";
 
 PyObject* end = nullptr;  // The function above.

@@ -56,8 +56,9 @@ PyObject* start_response(PyObject* self, PyObject* args) noexcept {
     if (request == nullptr) raise(PyExc_RuntimeError, "start_response() is called by the thread that serves the request");
     PyObject* const exc_info = PyTuple_GET_SIZE(args) > 2 ? PyTuple_GET_ITEM(args, 2) : Py_None;
     if (exc_info == Py_None) {
-      const bool begun = request->headers != nullptr && request->headers->pos > 0 && request->status != 0;
-      if (begun) raise(PyExc_AssertionError, "start_response() was called before: a second call needs exc_info (PEP 3333)");
+      // Where the first was sent, after a websocket's handshake for one, uWSGI's says so by an OSError.
+      const bool waits = !request->headers_sent && request->headers != nullptr && request->headers->pos > 0;
+      if (waits) raise(PyExc_AssertionError, "start_response() was called before: a second call needs exc_info (PEP 3333)");
       return PyRef::steal(plugins.start_response(self, args));
     }
     if (!is_exc_info(exc_info)) raise(PyExc_TypeError, "exc_info is what sys.exc_info() returns");

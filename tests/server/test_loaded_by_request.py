@@ -23,7 +23,7 @@ def test_application_is_loaded_once_by_many_first_requests(server, named, option
 
 
 def test_one_that_cannot_be_loaded_holds_up_no_other(server):
-    running = server(None, protocol='uwsgi-socket', cores=20)
+    running = server(None, '--no-default-app', protocol='uwsgi-socket', cores=20)
     broken, right = uwsgi_request('/', UWSGI_FILE='/no/such/file'), uwsgi_request('/', UWSGI_FILE=FILE, UWSGI_APPID='/right')
     answers = at_once([lambda: exchange(running.port, broken)] * 5 + [lambda: exchange(running.port, right)] * 5)
     assert all(answer.startswith(b'HTTP/1.1 500 ') for answer in answers[:5])
