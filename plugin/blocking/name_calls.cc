@@ -16,6 +16,7 @@ using suspend::Fiber;
 Tally getaddrinfo_tally("getaddrinfo");
 Tally getnameinfo_tally("getnameinfo");
 Tally gethostbyname_tally("gethostbyname");
+Tally res_query_tally("res_query");
 
 // An address in digits is answered without asking anybody.
 bool is_numeric(const char* node) noexcept {
@@ -90,7 +91,53 @@ hostent* suspending_gethostbyaddr(const void* address, socklen_t size, int type)
   return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
+// The answer of a name server as it came. The thread that asks has the state of the resolver, unless it is named.
+template <typename... Arguments>
+int look_up_elsewhere(int (*look_up)(Arguments...), Arguments... arguments) noexcept {
+  const auto call = [&] { return look_up(arguments...); };
+  Fiber* fiber = may_suspend();
+  if (fiber == nullptr) return natively(res_query_tally, call);
+  return offload_work(*fiber, res_query_tally, call);
+}
+
+int suspending_res_query(const char* name, int family, int type, unsigned char* answer, int size) noexcept {
+  return look_up_elsewhere(real::res_query, name, family, type, answer, size);
+}
+
+int suspending_res_search(const char* name, int family, int type, unsigned char* answer, int size) noexcept {
+  return look_up_elsewhere(real::res_search, name, family, type, answer, size);
+}
+
+int suspending_res_nquery(res_state state, const char* name, int family, int type, unsigned char* answer, int size) noexcept {
+  return look_up_elsewhere(real::res_nquery, state, name, family, type, answer, size);
+}
+
+int suspending_res_nsearch(res_state state, const char* name, int family, int type, unsigned char* answer, int size) noexcept {
+  return look_up_elsewhere(real::res_nsearch, state, name, family, type, answer, size);
+}
+
+// Before glibc 2.34 they were in libresolv, which need not be there, under these names.
+template <typename Function>
+void add_if_there(std::vector<Call>& calls, const Call& plain, const Call& underlined, Function* real_call) {
+  if (real_call == nullptr) return;
+  calls.push_back(plain);
+  calls.push_back(underlined);
+}
+
 }  // namespace
+
+std::vector<Call> resolver_calls() {
+  std::vector<Call> calls;
+  add_if_there(calls, {"res_query", address_of(suspending_res_query)}, {"__res_query", address_of(suspending_res_query)},
+               real::res_query);
+  add_if_there(calls, {"res_search", address_of(suspending_res_search)}, {"__res_search", address_of(suspending_res_search)},
+               real::res_search);
+  add_if_there(calls, {"res_nquery", address_of(suspending_res_nquery)}, {"__res_nquery", address_of(suspending_res_nquery)},
+               real::res_nquery);
+  add_if_there(calls, {"res_nsearch", address_of(suspending_res_nsearch)},
+               {"__res_nsearch", address_of(suspending_res_nsearch)}, real::res_nsearch);
+  return calls;
+}
 
 std::vector<Call> name_calls() {
   return {

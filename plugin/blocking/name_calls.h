@@ -8,5 +8,7 @@
 namespace blocking {
 
 std::vector<Call> name_calls();
+// res_query and its kin.
+std::vector<Call> resolver_calls();
 
 }  // namespace blocking

@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <poll.h>
+#include <resolv.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -46,6 +47,12 @@ bool is_interposed(Function* function) noexcept {
 
 // The same for what this libc may be too old to have: null then.
 void* find_if_any(const char* name) noexcept;
+
+// The first of two spellings that there is, or null.
+inline void* find_first_of(const char* name, const char* other) noexcept {
+  void* const found = find_if_any(name);
+  return found != nullptr ? found : find_if_any(other);
+}
 
 inline const auto poll = find_as<decltype(::poll)>("poll");
 inline const auto ppoll = find_as<decltype(::ppoll)>("ppoll");
@@ -152,5 +159,13 @@ inline const auto gethostbyname2 = find_as<hostent*(const char*, int)>("gethostb
 inline const auto gethostbyname2_r =
     find_as<int(const char*, int, hostent*, char*, std::size_t, hostent**, int*)>("gethostbyname2_r");
 inline const auto gethostbyaddr = find_as<hostent*(const void*, socklen_t, int)>("gethostbyaddr");
+inline const auto res_query = reinterpret_cast<int (*)(const char*, int, int, unsigned char*, int)>(
+    find_first_of("res_query", "__res_query"));
+inline const auto res_search = reinterpret_cast<int (*)(const char*, int, int, unsigned char*, int)>(
+    find_first_of("res_search", "__res_search"));
+inline const auto res_nquery = reinterpret_cast<int (*)(res_state, const char*, int, int, unsigned char*, int)>(
+    find_first_of("res_nquery", "__res_nquery"));
+inline const auto res_nsearch = reinterpret_cast<int (*)(res_state, const char*, int, int, unsigned char*, int)>(
+    find_first_of("res_nsearch", "__res_nsearch"));
 
 }  // namespace blocking::real

@@ -37,9 +37,10 @@ def bodies(running, path):
 
 
 @pytest.mark.smoke
-def test_library_finds_its_neighbour_by_its_own_runpath(server, threaded_server, libraries):
+@pytest.mark.parametrize('listed', [['--tornado-suspend-lib', 'libloader'], []], ids=['listed', 'unlisted'])
+def test_library_finds_its_neighbour_by_its_own_runpath(server, threaded_server, libraries, listed):
     assert threaded_server('objects.py', environ=libraries).get('/load_and_nap')[2] == b'0'
-    running = server('objects.py', *SUSPENDING, environ=libraries)
+    running = server('objects.py', *SUSPENDING, *listed, environ=libraries)
     answers, seconds = bodies(running, '/load_and_nap')
     assert answers == [b'0'] * AT_ONCE
     # And what it loaded suspends.

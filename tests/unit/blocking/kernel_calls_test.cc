@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <mqueue.h>
+#include <netdb.h>
+#include <resolv.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -489,6 +491,40 @@ TEST(FortifyDeathTest, ABufferThatIsTooSmallEndsTheProcess) {
   pollfd look{};
   EXPECT_DEATH(read_chk(0, &byte, 2, 1), "");
   EXPECT_DEATH(poll_chk(&look, 2, 0, sizeof look), "");
+}
+
+// A name server that has no record of the kind.
+TEST_P(KernelCallsTest, ResolverWaitsForItsNameServer) {
+  const auto query_call = call<int(res_state, const char*, int, int, unsigned char*, int)>("res_nquery");
+  const Fd server(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address = loopback(0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(0, bind(server.get(), reinterpret_cast<const sockaddr*>(&address), size));
+  ASSERT_EQ(0, getsockname(server.get(), reinterpret_cast<sockaddr*>(&address), &size));
+  struct __res_state state {};
+  ASSERT_EQ(0, res_ninit(&state));
+  state.nscount = 1;
+  state.nsaddr_list[0] = address;
+  int error = 0;
+  run_both(
+      [&] {
+        unsigned char answer[512];
+        EXPECT_EQ(-1, query_call(&state, "made.up.", 1, 16, answer, sizeof answer));
+        error = state.res_h_errno;
+      },
+      [&] {
+        char packet[512];
+        sockaddr_in client;
+        socklen_t client_size = sizeof client;
+        const ssize_t got = calls().recvfrom(server.get(), packet, sizeof packet, 0,
+                                             reinterpret_cast<sockaddr*>(&client), &client_size);
+        ASSERT_GT(got, 12);
+        packet[2] = static_cast<char>(packet[2] | 0x84);  // An answer by who knows, without records.
+        EXPECT_EQ(got, sendto(server.get(), packet, static_cast<std::size_t>(got), 0,
+                              reinterpret_cast<const sockaddr*>(&client), client_size));
+      });
+  EXPECT_EQ(NO_DATA, error);
+  res_nclose(&state);
 }
 
 TEST_P(KernelCallsTest, EpollPwait2Waits) {
