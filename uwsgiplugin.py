@@ -112,6 +112,7 @@ else:
 
 GCC_LIST = [
     'suspend/stack.cc',
+    'suspend/thread_block.cc',
     'suspend/fiber.cc',
     'suspend/coroutine.cc',
     'plugin/loop/ready_queue.cc',
@@ -126,8 +127,6 @@ GCC_LIST = [
     'plugin/blocking/patience.cc',
     'plugin/blocking/offload.cc',
     'plugin/blocking/descriptors.cc',
-    'plugin/blocking/openssl_errors.cc',
-    'plugin/blocking/thread_local_block.cc',
     'plugin/blocking/poll_calls.cc',
     'plugin/blocking/transfer_calls.cc',
     'plugin/blocking/connection_calls.cc',
@@ -147,7 +146,6 @@ GCC_LIST = [
     'plugin/blocking/object_choice.cc',
     'plugin/blocking/replacements.cc',
     'plugin/blocking/redirection.cc',
-    'plugin/python/foreign_greenlets.cc',
     'plugin/python/thread_state.cc',
     'plugin/python/virtual_thread.cc',
     'plugin/greenlet/greenlet_stack.cc',

@@ -7,19 +7,19 @@
 
 namespace suspend {
 
-// Sets this stack's C++ exceptions aside while another stack runs, and brings
-// them back. The C++ runtime keeps them per OS thread: without this, two fibers
-// suspended inside `catch` rethrow each other's exception.
+// Sets this stack's C++ exceptions aside while another stack of the same thread runs, and brings
+// them back. The C++ runtime keeps them per thread: without this, two coroutines suspended inside
+// `catch` rethrow each other's exception. A stack may go on as another thread than it was left as.
 class ExceptionScope {
  public:
-  ExceptionScope() noexcept { std::memcpy(&saved_, abi::__cxa_get_globals(), sizeof saved_); }
-  ~ExceptionScope() { std::memcpy(static_cast<void*>(abi::__cxa_get_globals()), &saved_, sizeof saved_); }
+  ExceptionScope() noexcept { std::memcpy(&saved_, globals(), sizeof saved_); }
+  ~ExceptionScope() { std::memcpy(globals(), &saved_, sizeof saved_); }
   ExceptionScope(const ExceptionScope&) = delete;
   ExceptionScope& operator=(const ExceptionScope&) = delete;
 
   // What a new stack starts with: no exception in flight.
   static void start_clean() noexcept {
-    std::memset(static_cast<void*>(abi::__cxa_get_globals()), 0, sizeof(Globals));
+    std::memset(globals(), 0, sizeof(Globals));
   }
 
  private:
@@ -28,6 +28,13 @@ class ExceptionScope {
     void* caught_exceptions;
     unsigned int uncaught_exceptions;
   };
+
+  // Asked anew each time: the function is declared to have one result, and a compiler may ask once.
+  static void* globals() noexcept {
+    abi::__cxa_eh_globals* (*const volatile ask)() = abi::__cxa_get_globals;
+    return ask();
+  }
+
   Globals saved_;
 };
 

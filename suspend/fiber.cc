@@ -4,8 +4,6 @@
 #include <memory>
 #include <utility>
 
-#include "suspend/exception_scope.h"
-#include "suspend/sanitizer.h"
 #include "suspend/waiting.h"
 
 namespace context = boost::context;
@@ -22,13 +20,12 @@ struct BorrowedStack {
 }  // namespace
 
 Fiber::Fiber(std::size_t stack_size, SwitchObserver& observer)
-    : stack_(stack_size), observer_(observer) {
+    : stack_(stack_size), thread_(stack_), observer_(observer) {
   context::stack_context whole;
-  whole.sp = stack_.top();
-  whole.size = stack_.size();
-  suspended_ = {stack_.bottom(), stack_.size()};
+  whole.sp = thread_.stack_top();
+  whole.size = static_cast<std::size_t>(static_cast<char*>(whole.sp) - static_cast<char*>(stack_.bottom()));
   other_side_ = context::fiber(
-      std::allocator_arg, context::preallocated(stack_.top(), stack_.size(), whole), BorrowedStack{},
+      std::allocator_arg, context::preallocated(whole.sp, whole.size, whole), BorrowedStack{},
       [this](context::fiber&& resumer) {
         other_side_ = std::move(resumer);
         run_tasks();
@@ -41,7 +38,8 @@ Fiber::~Fiber() {
   assert(idle());
   // Let the entry function return: only so does Boost end a fiber without unwinding it.
   stopping_ = true;
-  switch_stacks(suspended_, &suspended_);
+  resumer_ = thread_.enter();
+  switch_stacks();
   --count_;
 }
 
@@ -80,41 +78,41 @@ void Fiber::switch_in() noexcept {
   do {
     observer_.entering();
     running_ = true;
-    current_ = this;
-    switch_stacks(suspended_, &suspended_);
-    current_ = nullptr;
+    resumer_ = thread_.enter();
+    switch_stacks();
     running_ = false;
   } while (observer_.left());
 }
 
 void Fiber::suspend() noexcept {
   assert(current_ == this);
-  switch_stacks(resumer_, &resumer_);
+  switch_out();
   observer_.entered();
 }
 
-// Where a fiber and its resumer change places. Each side sets its exceptions aside and finds
-// them when control comes back: the C++ runtime keeps them per thread.
-[[gnu::noinline]] void Fiber::switch_stacks(const StackBounds& to, StackBounds* came_from) noexcept {
-  ExceptionScope our_exceptions;
-  sanitizer::SwitchSide side;
-  side.leave(to);
+void Fiber::switch_out() noexcept {
+  observer_.leaving();
+  thread_.leave(resumer_);
+  switch_stacks();
+}
+
+// Where a fiber and its resumer change places. The thread that the other side is to C runs already:
+// nothing here may look at what belongs to a thread.
+[[gnu::noinline]] void Fiber::switch_stacks() noexcept {
   context::fiber other_side = std::move(other_side_).resume();
-  side.arrive(came_from);
   other_side_ = std::move(other_side);
 }
 
 // The bottom frame of every fiber: one task after another, until the destructor.
 void Fiber::run_tasks() noexcept {
-  sanitizer::SwitchSide first;
-  first.arrive(&resumer_);
-  ExceptionScope::start_clean();
+  current_ = this;
   while (!stopping_) {
+    observer_.entered();
     task_(argument_);
     task_ = nullptr;
-    switch_stacks(resumer_, &resumer_);
+    switch_out();
   }
-  sanitizer::SwitchSide::leave_for_good(resumer_);
+  thread_.leave(resumer_);
 }
 
 }  // namespace suspend

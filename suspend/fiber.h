@@ -5,16 +5,18 @@
 
 #include <cassert>
 #include <cstddef>
+#include <utility>
 
-#include "suspend/sanitizer.h"
 #include "suspend/stack.h"
 #include "suspend/switch_observer.h"
+#include "suspend/thread_block.h"
 
 namespace suspend {
 
 class Waiting;
 
-// A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle.
+// A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle. To C code
+// it is a thread (thread_block.h), whose destructors run as the fiber is destroyed.
 // It belongs to the OS thread that made it. A task always finishes: CPython's C frames
 // cannot be unwound, so destroying a suspended fiber is a bug.
 // A task may go on in coroutines (coroutine.h) and be suspended in any of them, which is where
@@ -24,7 +26,7 @@ class Fiber {
   // noexcept: an exception that escaped would have no frame to go to.
   using Task = void (*)(void* argument) noexcept;
 
-  // Throws std::bad_alloc when there is no room for a stack of `stack_size` bytes.
+  // Throws std::bad_alloc when there is no room for a stack of `stack_size` bytes, or for a thread.
   // `observer` outlives the fiber.
   Fiber(std::size_t stack_size, SwitchObserver& observer);
   ~Fiber();
@@ -69,20 +71,31 @@ class Fiber {
     return stack_;
   }
 
-  // The fiber running on this OS thread, or null. Null on every other thread.
+  // The fiber that runs, where it is asked on one; else null.
   static Fiber* current() noexcept { return current_; }
+
+  // The thread that the fiber is to C.
+  const ThreadBlock& thread() const noexcept { return thread_; }
+
+  // The thread pointer of the calling OS thread, whichever fiber it runs.
+  static ThreadPointer os_thread() noexcept { return current_ == nullptr ? current_thread_pointer() : current_->resumer_; }
 
   // Fibers alive in the process, for leak checks.
   static int count() noexcept { return count_; }
 
  private:
+  friend class AsFiber;
+  friend class AsOsThread;
   friend class Waiting;
 
   void run_tasks() noexcept;
   void switch_in() noexcept;
-  void switch_stacks(const StackBounds& to, StackBounds* came_from) noexcept;
+  void switch_out() noexcept;
+  void switch_stacks() noexcept;
 
   Stack stack_;
+  ThreadBlock thread_;
+  ThreadPointer resumer_ = 0;  // Of whoever started or resumed it.
   SwitchObserver& observer_;
   boost::context::fiber other_side_;  // Where a switch goes: the fiber's side or the resumer's.
   Task task_ = nullptr;
@@ -93,13 +106,49 @@ class Fiber {
   bool interrupt_met_ = false;
   bool running_ = false;
   bool stopping_ = false;
-  // As the sanitizer reported them: the resumer's stack, and the one that suspended, which is
-  // another than the fiber's own where a coroutine ran on it.
-  StackBounds resumer_;
-  StackBounds suspended_;
 
+  // A fiber's own, set as it first runs; null in every other thread's.
   static inline thread_local Fiber* current_ = nullptr;
   static inline int count_ = 0;
+};
+
+// While one lives, code on this stack runs as the thread of `fiber`, which does not run: for what is
+// done in the name of a thread from outside. Fiber::current() is null meanwhile.
+// REQUIRES: called from outside any fiber; nothing is resumed meanwhile.
+class AsFiber {
+ public:
+  explicit AsFiber(const Fiber& fiber) noexcept : thread_(fiber.thread()), before_(thread_.enter()) {
+    itself_ = std::exchange(Fiber::current_, nullptr);
+  }
+  ~AsFiber() {
+    Fiber::current_ = itself_;
+    thread_.leave(before_);
+  }
+  AsFiber(const AsFiber&) = delete;
+  AsFiber& operator=(const AsFiber&) = delete;
+
+ private:
+  const ThreadBlock& thread_;
+  const ThreadPointer before_;
+  Fiber* itself_;
+};
+
+// While one lives, a fiber's code runs as the OS thread: for what the kernel and libc agree upon by the
+// OS thread's number. Does nothing outside a fiber. Fiber::current() is null meanwhile.
+// REQUIRES: the fiber is not suspended meanwhile.
+class AsOsThread {
+ public:
+  AsOsThread() noexcept : fiber_(Fiber::current()) {
+    if (fiber_ != nullptr) fiber_->thread_.leave(fiber_->resumer_);
+  }
+  ~AsOsThread() {
+    if (fiber_ != nullptr) fiber_->thread_.enter();
+  }
+  AsOsThread(const AsOsThread&) = delete;
+  AsOsThread& operator=(const AsOsThread&) = delete;
+
+ private:
+  Fiber* const fiber_;
 };
 
 }  // namespace suspend

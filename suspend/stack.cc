@@ -77,6 +77,7 @@ Stack::~Stack() {
     (previous_ == nullptr ? first_ : previous_->next_) = next_;
   }
   sanitizer::forget_stack(bottom_, size_);
+  if (kept_mapped_) return;
   const int result = munmap(static_cast<char*>(bottom_) - guard_size(), size_ + guard_size());
   assert(result == 0);
   (void)result;

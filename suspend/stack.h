@@ -21,6 +21,9 @@ class Stack {
   void* bottom() const noexcept { return bottom_; }
   std::size_t size() const noexcept { return size_; }
 
+  // Never unmaps it: somebody still refers to what lies there.
+  void keep_mapped() noexcept { kept_mapped_ = true; }
+
   // True when `address` lies in the guard: the fiber overran its stack.
   bool guards(const void* address) const noexcept;
 
@@ -54,6 +57,7 @@ class Stack {
 
   void* bottom_;  // The lowest usable byte; the guard lies below it.
   std::size_t size_;
+  bool kept_mapped_ = false;
   Stack* next_ = nullptr;  // Among all of the process.
   Stack* previous_ = nullptr;
 

@@ -3,13 +3,15 @@
 
 namespace suspend {
 
-// Called round every switch of one fiber. All three run on the loop's thread.
+// Called round every switch of one fiber, on the loop's OS thread.
 class SwitchObserver {
  public:
   // On the resumer's stack, just before the fiber gets the CPU.
   virtual void entering() noexcept = 0;
-  // On the fiber's own stack, each time it comes back from suspend().
+  // On the fiber's own stack, each time it has got the CPU: it is the thread that runs.
   virtual void entered() noexcept = 0;
+  // On the fiber's own stack, just before it suspends or has finished.
+  virtual void leaving() noexcept = 0;
   // On the resumer's stack, once the fiber has suspended or finished. True sends a suspended
   // fiber straight back: nobody else runs in between.
   virtual bool left() noexcept = 0;

@@ -28,8 +28,7 @@ VirtualThread& waiting_thread(const char* function) {
     throw PyError{};
   }
   if (!thread->may_suspend()) {
-    PyErr_Format(PyExc_RuntimeError, "%s() in a no_suspend() section or in a greenlet of the greenlet package would wait "
-                 "for ever: the event loop cannot run meanwhile", function);
+    PyErr_Format(PyExc_RuntimeError, "%s() in a no_suspend() section would wait for ever: the event loop cannot run meanwhile", function);
     throw PyError{};
   }
   return *thread;

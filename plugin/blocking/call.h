@@ -46,8 +46,8 @@ void* keeping_errno() noexcept {
 }
 
 // Why a call made by a request was not allowed to suspend it.
-enum class Refusal { kNone, kGilHeld, kGuarded, kForeignStack };
-constexpr int kRefusals = 4;
+enum class Refusal { kNone, kGilHeld, kGuarded };
+constexpr int kRefusals = 3;
 const char* name_of(Refusal why) noexcept;
 
 // What one call has done in this worker. The loop's thread only.

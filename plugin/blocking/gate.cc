@@ -29,7 +29,7 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
   }
   open_gate_.store(gate, std::memory_order_release);
   if (gate == nullptr) open_loop_.store(nullptr, std::memory_order_release);
-  gate_opened_here = gate != nullptr;
+  gate_thread.store(gate == nullptr ? 0 : suspend::Fiber::os_thread(), std::memory_order_relaxed);
 }
 
 bool in_own_process() noexcept { return getpid() == open_in_.load(std::memory_order_relaxed); }
@@ -70,7 +70,6 @@ const char* name_of(Refusal why) noexcept {
     case Refusal::kNone: return "none";
     case Refusal::kGilHeld: return "the GIL was held";
     case Refusal::kGuarded: return "suspension was forbidden";
-    case Refusal::kForeignStack: return "a foreign greenlet ran";
   }
   return "unknown";
 }

@@ -1,6 +1,7 @@
 // The one question and the one move that the layer above answers for blocking calls.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "plugin/blocking/call.h"
@@ -52,11 +53,13 @@ loop::IoLoop& gate_loop() noexcept;
 // Has `callback` called on the loop's thread, unless the gate is closed. Any thread.
 void post_to_loop(loop::Callback callback) noexcept;
 
-// Set by open_gate().
-inline thread_local bool gate_opened_here = false;
+// The OS thread that opened the gate; 0 while closed. Set by open_gate().
+inline std::atomic<suspend::ThreadPointer> gate_thread{0};
 
-// True on the thread that opened the gate.
-inline bool on_loop_thread() noexcept { return gate_opened_here; }
+// True on the OS thread that opened the gate, whichever fiber it runs.
+inline bool on_loop_thread() noexcept {
+  return suspend::Fiber::os_thread() == gate_thread.load(std::memory_order_relaxed);
+}
 
 // False in a child of vfork(), which uses this process's memory but its own descriptors.
 bool in_own_process() noexcept;

@@ -1,78 +1,109 @@
 #include "plugin/blocking/identity.h"
 
-#include <cassert>
+#include <cerrno>
 #include <csignal>
 #include <mutex>
-#include <unordered_set>
+#include <unordered_map>
 
+#include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
 
 namespace blocking {
 namespace {
 
-thread_local const suspend::Fiber* borrowed = nullptr;
-thread_local bool loop_thread_shown = false;
+bool loop_thread_shown = false;
 
-// The idents of fibers, which to libc are no threads at all: it would read what lies there.
-struct KnownIdents {
+// The threads that fibers are, which the kernel does not know.
+struct KnownThreads {
   std::mutex mutex;
-  std::unordered_set<pthread_t> idents;
+  std::unordered_map<pthread_t, const suspend::ThreadBlock*> fibers;
   pthread_t loop_thread = 0;
+
+  const suspend::ThreadBlock* find(pthread_t thread) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto known = fibers.find(thread);
+    return known == fibers.end() ? nullptr : known->second;
+  }
 };
 
-KnownIdents& known() noexcept {
-  static KnownIdents* const forever = new KnownIdents;  // Other threads ask until the process ends.
+KnownThreads& known() noexcept {
+  static KnownThreads* const forever = new KnownThreads;  // Other threads ask until the process ends.
   return *forever;
 }
 
-pthread_t own_pthread_self() noexcept {
-  if (borrowed != nullptr) return identity_of(*borrowed);
-  const suspend::Fiber* fiber = suspend::Fiber::current();
-  return fiber == nullptr || loop_thread_shown ? real::pthread_self() : identity_of(*fiber);
+pthread_t shown_pthread_self() noexcept {
+  return loop_thread_shown && suspend::Fiber::current() != nullptr ? known().loop_thread : real::pthread_self();
 }
 
-// The OS thread that an ident of Python's stands for: signal.pthread_kill() of a request's
-// ident means the thread that requests run on.
-pthread_t os_thread_of(pthread_t ident) noexcept {
-  const std::lock_guard<std::mutex> lock(known().mutex);
-  return known().idents.count(ident) == 0 ? ident : known().loop_thread;
+// A call about a thread, by its pthread_t. What concerns the kernel's part of a fiber is said of the
+// OS thread that it runs on: signal.pthread_kill() of a request's ident means that one. `Real` is libc's.
+template <const auto& Real, typename... Arguments>
+int about_thread(pthread_t thread, Arguments... arguments) noexcept {
+  const suspend::ThreadBlock* const fiber = known().find(thread);
+  if (fiber == nullptr) return Real(thread, arguments...);
+  if (!on_loop_thread()) return Real(known().loop_thread, arguments...);
+  // Here no fiber runs meanwhile, and what libc itself knows of the fiber is told, too: its stack.
+  const suspend::ThreadBlock::OnKernelThread this_one(*fiber);
+  return Real(thread, arguments...);
 }
 
-int own_pthread_kill(pthread_t ident, int signal_number) noexcept {
-  return real::pthread_kill(os_thread_of(ident), signal_number);
+// A function of its own: a compiler takes errno to be in one place throughout a function.
+template <const auto& Real, typename... Arguments>
+[[gnu::noinline]] int as_os_thread_with(int& error, Arguments... arguments) noexcept {
+  const suspend::AsOsThread caller;
+  errno = error;
+  const int result = Real(arguments...);
+  error = errno;
+  return result;
 }
 
-int own_pthread_getcpuclockid(pthread_t ident, clockid_t* clock) noexcept {
-  return real::pthread_getcpuclockid(os_thread_of(ident), clock);
+// A call by which libc changes who the process is: it has each thread change itself, and finds the one
+// that calls by the OS thread's number. `Real` is libc's.
+template <const auto& Real, typename... Arguments>
+int as_os_thread(Arguments... arguments) noexcept {
+  int error = errno;
+  const int result = as_os_thread_with<Real, Arguments...>(error, arguments...);
+  errno = error;
+  return result;
 }
 
 }  // namespace
 
-Identity::Identity(const suspend::Fiber& fiber) : ident_(identity_of(fiber)) {
+Identity::Identity(const suspend::Fiber& fiber) : thread_(fiber.thread().id()) {
   const std::lock_guard<std::mutex> lock(known().mutex);
   known().loop_thread = real::pthread_self();
-  known().idents.insert(ident_);
+  known().fibers.emplace(thread_, &fiber.thread());
 }
 
 Identity::~Identity() {
   const std::lock_guard<std::mutex> lock(known().mutex);
-  known().idents.erase(ident_);
+  known().fibers.erase(thread_);
 }
-
-BorrowedIdentity::BorrowedIdentity(const suspend::Fiber& fiber) noexcept {
-  assert(borrowed == nullptr);
-  borrowed = &fiber;
-}
-
-BorrowedIdentity::~BorrowedIdentity() { borrowed = nullptr; }
 
 void show_loop_thread(bool shown) noexcept { loop_thread_shown = shown; }
 
 std::vector<Call> identity_calls() {
   return {
-      {"pthread_self", address_of(own_pthread_self), Scope::kLibpythonOnly},
-      {"pthread_kill", address_of(own_pthread_kill), Scope::kLibpythonOnly},
-      {"pthread_getcpuclockid", address_of(own_pthread_getcpuclockid), Scope::kLibpythonOnly},
+      {"pthread_self", address_of(shown_pthread_self), Scope::kLibpythonOnly},
+      {"pthread_kill", address_of(about_thread<real::pthread_kill, int>), Scope::kAnywhere},
+      {"pthread_sigqueue", address_of(about_thread<real::pthread_sigqueue, int, sigval>), Scope::kAnywhere},
+      {"pthread_getcpuclockid", address_of(about_thread<real::pthread_getcpuclockid, clockid_t*>), Scope::kAnywhere},
+      {"pthread_getattr_np", address_of(about_thread<real::pthread_getattr_np, pthread_attr_t*>), Scope::kAnywhere},
+      {"pthread_getaffinity_np", address_of(about_thread<real::pthread_getaffinity_np, std::size_t, cpu_set_t*>), Scope::kAnywhere},
+      {"pthread_setaffinity_np", address_of(about_thread<real::pthread_setaffinity_np, std::size_t, const cpu_set_t*>), Scope::kAnywhere},
+      {"pthread_getschedparam", address_of(about_thread<real::pthread_getschedparam, int*, sched_param*>), Scope::kAnywhere},
+      {"pthread_setschedparam", address_of(about_thread<real::pthread_setschedparam, int, const sched_param*>), Scope::kAnywhere},
+      {"pthread_setschedprio", address_of(about_thread<real::pthread_setschedprio, int>), Scope::kAnywhere},
+      {"setuid", address_of(as_os_thread<real::setuid, uid_t>), Scope::kAnywhere},
+      {"setgid", address_of(as_os_thread<real::setgid, gid_t>), Scope::kAnywhere},
+      {"seteuid", address_of(as_os_thread<real::seteuid, uid_t>), Scope::kAnywhere},
+      {"setegid", address_of(as_os_thread<real::setegid, gid_t>), Scope::kAnywhere},
+      {"setreuid", address_of(as_os_thread<real::setreuid, uid_t, uid_t>), Scope::kAnywhere},
+      {"setregid", address_of(as_os_thread<real::setregid, gid_t, gid_t>), Scope::kAnywhere},
+      {"setresuid", address_of(as_os_thread<real::setresuid, uid_t, uid_t, uid_t>), Scope::kAnywhere},
+      {"setresgid", address_of(as_os_thread<real::setresgid, gid_t, gid_t, gid_t>), Scope::kAnywhere},
+      {"setgroups", address_of(as_os_thread<real::setgroups, std::size_t, const gid_t*>), Scope::kAnywhere},
+      {"initgroups", address_of(as_os_thread<real::initgroups, const char*, gid_t>), Scope::kAnywhere},
   };
 }
 

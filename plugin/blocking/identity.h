@@ -10,13 +10,8 @@
 
 namespace blocking {
 
-// The thread ident of `fiber`: its address, which no real thread has.
-inline pthread_t identity_of(const suspend::Fiber& fiber) noexcept {
-  return reinterpret_cast<pthread_t>(&fiber);
-}
-
-// While one lives, the ident of `fiber` is known to be one of the loop's thread. Made on that
-// thread; asked about on any.
+// While one lives, the thread that `fiber` is to C is known to be one of the loop's OS thread: a signal
+// for it goes to that. Made on the loop's stack; asked about on any thread.
 class Identity {
  public:
   explicit Identity(const suspend::Fiber& fiber);
@@ -25,21 +20,11 @@ class Identity {
   Identity& operator=(const Identity&) = delete;
 
  private:
-  const pthread_t ident_;
+  const pthread_t thread_;
 };
 
-// While one lives, libpython's pthread_self() on this thread answers with `fiber`'s ident
-// although it does not run: a thread state takes its ident as it is created.
-class BorrowedIdentity {
- public:
-  explicit BorrowedIdentity(const suspend::Fiber& fiber) noexcept;
-  ~BorrowedIdentity();
-  BorrowedIdentity(const BorrowedIdentity&) = delete;
-  BorrowedIdentity& operator=(const BorrowedIdentity&) = delete;
-};
-
-// While shown, libpython's pthread_self() answers with the loop thread's ident in a fiber, too: what
-// CPython has its main thread do alone, the fiber does then. The loop's thread only.
+// While shown, libpython's pthread_self() answers with the loop's thread in a fiber, too: what
+// CPython has its main thread do alone, the fiber does then. The loop's OS thread only.
 void show_loop_thread(bool shown) noexcept;
 
 std::vector<Call> identity_calls();

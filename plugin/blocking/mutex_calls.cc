@@ -121,12 +121,26 @@ void wait_for_holder(pthread_mutex_t* mutex) noexcept {
   assert(!table().another_holds(mutex));
 }
 
+// The kernel itself knows who holds a robust mutex, or one that inherits priorities: by the number of
+// the OS thread, which a fiber does not have.
+bool kernel_knows_holder(const pthread_mutex_t& mutex) noexcept {
+  constexpr int kRobust = 16, kInheritsPriority = 32;  // Bits of libc's kind of a mutex.
+  return (mutex.__data.__kind & (kRobust | kInheritsPriority)) != 0;
+}
+
+template <typename Call>
+int as_holder(pthread_mutex_t* mutex, Call call) noexcept {
+  if (!kernel_knows_holder(*mutex)) return call(mutex);
+  const suspend::AsOsThread holder;
+  return call(mutex);
+}
+
 // Past the wait, who holds it is another thread, or this very fiber.
 int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
   if (!on_loop_thread()) return real::pthread_mutex_lock(mutex);
   wait_for_holder(mutex);
-  int result = real::pthread_mutex_trylock(mutex);
-  if (result == EBUSY) result = natively(mutex_tally, [=] { return real::pthread_mutex_lock(mutex); });
+  int result = as_holder(mutex, real::pthread_mutex_trylock);
+  if (result == EBUSY) result = natively(mutex_tally, [=] { return as_holder(mutex, real::pthread_mutex_lock); });
   if (is_locked_by(result)) table().locked(mutex);
   return result;
 }
@@ -134,14 +148,15 @@ int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
 int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept {
   if (!on_loop_thread()) return real::pthread_mutex_trylock(mutex);
   if (table().another_holds(mutex)) return EBUSY;
-  const int result = real::pthread_mutex_trylock(mutex);
+  const int result = as_holder(mutex, real::pthread_mutex_trylock);
   if (is_locked_by(result)) table().locked(mutex);
   return result;
 }
 
 int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept {
-  const int result = real::pthread_mutex_unlock(mutex);
-  if (result == 0 && on_loop_thread()) table().unlocked(mutex);
+  if (!on_loop_thread()) return real::pthread_mutex_unlock(mutex);
+  const int result = as_holder(mutex, real::pthread_mutex_unlock);
+  if (result == 0) table().unlocked(mutex);
   return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <mqueue.h>
 #include <netdb.h>
 #include <pthread.h>
@@ -23,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdio>
 
 namespace blocking::real {
@@ -105,7 +107,26 @@ inline const auto wait4 = find_as<decltype(::wait4)>("wait4");
 inline const auto waitid = find_as<decltype(::waitid)>("waitid");
 inline const auto pthread_self = find_as<decltype(::pthread_self)>("pthread_self");
 inline const auto pthread_kill = find_as<int(pthread_t, int)>("pthread_kill");
+inline const auto pthread_sigqueue = find_as<int(pthread_t, int, sigval)>("pthread_sigqueue");
+inline const auto pthread_getattr_np = find_as<int(pthread_t, pthread_attr_t*)>("pthread_getattr_np");
+inline const auto pthread_getaffinity_np = find_as<int(pthread_t, std::size_t, cpu_set_t*)>("pthread_getaffinity_np");
+inline const auto pthread_setaffinity_np =
+    find_as<int(pthread_t, std::size_t, const cpu_set_t*)>("pthread_setaffinity_np");
+inline const auto pthread_getschedparam = find_as<int(pthread_t, int*, sched_param*)>("pthread_getschedparam");
+inline const auto pthread_setschedparam =
+    find_as<int(pthread_t, int, const sched_param*)>("pthread_setschedparam");
+inline const auto pthread_setschedprio = find_as<int(pthread_t, int)>("pthread_setschedprio");
 inline const auto pthread_getcpuclockid = find_as<int(pthread_t, clockid_t*)>("pthread_getcpuclockid");
+inline const auto setuid = find_as<int(uid_t)>("setuid");
+inline const auto setgid = find_as<int(gid_t)>("setgid");
+inline const auto seteuid = find_as<int(uid_t)>("seteuid");
+inline const auto setegid = find_as<int(gid_t)>("setegid");
+inline const auto setreuid = find_as<int(uid_t, uid_t)>("setreuid");
+inline const auto setregid = find_as<int(gid_t, gid_t)>("setregid");
+inline const auto setresuid = find_as<int(uid_t, uid_t, uid_t)>("setresuid");
+inline const auto setresgid = find_as<int(gid_t, gid_t, gid_t)>("setresgid");
+inline const auto setgroups = find_as<int(std::size_t, const gid_t*)>("setgroups");
+inline const auto initgroups = find_as<int(const char*, gid_t)>("initgroups");
 inline const auto sigaction =
     find_as<int(int, const struct ::sigaction*, struct ::sigaction*)>("sigaction");
 inline const auto dlopen = find_as<decltype(::dlopen)>("dlopen");

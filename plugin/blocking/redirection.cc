@@ -7,7 +7,6 @@
 #include <cassert>
 #include <cerrno>
 
-#include "plugin/blocking/openssl_errors.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/replacements.h"
 #include "plugin/blocking/signal_calls.h"
@@ -169,7 +168,6 @@ Redirection::Seen& Redirection::remember(const Loaded& object, const std::vector
 
 void Redirection::consider(const Loaded& object) {
   const std::string_view file = file_name(object.key.path);
-  if (names_library(file, "libcrypto")) OpensslErrors::learn_library(object.key.path);
   if (object.kind == Kind::kLeftAlone) {
     const std::lock_guard<std::mutex> lock(mutex_);
     remember(object, {});

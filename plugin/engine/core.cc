@@ -273,8 +273,6 @@ bool Core::make_thread() noexcept {
         engine_.hub(), engine_.loop(), engine_.stack_size(), request_,
         loop::Callback{[](void* core) noexcept { static_cast<Core*>(core)->finished(); }, this});
     lacks_stack_ = false;
-    // As threads mode names them.
-    thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
     return true;
   } catch (const std::bad_alloc&) {
     lacks_stack_ = true;
@@ -298,8 +296,15 @@ void Core::run() noexcept {
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
 
+// As threads mode names them. On the fiber.
+void Core::name_thread() noexcept {
+  if (std::exchange(named_, true)) return;
+  thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
+}
+
 // The life of a request, top to bottom. On the fiber.
 void Core::serve() noexcept {
+  name_thread();
   if (engine_.draining()) announce_close();
   if (!parses_in_fiber(*request_) || parse_in_fiber()) {
 #ifdef UWSGI_ROUTING

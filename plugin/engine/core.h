@@ -81,6 +81,7 @@ class Core {
   void end_incomplete() noexcept;
   void abandon() noexcept;
   void run() noexcept;
+  void name_thread() noexcept;
   void serve() noexcept;
   bool begin_loading() noexcept;
   void end_loading() noexcept;
@@ -112,6 +113,7 @@ class Core {
   python::PyRef context_;  // The request's contextvars.Context while Python runs.
 
   bool lacks_stack_ = false;
+  bool named_ = false;         // To Python, its thread.
   bool failed_ = false;        // The application raised.
   bool asgiref_told_ = false;  // Its thread's async_to_sync() runs on the worker's loop.
   bool close_after_ = false;   // The connection is not kept alive after this request.

@@ -67,6 +67,17 @@ bool try_semaphore(uwsgi_lock_item* item) noexcept {
   return semop(id, &down, 1) == 0 || (errno != EAGAIN && errno != EINTR);
 }
 
+// A lock is the worker's, whichever request has it: libc and the kernel know its holder by the OS thread.
+bool take_for_worker(uwsgi_lock_item* item, Try take) noexcept {
+  const suspend::AsOsThread worker;
+  return take(item);
+}
+
+void do_for_worker(uwsgi_lock_item* item, void (*operation)(uwsgi_lock_item*)) noexcept {
+  const suspend::AsOsThread worker;
+  operation(item);
+}
+
 // --- The locks of one worker ---------------------------------------------------------------
 
 // How long to look for a lock without giving way: uWSGI's own sections under one are shorter.
@@ -142,7 +153,7 @@ class Locks {
       held_.erase(held);
       if (is_held(item)) return;  // Others read on.
     }
-    release(item);
+    do_for_worker(item, release);
     wake_first(item);
   }
 
@@ -177,7 +188,7 @@ class Locks {
   }
 
   bool take_now(uwsgi_lock_item* item, Try take, Use use) const noexcept {
-    return (use == Use::kRead && is_read(item)) || take(item);
+    return (use == Use::kRead && is_read(item)) || take_for_worker(item, take);
   }
 
   bool is_read(const uwsgi_lock_item* item) const noexcept {
@@ -198,7 +209,7 @@ class Locks {
   bool take_soon(uwsgi_lock_item* item, Try take) const noexcept {
     if (is_held(item) || is_waited_for(item)) return false;
     for (int i = 0; i < kLooks; ++i) {
-      if (take(item)) return true;
+      if (take_for_worker(item, take)) return true;
       sched_yield();
     }
     return false;
@@ -248,11 +259,11 @@ bool may_wait(RequestThread* thread) noexcept {
 // The thread stops until the lock is free: for good, if that depends on what it does itself.
 void stop_for(uwsgi_lock_item* item, void (*block)(uwsgi_lock_item*)) noexcept {
   if (locks().is_held(item)) {
-    uwsgi_log("tornado: worker %d stops: inside no_suspend() or a greenlet of the greenlet package, "
-              "a request waits for a lock of uWSGI's (%s) that another of its requests holds\n",
+    uwsgi_log("tornado: worker %d stops: inside no_suspend(), a request "
+              " waits for a lock of uWSGI's (%s) that another of its requests holds\n",
               uwsgi.mywid, item->id);
   }
-  block(item);
+  do_for_worker(item, block);
 }
 
 void lock(uwsgi_lock_item* item, Try take, Use use, void (*block)(uwsgi_lock_item*)) noexcept {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "plugin/python/thread_state.h"
+#include "suspend/fiber.h"
 
 namespace python {
 namespace {
@@ -19,7 +20,7 @@ std::vector<GreenletStack*>& idle() noexcept {
 }  // namespace
 
 GreenletStack::GreenletStack()
-    : coroutine_(size_), state_(new_state_of_this_thread(size_)), os_thread_(pthread_self()) {}
+    : coroutine_(size_), state_(new_state_of_this_thread(size_)), os_thread_(suspend::Fiber::os_thread()) {}
 
 GreenletStack::~GreenletStack() {
   PyThreadState_Clear(state_);
@@ -28,7 +29,7 @@ GreenletStack::~GreenletStack() {
 
 GreenletStack* GreenletStack::take() {
   // Of another OS thread: what runs on a stack may have noted where that thread's data lie.
-  if (idle().empty() || idle().back()->os_thread_ != pthread_self()) return new GreenletStack();
+  if (idle().empty() || idle().back()->os_thread_ != suspend::Fiber::os_thread()) return new GreenletStack();
   GreenletStack* const stack = idle().back();
   idle().pop_back();
   adopt_state(stack->state_);

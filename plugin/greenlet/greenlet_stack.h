@@ -2,11 +2,11 @@
 #pragma once
 
 #include <Python.h>
-#include <pthread.h>
 
 #include <cstddef>
 
 #include "suspend/coroutine.h"
+#include "suspend/thread_pointer.h"
 
 namespace python {
 
@@ -37,7 +37,7 @@ class GreenletStack {
 
   suspend::Coroutine coroutine_;
   PyThreadState* const state_;
-  const pthread_t os_thread_;
+  const suspend::ThreadPointer os_thread_;
 
   static inline std::size_t size_ = 4u << 20;
   static inline unsigned generation_ = 0;

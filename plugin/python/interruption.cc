@@ -20,7 +20,7 @@ PyObject* make_type(const char* name, const char* doc, PyObject* base) {
 }
 
 unsigned long ident_of(const VirtualThread& thread) noexcept {
-  return static_cast<unsigned long>(blocking::identity_of(thread.fiber()));
+  return static_cast<unsigned long>(thread.fiber().thread().id());
 }
 
 #if PY_VERSION_HEX >= 0x03090000

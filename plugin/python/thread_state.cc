@@ -4,10 +4,8 @@
 
 #include <cassert>
 #include <new>
-#include <stdexcept>
 #include <utility>
 
-#include "plugin/blocking/identity.h"
 #include "plugin/python/before_3_9.h"
 
 #if PY_VERSION_HEX < 0x03080000 || PY_VERSION_HEX >= 0x030E0000
@@ -30,7 +28,8 @@ void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept {
 }
 
 PyThreadState* new_state(const Hub& hub, const suspend::Fiber& fiber) {
-  const blocking::BorrowedIdentity identity(fiber);
+  // CPython notes for good which thread made a state.
+  const suspend::AsFiber thread(fiber);
   PyThreadState* state = PyThreadState_New(PyThreadState_GetInterpreter(hub.state()));
   if (state == nullptr) throw std::bad_alloc();
   bound_recursion(state, fiber.stack().size());
@@ -65,39 +64,29 @@ bool GilStateKey::find() noexcept {
   return found_;
 }
 
-void GilStateKey::set(PyThreadState* state) const noexcept {
-#if PY_VERSION_HEX >= 0x030C0000
-  (void)state;
-#else
+void GilStateKey::attach(PyThreadState* state) const noexcept {
+#if PY_VERSION_HEX < 0x030C0000
+  // The key first: debug builds of CPython compare the two inside the swap.
   pthread_setspecific(key_, state);
 #endif
+  PyThreadState_Swap(state);
 }
 
-Hub::Hub() : state_(PyThreadState_Get()) {
-  if (!gil_state_key_.find()) {
-    throw std::runtime_error("this Python keeps its thread states where the engine cannot follow");
-  }
-  instance_ = this;
-}
+#if PY_VERSION_HEX < 0x030C0000
+void leave_gil() noexcept {}
+void take_gil(PyThreadState* state) noexcept { PyThreadState_Swap(state); }
+#else
+void leave_gil() noexcept { PyEval_SaveThread(); }
+void take_gil(PyThreadState* state) noexcept { PyEval_RestoreThread(state); }
+#endif
 
-void Hub::attach(PyThreadState* state) const noexcept { gil_state_key_.attach(state); }
-
-void Hub::detach_for(PyThreadState* state) const noexcept {
-  PyEval_SaveThread();
-  gil_state_key_.set(state);
-}
-
-void Hub::take_gil_back() const noexcept {
-  gil_state_key_.set(state_);
-  PyEval_RestoreThread(state_);
-}
-
-ThreadState::ThreadState(const Hub& hub, const suspend::Fiber& fiber)
-    : hub_(hub), identity_(fiber), state_(new_state(hub, fiber)), running_(state_) {}
+ThreadState::ThreadState(const Hub& hub, suspend::Fiber& fiber)
+    : hub_(hub), fiber_(fiber), identity_(fiber), state_(new_state(hub, fiber)), running_(state_) {}
 
 ThreadState::~ThreadState() {
   assert(current_state() == hub_.state());
   PyThreadState_Clear(state_);
+  const suspend::AsFiber thread(fiber_);  // Whose note of its state is taken out with it.
   PyThreadState_Delete(state_);
 }
 

@@ -8,38 +8,39 @@
 #include <cstdint>
 
 #include "plugin/blocking/identity.h"
-#include "plugin/python/foreign_greenlets.h"
 #include "suspend/fiber.h"
 
 namespace python {
 
-// Where PyGILState_* looks up this OS thread's state. CPython <= 3.11 keeps it under a
-// pthread key that a switch must set; later versions set it themselves as they attach.
+// Where PyGILState_* looks up the state of the thread that runs. CPython <= 3.11 keeps it under a
+// pthread key that changing between states of one thread must set; later versions set it
+// themselves as they attach.
 class GilStateKey {
  public:
   // Finds the key by comparing what PyGILState_GetThisThreadState() answers. REQUIRES: the GIL.
   // Returns false when no key fits: switching would not be safe.
   bool find() noexcept;
-  void set(PyThreadState* state) const noexcept;
 
-  // Makes `state` the one that runs, on any OS thread. The GIL is held before and after.
-  void attach(PyThreadState* state) const noexcept {
-    // The key first: debug builds of CPython compare the two inside the swap.
-    set(state);
-    PyThreadState_Swap(state);
-  }
+  // Makes `state` the one that runs. The GIL is held before and after.
+  void attach(PyThreadState* state) const noexcept;
 
  private:
   pthread_key_t key_ = 0;
   bool found_ = false;
 };
 
+// How the GIL goes from one thread to another that runs on the same OS thread: the one that leaves calls
+// leave_gil(), and the one that comes take_gil() once it is the thread that runs (suspend/thread_block.h).
+// Up to 3.11 the GIL is no state's, and the state that runs is one for the process: it is exchanged. From
+// 3.12 on the state that runs is each thread's own, and so is the GIL: it is given up and taken.
+void leave_gil() noexcept;
+void take_gil(PyThreadState* state) noexcept;
+
 // The thread state of the loop itself, and the switch between it and the fibers'. One per
 // worker, made on the loop's thread after the fork, with the GIL held.
 class Hub {
  public:
-  // Throws std::runtime_error with the sentence to show when this Python cannot be served.
-  Hub();
+  Hub() noexcept : state_(PyThreadState_Get()) { instance_ = this; }
   ~Hub() { instance_ = nullptr; }
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
@@ -51,21 +52,8 @@ class Hub {
   // The hub of this worker, or null.
   static Hub* instance() noexcept { return instance_; }
 
-  // Makes `state` the one that runs. The GIL is held before and after.
-  void attach(PyThreadState* state) const noexcept;
-
-  // For a fiber that gave way in the middle of taking the GIL. Before it runs: gives the GIL
-  // up and makes `state` the one PyGILState finds, for the fiber to go on taking the GIL with.
-  void detach_for(PyThreadState* state) const noexcept;
-  // After it gave way: takes the GIL with the hub's own state.
-  void take_gil_back() const noexcept;
-
-  ForeignGreenlets& foreign_greenlets() const noexcept { return foreign_greenlets_; }
-
  private:
   PyThreadState* state_;
-  mutable ForeignGreenlets foreign_greenlets_;
-  GilStateKey gil_state_key_;
 
   static inline Hub* instance_ = nullptr;
 };
@@ -75,14 +63,13 @@ class Hub {
 // threading.local data stays with it.
 class ThreadState {
  public:
-  // With the hub's state attached. `fiber` gives the ident. Throws std::bad_alloc.
-  ThreadState(const Hub& hub, const suspend::Fiber& fiber);
+  // With the hub's state attached. `fiber` is the thread that it is of. Throws std::bad_alloc.
+  ThreadState(const Hub& hub, suspend::Fiber& fiber);
   // With the hub's state attached; finalisers of thread-local data run on it.
   ~ThreadState();
   ThreadState(const ThreadState&) = delete;
   ThreadState& operator=(const ThreadState&) = delete;
 
-  void attach() const noexcept { hub_.attach(get()); }
   // The fiber's own state, or that of the greenlet that runs in its stead.
   PyThreadState* get() const noexcept { return running_; }
   void stand_in(PyThreadState* state) noexcept { running_ = state; }
@@ -92,6 +79,7 @@ class ThreadState {
 
  private:
   const Hub& hub_;
+  const suspend::Fiber& fiber_;
   const blocking::Identity identity_;
   PyThreadState* const state_;
   PyThreadState* running_;

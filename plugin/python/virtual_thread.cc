@@ -39,31 +39,31 @@ VirtualThread::VirtualThread(const Hub& hub, loop::IoLoop& loop, std::size_t sta
 void VirtualThread::entering() noexcept {
   assert(current_ == nullptr);
   current_ = this;
-  openssl_errors_of_loop_.take();
-  openssl_errors_.give_back();
-  hub_.foreign_greenlets().enter(foreign_greenlets_);
   note_switch();
-  if (gave_way_) hub_.detach_for(state_.get());
-  else state_.attach();
+  if (gave_way_) PyEval_SaveThread();  // It goes on in the middle of taking the GIL.
+  else leave_gil();
+}
+
+void VirtualThread::entered() noexcept {
+  if (!gave_way_) take_gil(state_.get());
+}
+
+void VirtualThread::leaving() noexcept {
+  if (!gave_way_) leave_gil();
 }
 
 bool VirtualThread::left() noexcept {
   note_switch();
   blocking::show_loop_thread(false);
-  openssl_errors_.take();
-  openssl_errors_of_loop_.give_back();
   current_ = nullptr;
   if (!gave_way_) {
-    hub_.foreign_greenlets().leave(foreign_greenlets_);
-    hub_.attach(hub_.state());
+    take_gil(hub_.state());
     return false;
   }
-  hub_.take_gil_back();
+  PyEval_RestoreThread(hub_.state());
   // Asked here, with the GIL: where it gave way it had none. A finaliser runs where its object
-  // died, in the middle of anything; a foreign greenlet's stack might not survive.
-  const bool straight_back = runs_finaliser(state_.get()) || hub_.foreign_greenlets().running();
-  hub_.foreign_greenlets().leave(foreign_greenlets_);
-  if (straight_back) return true;
+  // died, in the middle of anything.
+  if (runs_finaliser(state_.get())) return true;
   loop_.add_idle_callback(blocking::resumes(fiber_));
   return false;
 }
@@ -73,16 +73,6 @@ void VirtualThread::give_way() noexcept {
   gave_way_ = true;
   fiber_.suspend();
   gave_way_ = false;
-}
-
-bool VirtualThread::in_foreign_greenlet() const noexcept {
-  ForeignGreenlets& greenlets = hub_.foreign_greenlets();
-  if (!greenlets.possible()) return false;
-  const bool gil_given_up = !state_.attached();
-  if (gil_given_up) PyEval_RestoreThread(state_.get());
-  const bool in_greenlet = greenlets.running();
-  if (gil_given_up) PyEval_SaveThread();
-  return in_greenlet;
 }
 
 suspend::Fiber* GilGate::may_suspend() noexcept {
@@ -101,23 +91,17 @@ blocking::Refusal GilGate::why_not() noexcept {
   if (thread == nullptr) return blocking::Refusal::kNone;
   if (thread->thread_state().attached()) return blocking::Refusal::kGilHeld;
   if (thread->suspension_is_forbidden()) return blocking::Refusal::kGuarded;
-  if (thread->in_foreign_greenlet()) return blocking::Refusal::kForeignStack;
   return blocking::Refusal::kNone;
 }
 
 void VirtualThread::set_name(const std::string& name) noexcept {
-  assert(suspend::Fiber::current() == nullptr);
-  state_.attach();
-  {
-    const blocking::BorrowedIdentity identity(fiber_);
-    const auto threading = PyRef::steal(PyImport_ImportModule("threading"));
-    const auto thread = PyRef::steal(
-        threading ? PyObject_CallMethod(threading.get(), "current_thread", nullptr) : nullptr);
-    const auto text = PyRef::steal(PyUnicode_FromString(name.c_str()));
-    if (thread && text) PyObject_SetAttrString(thread.get(), "name", text.get());
-    PyErr_Clear();  // A thread without a name is no reason to fail its request.
-  }
-  hub_.attach(hub_.state());
+  assert(VirtualThread::current() == this && state_.attached());
+  const auto threading = PyRef::steal(PyImport_ImportModule("threading"));
+  const auto thread = PyRef::steal(
+      threading ? PyObject_CallMethod(threading.get(), "current_thread", nullptr) : nullptr);
+  const auto text = PyRef::steal(PyUnicode_FromString(name.c_str()));
+  if (thread && text) PyObject_SetAttrString(thread.get(), "name", text.get());
+  PyErr_Clear();  // A thread without a name is no reason to fail its request.
 }
 
 // The switch wants the fiber's own state attached: left detached, PyGILState_Ensure in C code

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/openssl_errors.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/fiber.h"
@@ -36,8 +35,8 @@ class VirtualThread : public suspend::SwitchObserver {
     return suspend::Fiber::current() == nullptr ? nullptr : current_;
   }
 
-  // Names the thread that threading.current_thread() shows for this one. From the loop's stack,
-  // so that a fiber's own stays untouched. REQUIRES: no fiber runs.
+  // Names the thread that threading.current_thread() shows for this one. REQUIRES: this is current(),
+  // with the GIL held.
   void set_name(const std::string& name) noexcept;
 
   // Gives the CPU up until somebody resumes the fiber. REQUIRES: this is current().
@@ -72,16 +71,11 @@ class VirtualThread : public suspend::SwitchObserver {
   }
   bool keeps_turn() const noexcept { return turns_kept_ != 0; }
 
-  // True while a greenlet of the greenlet package runs on this thread: suspended there, its
-  // stack would not survive. Takes the GIL for the question where it is given up.
-  // REQUIRES: this is current().
-  bool in_foreign_greenlet() const noexcept;
-
-  // REQUIRES: this is current().
-  bool may_suspend() const noexcept { return !suspension_is_forbidden() && !in_foreign_greenlet(); }
+  bool may_suspend() const noexcept { return !suspension_is_forbidden(); }
 
   void entering() noexcept override;
-  void entered() noexcept override {}
+  void entered() noexcept override;
+  void leaving() noexcept override;
   bool left() noexcept override;
 
  protected:
@@ -94,8 +88,6 @@ class VirtualThread : public suspend::SwitchObserver {
   const Hub& hub_;
   suspend::Fiber fiber_;
   ThreadState state_;
-  blocking::OpensslErrors openssl_errors_;
-  ForeignGreenlets::OfStack foreign_greenlets_;
   GreenletThread* greenlets_ = nullptr;
   Interruption interruption_;
   loop::IoLoop& loop_;
@@ -104,7 +96,6 @@ class VirtualThread : public suspend::SwitchObserver {
   bool gave_way_ = false;
 
   static inline VirtualThread* current_ = nullptr;
-  static inline blocking::OpensslErrors openssl_errors_of_loop_;
 };
 
 // While one lives no other fiber runs. Costs nothing on the loop's own stack.

@@ -59,6 +59,7 @@ void RequestThread::entering() noexcept {
 }
 
 void RequestThread::entered() noexcept {
+  VirtualThread::entered();
   if (!gave_way()) show_environ();
 }
 

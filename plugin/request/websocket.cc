@@ -36,8 +36,7 @@ void FiberLock::lock(RequestThread& thread) {
     return;
   }
   if (!thread.may_suspend()) {
-    throw std::runtime_error("another fiber uses this websocket, and none may wait for it inside no_suspend() or a "
-                             "greenlet of the greenlet package");
+    throw std::runtime_error("another fiber uses this websocket, and none may wait for it inside no_suspend()");
   }
   waiting_.push_back(&thread);
   const suspend::Waiting waiting(thread.fiber(), "websocket");

@@ -10,6 +10,7 @@
 #include "plugin/uwsgi/io_errors.h"
 #include "plugin/uwsgi/names_once.h"
 #include "plugin/uwsgi/wsgi_callables.h"
+#include "suspend/fiber.h"
 
 extern "C" {
 #include "plugins/python/uwsgi_python.h"
@@ -22,7 +23,11 @@ extern int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute__((w
 namespace engine {
 namespace {
 
-thread_local bool on_loop_thread = false;
+
+// The OS thread whose GIL the engine has taken over; a child that it forks is that thread, too.
+suspend::ThreadPointer engine_thread = 0;
+
+bool on_engine_thread() noexcept { return suspend::Fiber::os_thread() == engine_thread; }
 
 // What the python plugin had before the engine took over.
 struct {
@@ -38,11 +43,11 @@ struct {
 PythonRequests* watcher = nullptr;
 
 void gil_get() noexcept {
-  if (!on_loop_thread) original.gil_get();
+  if (!on_engine_thread()) original.gil_get();
 }
 
 void gil_release() noexcept {
-  if (!on_loop_thread) original.gil_release();
+  if (!on_engine_thread()) original.gil_release();
 }
 
 void show_environ(PyObject* environ) noexcept { watcher->python_called(environ); }
@@ -204,7 +209,7 @@ void take_over_gil() noexcept {
   original.gil_get = up.gil_get;
   original.gil_release = up.gil_release;
   up.gil_get();
-  on_loop_thread = true;
+  engine_thread = suspend::Fiber::os_thread();
   up.gil_get = gil_get;
   up.gil_release = gil_release;
 }

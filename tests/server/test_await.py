@@ -89,7 +89,7 @@ def test_refusals_say_what_to_do(ask):
                      for name in ('await_', 'await_', 'gather_', 'sleep', 'to_thread')]
     assert sentences == [
         *in_async_code,
-        'await_() in a no_suspend() section or in a greenlet of the greenlet package would wait for ever: '
+        'await_() in a no_suspend() section would wait for ever: '
         'the event loop cannot run meanwhile',
         in_async_code[0],
         'await_() waits for the event loop of a uWSGI worker: call it in a request or in spawn()',

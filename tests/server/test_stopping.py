@@ -105,7 +105,7 @@ def test_where_it_cannot_be_waited_for_it_says_so(start):
     assert start().get('/refused')[2].decode().splitlines() == [
         'stopping.wait() would stop the event loop that runs here',
         'stopping.wait() would stop the event loop that runs here',
-        'stopping.wait() in a no_suspend() section or in a greenlet of the greenlet package would wait for ever',
+        'stopping.wait() in a no_suspend() section would wait for ever',
         'stopping is awaited in async code']
 
 

@@ -54,6 +54,7 @@ class SilentObserver final : public suspend::SwitchObserver {
  public:
   void entering() noexcept override {}
   void entered() noexcept override {}
+  void leaving() noexcept override {}
   bool left() noexcept override { return false; }
 };
 

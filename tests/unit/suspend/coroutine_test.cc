@@ -31,6 +31,7 @@ class Runner {
 struct Silent final : SwitchObserver {
   void entering() noexcept override {}
   void entered() noexcept override {}
+  void leaving() noexcept override {}
   bool left() noexcept override { return false; }
 };
 

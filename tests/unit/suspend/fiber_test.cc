@@ -16,6 +16,7 @@ struct Steps final : SwitchObserver {
   std::string seen;
   void entering() noexcept override { seen += "entering "; }
   void entered() noexcept override { seen += "entered "; }
+  void leaving() noexcept override { seen += "leaving "; }
   bool left() noexcept override {
     seen += "left ";
     return send_back-- > 0;
@@ -100,7 +101,7 @@ TEST_F(FiberTest, TellsItsObserverOfEverySwitch) {
   runner.start(suspend_here);
   runner.steps().seen += "| ";
   runner.fiber().resume();
-  EXPECT_EQ("entering left | entering entered left ", runner.steps().seen);
+  EXPECT_EQ("entering entered leaving left | entering entered leaving left ", runner.steps().seen);
 }
 
 TEST_F(FiberTest, GoesStraightBackWhereItsObserverSaysSo) {
@@ -114,7 +115,7 @@ TEST_F(FiberTest, GoesStraightBackWhereItsObserverSaysSo) {
     }
   });
   EXPECT_EQ(2, resumed);
-  EXPECT_EQ("entering left entering entered left entering entered left ", runner.steps().seen);
+  EXPECT_EQ("entering entered leaving left entering entered leaving left entering entered leaving left ", runner.steps().seen);
   runner.fiber().resume();
 }
 

@@ -171,10 +171,13 @@ const Stack* overrun = nullptr;
 struct Silent final : SwitchObserver {
   void entering() noexcept override {}
   void entered() noexcept override {}
+  void leaving() noexcept override {}
   bool left() noexcept override { return false; }
 };
 
 void on_fault(int, siginfo_t* info, void*) {
+  // AddressSanitizer asks the kernel about this thread as the process ends on the alternate stack.
+  const suspend::ThreadBlock::OnKernelThread here_runs(Fiber::current()->thread());
   const char* said = overrun->guards(info->si_addr) ? "hit the guard\n" : "hit something else\n";
   (void)!write(STDERR_FILENO, said, std::strlen(said));
   _exit(3);
