@@ -37,7 +37,7 @@ FOREIGN = {  # Header: the rooms that may include it; the standard library and l
     'ev.h': {'plugin/loop'},
     'boost/context/fiber.hpp': {'suspend'},
     'curl/curl.h': {'plugin/http', 'plugin/fetch'},
-    'link.h': {'plugin/blocking'},
+    'link.h': {'plugin/blocking', 'suspend'},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 
