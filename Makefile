@@ -18,8 +18,8 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
-	soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench format clean loop-test-asan
+.PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -181,7 +181,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.
 
-test: test-deps layers unit fuzz loop-test test-asyncio server-test preempt-test release-smoke test-bench test-package test-embed ## build and run everything
+test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-embed ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -203,6 +203,14 @@ test-asyncio: test-deps $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_a
 
 server-test: test-deps $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server
+
+CPYTHON_IN_REQUESTS = TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so PYTHONPATH=tests/server $(PYTHON) tests/cpython_in_requests/run.py
+
+test-cpython: test-deps $(BUILD)/debug/tornado_plugin.so ## CPython's own tests inside requests, compared with --threads (half an hour)
+	$(CPYTHON_IN_REQUESTS)
+
+test-cpython-quick: test-deps $(BUILD)/debug/tornado_plugin.so ## a part of them
+	$(CPYTHON_IN_REQUESTS) --quick
 
 # Where requests give way at any point, their isolation, locks and callbacks are as before.
 PREEMPTED_TESTS := $(addprefix tests/server/test_,isolation.py gil.py locks.py)
@@ -255,10 +263,13 @@ asan: test-deps $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and
 # tests/server has the fixtures.
 SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/soak
 
-soak: test-deps $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and what else takes long
+soak-deps:
+	@tools/install-deps soak
+
+soak: soak-deps $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and what else takes long
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
 
-soak-asan: test-deps $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
+soak-asan: soak-deps $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(SOAK)
 
 soak-overload: test-deps $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
