@@ -11,7 +11,7 @@ PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
 
 # What a unit test links: layers 0 and 1 without CPython and uWSGI, and what needs neither higher up.
 UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) \
-	plugin/request/keep_alive.cc plugin/request/websocket_frames.cc
+	plugin/engine/overload.cc plugin/request/keep_alive.cc plugin/request/websocket_frames.cc
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
 UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.

@@ -209,6 +209,8 @@ GCC_LIST = [
     'plugin/engine/worker_loads.cc',
     'plugin/engine/farewells.cc',
     'plugin/engine/overload.cc',
+    'plugin/engine/refusals.cc',
+    'plugin/engine/core_pool.cc',
     'plugin/engine/listeners.cc',
     'plugin/observe/metrics.cc',
     'plugin/engine/side_threads.cc',

@@ -191,10 +191,10 @@ void Core::note_incomplete() noexcept {
   const bool begun = request_->proto_parser_pos > 0;
   if (incomplete_since_ != 0 && begun == begun_) return;
   if (incomplete_since_ == 0) set_deadline(uwsgi.socket_timeout);
-  else engine_.incomplete(begun_).erase(place_);
+  else engine_.pool().incomplete(begun_).erase(place_);
   begun_ = begun;
   incomplete_since_ = loop::monotonic_s();
-  Engine::Connections& others = engine_.incomplete(begun);
+  CorePool::Connections& others = engine_.pool().incomplete(begun);
   place_ = others.insert(others.end(), this);
 }
 
@@ -202,7 +202,7 @@ void Core::end_incomplete() noexcept {
   if (incomplete_since_ == 0) return;
   deadline_ = 0;
   incomplete_since_ = 0;
-  engine_.incomplete(begun_).erase(place_);
+  engine_.pool().incomplete(begun_).erase(place_);
 }
 
 void Core::on_readable(int) noexcept {

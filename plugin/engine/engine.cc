@@ -22,12 +22,6 @@
 namespace engine {
 namespace {
 
-// How long a connection may leave its core without a whole request when others wait for one. The
-// second, when part of one has come on more than half of the cores: clients send a request at once,
-// so these are no slow ones.
-constexpr double kStalledS = 1;
-constexpr double kStalledInCrowdS = 0.1;
-
 // How long a drained worker still takes requests on connections it has not said it would close.
 constexpr double kIdleGraceS = 1;
 
@@ -70,13 +64,6 @@ void stop_sharing(T* object) noexcept {
   mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin);
 }
 
-// How long the first of `connections` has left of `patience_s`.
-double left_s(const Engine::Connections& connections, double patience_s, double now) noexcept {
-  if (connections.empty()) return HUGE_VAL;
-  const double left_s = connections.front()->incomplete_since() + patience_s - now;
-  return left_s < 0.001 ? 0 : left_s;
-}
-
 // Workers start with the same libraries: the first names them. What is loaded later each names itself.
 bool started = false;
 
@@ -104,16 +91,15 @@ Engine::Engine(loop::IoLoop& loop)
       side_threads_(*this),
       signals_(*this),
       end_signals_(*this),
-      listeners_(*this),
+      listeners_(loop, pool_, metrics_, *this),
       fiber_dump_(*this),
       harakiri_report_(*this),
       block_watch_(options().block_warn_ms * 1e-3) {
   loop.observe(this);
   redirection_.look();
   started = true;
-  cores_.reserve(static_cast<std::size_t>(uwsgi.async));
-  for (int i = 0; i < uwsgi.async; ++i) {
-    cores_.push_back(std::make_unique<Core>(*this, &uwsgi.workers[uwsgi.mywid].cores[i].req));
+    for (int i = 0; i < uwsgi.async; ++i) {
+    pool_.add(std::make_unique<Core>(*this, &uwsgi.workers[uwsgi.mywid].cores[i].req));
   }
   open_async_queue();
   signals_.start();
@@ -193,85 +179,22 @@ void Engine::awake() noexcept {
 
 // --- Connections --------------------------------------------------------------------------
 
-bool Engine::has_room() const noexcept {
-  return uwsgi.async_queue_unused_ptr >= 0 || !idle_connections_.empty() || connection_stalled_in_s() == 0;
-}
-
-Core* Engine::free_core() noexcept {
-  wsgi_request* request = find_first_available_wsgi_req();
-  if (request == nullptr) return nullptr;
-  publish_load();
-  return &core_of(request);
-}
-
-void Engine::publish_load() noexcept {
-  if (!draining_) loads_.publish(cores_taken());
-}
-
-Core* Engine::make_room() noexcept {
-  Core* const idle = take_idle_core();
-  return idle != nullptr ? idle : take_stalled_core();
-}
-
-// The longest idle goes, but none whose next request has just come.
-Core* Engine::take_idle_core() noexcept {
-  const auto quiet = std::find_if(idle_connections_.begin(), idle_connections_.end(),
-                                  [](const Core* core) { return core->quiet(); });
-  if (quiet == idle_connections_.end()) return nullptr;
-  (*quiet)->close_idle_connection();
-  return free_core();
-}
-
-// Null, too, when that core is free in a moment only.
-Core* Engine::take_stalled_core() noexcept {
-  if (connection_stalled_in_s() != 0) return nullptr;
-  if (const int times = stalled_closed_.times()) {
-    uwsgi_log("tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that wait\n",
-              uwsgi.async, times, times == 1 ? "" : "s");
-  }
-  Connections& stalled = halting_in_s() == 0 ? halting_ : silent_;
-  stalled.front()->close_incomplete_request();
-  return free_core();
-}
-
-double Engine::connection_stalled_in_s() const noexcept { return std::min(halting_in_s(), silent_in_s()); }
-
-double Engine::halting_in_s() const noexcept {
-  const bool crowd = halting_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
-  return left_s(halting_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
-}
-
-double Engine::silent_in_s() const noexcept { return left_s(silent_, kStalledS, loop::monotonic_s()); }
-
-// Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
-// they may have theirs.
-void Engine::give_back(Core& core) noexcept {
-  wsgi_request** const free_cores = uwsgi.async_queue_unused;
-  const int top = ++uwsgi.async_queue_unused_ptr;
-  if (core.lacks_stack()) {
-    std::copy_backward(free_cores, free_cores + top, free_cores + top + 1);
-    free_cores[0] = core.request();
-  } else {
-    free_cores[top] = core.request();
-  }
-  publish_load();
-}
-
 void Engine::core_is_free(Core& core) noexcept {
-  give_back(core);
+  pool_.give_back(core);
   if (draining_) stop_if_drained();
   else listeners_.pause_or_listen();
 }
 
-Engine::Connections::iterator Engine::connection_is_idle(Core& core) noexcept {
-  const auto where = idle_connections_.insert(idle_connections_.end(), &core);
+CorePool::Connections::iterator Engine::connection_is_idle(Core& core) noexcept {
+  CorePool::Connections& idle = pool_.idle();
+  const auto where = idle.insert(idle.end(), &core);
   if (draining_ && !idle_grace_.active()) idle_grace_.start(std::min(kIdleGraceS, mercy_s() * 0.1));
   listeners_.pause_or_listen();
   return where;
 }
 
-void Engine::connection_is_busy(Connections::iterator where) noexcept {
-  idle_connections_.erase(where);
+void Engine::connection_is_busy(CorePool::Connections::iterator where) noexcept {
+  pool_.idle().erase(where);
   listeners_.pause_or_listen();
 }
 
@@ -319,7 +242,7 @@ RequestThread* Engine::thread_of(const wsgi_request* request) noexcept {
 
 std::vector<RequestThread*> Engine::threads() const {
   std::vector<RequestThread*> found;
-  for (const auto& core : cores_) {
+  for (const auto& core : pool_.all()) {
     if (core->runs()) found.push_back(core->thread());
   }
   const std::vector<RequestThread*> beside = side_threads_.all_running();
@@ -362,16 +285,16 @@ void Engine::drain() noexcept {
   if (!draining_) {
     draining_ = true;
     uwsgi.workers[uwsgi.mywid].manage_next_request = 0;
-    listeners_.pause_or_listen();
-    loads_.leave();
+    listeners_.stop();
+    pool_.leave();
     signals_.stop();
     const double mercy = mercy_s();
     mercy_.start(mercy);
     farewell_.start(mercy - std::min(kFarewellS, mercy * 0.1));
     // Their clients may be about to ask: they have a moment for it, and then are told.
-    if (!idle_connections_.empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
+    if (!pool_.idle().empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
     python::set_stopping();
-    for (auto& core : cores_) core->going_away();
+    for (auto& core : pool_.all()) core->going_away();
     if (engineio_is_used()) side_threads_.spawn([](void*) noexcept { end_engineio_tasks(); }, nullptr);
   }
   stop_if_drained();
@@ -380,14 +303,14 @@ void Engine::drain() noexcept {
 int Engine::mercy_s() const noexcept { return uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60; }
 
 void Engine::close_idle_connections() noexcept {
-  while (Core* core = take_idle_core()) give_back(*core);
+  while (Core* core = pool_.take_idle()) pool_.give_back(*core);
   stop_if_drained();
 }
 
 // Generators without an end are closed as for a client that leaves; who waits is told. Those that
 // wait on, or compute, are lost.
 void Engine::cut_off_requests() noexcept {
-  for (auto& core : cores_) core->cut_off();
+  for (auto& core : pool_.all()) core->cut_off();
 }
 
 void Engine::drain_soon() noexcept {
@@ -395,14 +318,14 @@ void Engine::drain_soon() noexcept {
 }
 
 void Engine::stop_if_drained() noexcept {
-  const bool idle = cores_taken() == 0 && side_threads_.running() == 0;
+  const bool idle = CorePool::taken() == 0 && side_threads_.running() == 0;
   // Tasks without a request may still be fetching.
   if (idle && python::fetches_in_flight(loop()) == 0) loop().stop();
 }
 
 void Engine::on_mercy_over() noexcept {
   uwsgi_log("tornado: worker %d (pid: %d) ends with %d requests unfinished: worker-reload-mercy is over\n",
-            uwsgi.mywid, uwsgi.mypid, cores_taken());
+            uwsgi.mywid, uwsgi.mypid, CorePool::taken());
   unfinished_ = true;
   loop().stop();
 }

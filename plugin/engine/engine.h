@@ -3,18 +3,17 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <vector>
 
 #include "plugin/asyncio/signal_pipe.h"
 #include "plugin/blocking/redirection.h"
 #include "plugin/engine/core.h"
+#include "plugin/engine/core_pool.h"
 #include "plugin/engine/end_signals.h"
 #include "plugin/engine/listeners.h"
 #include "plugin/engine/side_threads.h"
 #include "plugin/engine/signals.h"
-#include "plugin/engine/worker_loads.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/observe/block_watch.h"
 #include "plugin/observe/fiber_dump.h"
@@ -29,7 +28,7 @@
 namespace engine {
 
 // Made in the worker, after the fork, on the thread that runs it; ends with the worker.
-class Engine final : public RequestHost, public loop::TurnObserver, public PythonRequests {
+class Engine final : public RequestHost, public loop::TurnObserver, public PythonRequests, private ConnectionObserver {
  public:
   // Takes the GIL and redirects the blocking calls. `loop` is what it turns, and outlives it.
   // Throws std::exception with the sentence to show when the worker cannot run here.
@@ -70,7 +69,7 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   SideThreads& side_threads() noexcept { return side_threads_; }
   Signals& signals() noexcept { return signals_; }
   std::size_t stack_size() const noexcept;
-  Core& core_of(const wsgi_request* request) const noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
+  Core& core_of(const wsgi_request* request) const noexcept { return pool_.of(request); }
   // A core's or a side thread's; null when the request has none.
   RequestThread* thread_of(const wsgi_request* request) noexcept;
   FiberDump& fiber_dump() noexcept { return fiber_dump_; }
@@ -82,37 +81,14 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   std::uint64_t refused() const noexcept override { return listeners_.refused(); }
   void harakiri_set() noexcept override { harakiri_report_.look(); }
 
-  // Connections that have a core and no request to run, the longest so first: they wait for their
-  // next request, or part of one has come, or nothing yet.
-  using Connections = std::list<Core*>;
-
   // A core has ended its work, or its connection waits for a request, or no longer does.
   void core_is_free(Core& core) noexcept;
-  Connections::iterator connection_is_idle(Core& core) noexcept;
-  void connection_is_busy(Connections::iterator where) noexcept;
-  Connections& incomplete(bool begun) noexcept { return begun ? halting_ : silent_; }
+  CorePool::Connections::iterator connection_is_idle(Core& core) noexcept;
+  void connection_is_busy(CorePool::Connections::iterator where) noexcept;
+  CorePool& pool() noexcept { return pool_; }
 
-  // --- For the listeners ---
-  static int cores_taken() noexcept { return uwsgi.async - 1 - uwsgi.async_queue_unused_ptr; }
-  // There is a free core, or a connection to close for its core.
-  bool has_room() const noexcept;
-  // Null when every core is taken; the second closes a connection for its core.
-  Core* free_core() noexcept;
-  Core* make_room() noexcept;
-  void give_back(Core& core) noexcept;
-  // In how many seconds a connection will have stalled long enough to be closed for its core.
-  double connection_stalled_in_s() const noexcept;
-  WorkerLoads& loads() noexcept { return loads_; }
-  Metrics& metrics() noexcept { return metrics_; }
-  bool nobody_waits() const noexcept { return listeners_.nobody_waits(); }
-  void look_at_listeners() noexcept { listeners_.pause_or_listen(); }
   // Its request cannot run.
   void refuse(wsgi_request* request) noexcept { listeners_.refuse(request); }
-
-  // The socket's protocol is about to close a connection, or to keep it for the next request, and has done so (its
-  // proto_close).
-  void connection_ends(wsgi_request* request) noexcept;
-  void connection_ended(wsgi_request* request) noexcept;
 
   void turning() noexcept override;
   void falling_asleep() noexcept override;
@@ -125,11 +101,8 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   bool python_yielded(wsgi_request* request) noexcept override;
 
  private:
-  double halting_in_s() const noexcept;
-  double silent_in_s() const noexcept;
-  void publish_load() noexcept;
-  Core* take_idle_core() noexcept;
-  Core* take_stalled_core() noexcept;
+  void connection_ends(wsgi_request* request) noexcept override;
+  void connection_ended(wsgi_request* request) noexcept override;
   void open_async_queue() noexcept;
   void on_async_events(int) noexcept;
   void stop_if_drained() noexcept;
@@ -140,13 +113,8 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   python::Hub hub_;
   python::GilGate gate_;
   blocking::Redirection redirection_;
-  std::vector<std::unique_ptr<Core>> cores_;
-  WorkerLoads loads_;
+  CorePool pool_;
   Metrics metrics_;
-  Connections idle_connections_;
-  Connections halting_;  // Part of a request has come.
-  Connections silent_;   // Nothing has.
-  Seldom stalled_closed_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
   loop::TimerWatcher<Engine, &Engine::cut_off_requests> farewell_;

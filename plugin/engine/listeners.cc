@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "plugin/engine/engine.h"
 #include "plugin/observe/timings.h"
+#include "plugin/request/request_host.h"
 #include "plugin/uwsgi/options.h"
 
 namespace engine {
@@ -36,15 +36,6 @@ bool says_none(int error) noexcept {
   return error == 0 || error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR;
 }
 
-Listeners* of_this_worker = nullptr;
-
-void close_connection(wsgi_request* request) noexcept {
-  Engine* const engine = Engine::instance();
-  if (engine != nullptr) engine->connection_ends(request);
-  of_this_worker->close_by_protocol(request);  // In a child of the worker, too.
-  if (engine != nullptr) engine->connection_ended(request);
-}
-
 }  // namespace
 
 Listeners::Listener::Listener(Listeners& owner, uwsgi_socket* of)
@@ -52,19 +43,24 @@ Listeners::Listener::Listener(Listeners& owner, uwsgi_socket* of)
       socket(of),
       no_memory(refusal(*of, 503)),
       overloaded(options().overload_status == 0 ? "" : refusal(*of, options().overload_status)),
-      acceptable(owner.engine_.loop().raw(), this) {
+      acceptable(owner.loop_.raw(), this) {
   if (options().server_timing) add_server_timing(*socket);
   protocol_close = socket->proto_close;
   socket->proto_close = close_connection;
 }
 
-Listeners::Listeners(Engine& engine)
-    : engine_(engine),
-      overload_(engine),
-      rest_(engine.loop().raw(), this),
-      look_again_(engine.loop().raw(), this),
-      others_first_(engine.loop().raw(), this) {
-  of_this_worker = this;
+Listeners::Listeners(loop::IoLoop& loop, CorePool& pool, Metrics& metrics, ConnectionObserver& observer)
+    : loop_(loop),
+      pool_(pool),
+      metrics_(metrics),
+      observer_(observer),
+      overload_(*this, options().overload_status == 0 ? -1 : options().overload_wait_s),
+      refusals_(loop.raw()),
+      rest_(loop.raw(), this),
+      look_again_(loop.raw(), this),
+      others_first_(loop.raw(), this),
+      overload_due_(loop.raw(), this) {
+  of_this_worker_ = this;
   for (uwsgi_socket* socket = uwsgi.sockets; socket != nullptr; socket = socket->next) {
     listeners_.push_back(std::make_unique<Listener>(*this, socket));
   }
@@ -76,8 +72,23 @@ Listeners::Listener* Listeners::listener_of(const wsgi_request* request) noexcep
   return found == listeners_.end() ? nullptr : found->get();
 }
 
-void Listeners::close_by_protocol(wsgi_request* request) noexcept {
-  if (Listener* listener = listener_of(request)) listener->protocol_close(request);
+// What each socket has for its proto_close. A child of the worker has no requests, but connections.
+void Listeners::close_connection(wsgi_request* request) noexcept {
+  Listeners& listeners = *of_this_worker_;
+  const bool in_worker = RequestHost::instance() != nullptr;
+  if (in_worker) listeners.observer_.connection_ends(request);
+  if (Listener* listener = listeners.listener_of(request)) listener->protocol_close(request);
+  if (in_worker) listeners.observer_.connection_ended(request);
+}
+
+void Listeners::stop() noexcept {
+  stopped_ = true;
+  pause_or_listen();
+}
+
+void Listeners::refusing_begins() noexcept {
+  refusals_.begin();
+  pause_or_listen();
 }
 
 void Listeners::refuse(wsgi_request* request) noexcept {
@@ -89,7 +100,7 @@ void Listeners::refuse(wsgi_request* request) noexcept {
               request->async_id, answer.empty() ? "its connection is closed" : "its request is answered 503", times,
               times == 1 ? "" : "s");
   }
-  overload_.refuse(request->fd, answer);
+  refusals_.refuse(request->fd, answer);
 }
 
 // --- When ---------------------------------------------------------------------------------
@@ -102,9 +113,9 @@ void Listeners::pause_or_listen() noexcept {
 }
 
 Listeners::Taking Listeners::what_to_take() const noexcept {
-  if (engine_.draining() || rest_.active() || others_first_.active()) return Taking::kNothing;
+  if (stopped_ || rest_.active() || others_first_.active()) return Taking::kNothing;
   if (has_room_) return Taking::kAll;
-  return overload_.refusing() && engine_.loads().others_overloaded() ? Taking::kRefused : Taking::kNothing;
+  return overload_.refusing() && pool_.loads().others_overloaded() ? Taking::kRefused : Taking::kNothing;
 }
 
 // A level-triggered listener left armed with no core to serve would spin.
@@ -118,10 +129,10 @@ void Listeners::arm(Taking taking) noexcept {
 }
 
 void Listeners::note_cores() noexcept {
-  const bool has_room = engine_.has_room();
+  const bool has_room = pool_.has_room();
   if (has_room == has_room_) return;
   has_room_ = has_room;
-  engine_.metrics().note_room(has_room);
+  metrics_.note_room(has_room);
   if (!has_room) overload_.cores_ran_out();
   else if (!overload_.calm() && nobody_waits()) overload_.demand_met();
 }
@@ -129,8 +140,8 @@ void Listeners::note_cores() noexcept {
 // For what comes with time alone: a connection has stalled long enough, other workers are full too.
 void Listeners::look_again_in_time() noexcept {
   look_again_.stop();
-  if (engine_.draining() || has_room_) return;
-  const double in_s = std::min(engine_.connection_stalled_in_s(), overload_.refusing() ? kOthersLookS : HUGE_VAL);
+  if (stopped_ || has_room_) return;
+  const double in_s = std::min(pool_.connection_stalled_in_s(), overload_.refusing() ? kOthersLookS : HUGE_VAL);
   if (std::isfinite(in_s)) look_again_.start(in_s);
 }
 
@@ -143,8 +154,8 @@ bool Listeners::nobody_waits() const noexcept {
 
 void Listeners::take_from(Listener& listener) noexcept {
   int error = 0;
-  if (!engine_.has_room()) error = overload_.refusing() ? overload_.refuse_from(*listener.socket, listener.overloaded) : 0;
-  else if (engine_.loads().above_share()) let_others_go_first();
+  if (!pool_.has_room()) error = overload_.refusing() ? refusals_.refuse_from(*listener.socket, listener.overloaded) : 0;
+  else if (pool_.loads().above_share()) let_others_go_first();
   else error = accept_its_share(listener);
   if (!says_none(error)) rest_after(error);
   pause_or_listen();
@@ -157,18 +168,18 @@ int Listeners::accept_its_share(Listener& listener) noexcept {
 
 // 0, or why accept() failed.
 int Listeners::accept_from(Listener& listener, int at_most, bool may_wait) noexcept {
-  for (int i = 0; i < at_most && engine_.has_room(); ++i) {
-    Core* core = engine_.free_core();
-    if (core == nullptr && is_readable(listener.socket->fd)) core = engine_.make_room();
+  for (int i = 0; i < at_most && pool_.has_room(); ++i) {
+    Core* core = pool_.take_free();
+    if (core == nullptr && is_readable(listener.socket->fd)) core = pool_.make_room();
     if (core == nullptr) return 0;
     if (!core->accept(listener.socket)) {
       const int error = errno;
-      engine_.give_back(*core);
+      pool_.give_back(*core);
       if (error == EAGAIN && !overload_.calm()) overload_.demand_met();
       return error;
     }
-    engine_.metrics().cores_taken(Engine::cores_taken());
-    if (may_wait && engine_.loads().above_share()) {
+    metrics_.cores_taken(CorePool::taken());
+    if (may_wait && pool_.loads().above_share()) {
       let_others_go_first();
       break;
     }
@@ -183,7 +194,7 @@ void Listeners::let_others_go_first() noexcept {
 // What they left is taken; it has waited.
 void Listeners::on_others_went() noexcept {
   for (auto& listener : listeners_) {
-    if (engine_.draining() || rest_.active()) break;
+    if (stopped_ || rest_.active()) break;
     if (!is_readable(listener->socket->fd)) continue;
     const int error = accept_from(*listener, after_others_, false);
     if (!says_none(error)) rest_after(error);

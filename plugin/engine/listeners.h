@@ -6,33 +6,43 @@
 #include <string>
 #include <vector>
 
+#include "plugin/engine/core_pool.h"
 #include "plugin/engine/overload.h"
+#include "plugin/engine/refusals.h"
 #include "plugin/engine/seldom.h"
+#include "plugin/loop/io_loop.h"
 #include "plugin/loop/watcher.h"
+#include "plugin/observe/metrics.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
 
-class Engine;
+// Told what a socket's protocol does with a connection (its proto_close).
+class ConnectionObserver {
+ public:
+  // It is about to close it, or to keep it for the next request, and has done so.
+  virtual void connection_ends(wsgi_request* request) noexcept = 0;
+  virtual void connection_ended(wsgi_request* request) noexcept = 0;
+
+ protected:
+  ~ConnectionObserver() = default;
+};
 
 // Connections stay in the listen queue while there is no core for them, for other workers or for
 // later. The loop's thread only.
-class Listeners {
+class Listeners final : private OverloadHost {
  public:
-  explicit Listeners(Engine& engine);
+  Listeners(loop::IoLoop& loop, CorePool& pool, Metrics& metrics, ConnectionObserver& observer);
 
   // To be called whenever a core was taken or freed, or a connection may be closed for its core.
   void pause_or_listen() noexcept;
 
-  // The listen queues are empty.
-  bool nobody_waits() const noexcept;
-
-  // What the socket's protocol does with a connection at its end: its own proto_close comes by here.
-  void close_by_protocol(wsgi_request* request) noexcept;
+  // None is accepted any more.
+  void stop() noexcept;
 
   // Answers a request that has a core, but nothing to run on.
   void refuse(wsgi_request* request) noexcept;
-  std::uint64_t refused() const noexcept { return overload_.refused(); }
+  std::uint64_t refused() const noexcept { return refusals_.count(); }
 
  private:
   struct Listener {
@@ -50,6 +60,8 @@ class Listeners {
   // What the listeners are armed for.
   enum class Taking { kNothing, kRefused, kAll };
 
+  static void close_connection(wsgi_request* request) noexcept;
+  bool nobody_waits() const noexcept;
   Listener* listener_of(const wsgi_request* request) noexcept;
   Taking what_to_take() const noexcept;
   void arm(Taking taking) noexcept;
@@ -62,8 +74,23 @@ class Listeners {
   void on_others_went() noexcept;
   void rest_after(int error) noexcept;
 
-  Engine& engine_;
+  void call_due_in(double seconds) noexcept override { overload_due_.start(seconds); }
+  void call_off() noexcept override { overload_due_.stop(); }
+  bool demand_is_met() const noexcept override { return pool_.has_room() && nobody_waits(); }
+  void overload_changed() noexcept override { pool_.loads().publish_overloaded(overload_.refusing()); }
+  void refusing_begins() noexcept override;
+  void refusing_ends() noexcept override { refusals_.end(); }
+  void on_overload_due() noexcept { overload_.due(); }
+
+  static inline Listeners* of_this_worker_ = nullptr;
+
+  loop::IoLoop& loop_;
+  CorePool& pool_;
+  Metrics& metrics_;
+  ConnectionObserver& observer_;
   Overload overload_;
+  Refusals refusals_;
+  bool stopped_ = false;
   std::vector<std::unique_ptr<Listener>> listeners_;
   Taking taking_ = Taking::kNothing;
   bool has_room_ = true;
@@ -71,6 +98,7 @@ class Listeners {
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> rest_;  // After an accept that failed.
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> look_again_;
   loop::TimerWatcher<Listeners, &Listeners::on_others_went> others_first_;
+  loop::TimerWatcher<Listeners, &Listeners::on_overload_due> overload_due_;
   Seldom failed_accepts_;
   Seldom no_memory_;
 };

@@ -1,0 +1,66 @@
+// The cores of one worker, and which of them can be had.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "plugin/engine/core.h"
+#include "plugin/engine/seldom.h"
+#include "plugin/engine/worker_loads.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+
+// Each core is free, or runs a request, or has a connection and no request to run; of those it knows which may be
+// closed for the core. The loop's thread only.
+class CorePool {
+ public:
+  CorePool() = default;
+  CorePool(const CorePool&) = delete;
+  CorePool& operator=(const CorePool&) = delete;
+
+  // The core of uWSGI's slot that has its place in the order of calls. Throws std::bad_alloc.
+  void add(std::unique_ptr<Core> core) { cores_.push_back(std::move(core)); }
+  const std::vector<std::unique_ptr<Core>>& all() const noexcept { return cores_; }
+  Core& of(const wsgi_request* request) const noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
+
+  static int taken() noexcept { return uwsgi.async - 1 - uwsgi.async_queue_unused_ptr; }
+  // There is a free core, or a connection to close for its core.
+  bool has_room() const noexcept;
+  // Takes one. Null when every core is taken; the second closes a connection for its core.
+  Core* take_free() noexcept;
+  Core* make_room() noexcept;
+  // The same, of connections that wait for their next request only.
+  Core* take_idle() noexcept;
+  void give_back(Core& core) noexcept;
+  // In how many seconds a connection will have stalled long enough to be closed for its core.
+  double connection_stalled_in_s() const noexcept;
+
+  // Connections that have a core and no request to run, the longest so first: they wait for their
+  // next request, or part of one has come, or nothing yet.
+  using Connections = std::list<Core*>;
+  Connections& idle() noexcept { return idle_; }
+  Connections& incomplete(bool begun) noexcept { return begun ? slow_ : silent_; }
+
+  // What the other workers are told, and tell.
+  WorkerLoads& loads() noexcept { return loads_; }
+  // The worker takes no more.
+  void leave() noexcept;
+
+ private:
+  double slow_in_s() const noexcept;
+  double silent_in_s() const noexcept;
+  void publish_load() noexcept;
+  Core* take_stalled() noexcept;
+
+  std::vector<std::unique_ptr<Core>> cores_;
+  WorkerLoads loads_;
+  bool left_ = false;
+  Connections idle_;
+  Connections slow_;    // Part of a request has come.
+  Connections silent_;  // Nothing has.
+  Seldom stalled_closed_;
+};
+
+}  // namespace engine
