@@ -21,7 +21,8 @@ import time
 import pytest
 import websocket
 
-from services import free_port, mariadb, memcached, nginx, postgres, redis_server  # Fixtures, for every test.
+from native import bound, canaries, grpc_server, slapd, zmq_server  # Fixtures, for every test.
+from services import free_port, mariadb, memcached, nginx, postgres, redis_server
 from upstreams import certificate, held_line, loop_thread, mail_server, pages, slow_memcached, slow_names, tls_upstream, upstream
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
