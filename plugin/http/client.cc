@@ -1,5 +1,7 @@
 #include "plugin/http/client.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cassert>
 #include <new>
@@ -80,7 +82,7 @@ Client::~Client() {
 void Client::destroy(std::unique_ptr<Transfer> transfer) noexcept {
   if (!transfer) return;
   Client* const client = transfer->client_;
-  if (client == nullptr || !client->is_of_this_process() || pthread_equal(client->thread_, pthread_self()) != 0) return;
+  if (client == nullptr || !client->is_of_this_process() || client->thread_ == gettid()) return;
   transfer->observe(nullptr);
   client->loop_.add_callback_threadsafe(
       {[](void* dying) noexcept { delete static_cast<Transfer*>(dying); }, transfer.release()});
@@ -127,7 +129,7 @@ void Client::forget(Transfer& transfer) noexcept {
   erase(woken_, &transfer);
   erase(touched_, &transfer);
   if (!is_of_this_process()) return;
-  assert(pthread_equal(thread_, pthread_self()) != 0);
+  assert(thread_ == gettid());
   curl_multi_remove_handle(multi_.get(), easy);  // Does nothing for one that was not added.
   // A reset leaves cookies, and whatever else an option of libcurl's own has switched on.
   give_easy_back(easy, !transfer.request_.has_curl_options());

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <curl/curl.h>
-#include <pthread.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <deque>
@@ -81,7 +81,7 @@ class Client final : public loop::IoLoop::Part {
   static inline int fork_generation = 0;
 
   loop::IoLoop& loop_;
-  const pthread_t thread_ = pthread_self();
+  const pid_t thread_ = gettid();  // The kernel's: a fiber has a pthread_t of its own.
   const int generation_ = fork_generation;
   std::vector<CURL*> spare_;
   std::vector<Transfer*> starting_;
