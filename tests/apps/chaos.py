@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import decimal
 import gc
+import itertools
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import psycopg2
 import uwsgi
 import uwsgi_tornado
 
+import canaries
 import chaos_faults
 from chaos_waits import WAITS, WEIGHTS, feeder, pool
 
@@ -36,6 +38,7 @@ database_slots = threading.BoundedSemaphore(DATABASE_CONNECTIONS)
 
 
 running = 0  # Requests.
+wrong = []  # In a real thread.
 
 
 class Wrong(Exception):
@@ -208,9 +211,29 @@ class Program:
             else:
                 connection.rollback()
 
+    def native(self, _):
+        """A canary of C++ or Rust, with a wait in the middle."""
+        name = self.random.choice(list(canaries.CALLS))
+        # One that holds a lock waits briefly: the others wait for it.
+        wait = self.wait if name.startswith('local_') else lambda: time.sleep(0.001)
+        errors = []
+
+        @canaries.on_wait
+        def wait_inside():
+            try:
+                wait()
+            except BaseException as error:  # No exception goes through C; the first one goes on after it.
+                errors.append(error)
+
+        got = canaries.CALLS[name](self.own, wait_inside)
+        if errors:
+            raise errors[0]
+        if got != self.own:
+            raise Wrong(f'{self.own} ran {name} and got {got}')
+
     PARTS = [wait, handler, finally_, generator, call_back, decimals, another_context, dies, leaves_a_thread, shielded,
-             swallows] + [transaction] * bool(DSN)
-    PART_WEIGHTS = [6, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1] + [2] * bool(DSN)
+             swallows] + [transaction] * bool(DSN) + [native] * bool(canaries.CALLS)
+    PART_WEIGHTS = [6, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1] + [2] * bool(DSN) + [4] * bool(canaries.CALLS)
 
 
 # --- What may come of one ---
@@ -264,7 +287,7 @@ def report(environ):
     total = getattr(sys, 'gettotalrefcount', int)()
     kinds = collections.Counter(type(found).__name__ for found in gc.get_objects())
     return json.dumps({'running': running, 'objects': kinds, 'live': live, 'references': total,
-                       'threads': threading.active_count(),
+                       'threads': threading.active_count(), 'wrong': wrong,
                        'faults': chaos_faults.seen, 'blocked': uwsgi_tornado.blocking_report()['blocked']})
 
 
@@ -291,9 +314,20 @@ def unraisable(unraisable):
         sys.__unraisablehook__(unraisable)
 
 
+def run_canaries():
+    """A real thread that runs those of the native libraries."""
+    waits = [canaries.on_wait(lambda: time.sleep(0.001)), canaries.on_wait(lambda: None)]
+    names = [name for name in canaries.CALLS if not name.startswith('once_')]  # Those are made by requests.
+    for own in itertools.count(10**9):
+        wrong.extend(canaries.run(own, lambda index: waits[index % 2], names))
+        time.sleep(0.1)
+
+
 sys.unraisablehook = unraisable
 list(pool.map(time.sleep, [0.02] * 8))  # All its threads.
 threading.Thread(target=disturb, daemon=True).start()
+if canaries.CALLS:
+    threading.Thread(target=run_canaries, daemon=True).start()
 
 
 def application(environ, start_response):

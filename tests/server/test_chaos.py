@@ -17,12 +17,12 @@ SECONDS = 3
 
 
 @pytest.fixture
-def chaos(server, upstream, postgres):
+def chaos(server, upstream, postgres, canaries):
     postgres.query('create table if not exists canary (request bigint, mark bigint)')
     postgres.query('truncate canary')
 
     def start(*options, **more):
-        environ = {'UPSTREAM_PORT': str(upstream.port), 'DSN': postgres.dsn}
+        environ = {'UPSTREAM_PORT': str(upstream.port), 'DSN': postgres.dsn, 'CANARIES': canaries}
         return server('chaos.py', '--tornado-client-disconnect', '--disable-logging', *options, environ=environ, **more)
     return start
 

@@ -100,9 +100,9 @@ def table(postgres):
     postgres.query('create index if not exists canary_request on canary (request)')
 
 
-def test_chaos(server, upstream, postgres, table):
+def test_chaos(server, upstream, postgres, table, canaries):
     running = server('chaos.py', '--tornado-client-disconnect', '--disable-logging', '--listen', '512', '--socket-timeout', '120',
-                     cores=CLIENTS + 10, environ={'UPSTREAM_PORT': str(upstream.port), 'DSN': postgres.dsn})
+                     cores=CLIENTS + 10, environ={'UPSTREAM_PORT': str(upstream.port), 'DSN': postgres.dsn, 'CANARIES': canaries})
     worker = Worker(running)
     print(f'\n{reproduced_by()}, {CLIENTS} clients, {MINUTES:g} minutes', flush=True)
     drive(worker, Load([running.port], CLIENTS, seed=f'{SEED}w'), WARM_UP_S, 'warm-up')
@@ -118,6 +118,7 @@ def test_chaos(server, upstream, postgres, table):
     print(f'memory grew by {growth(samples):.2%} in the second half', flush=True)
 
     assert not load.wrong, (reproduced_by(), load.wrong[:5], running.log[-5000:])
+    assert not after['wrong'], after['wrong'][:5]
     rows = dict(postgres.query('select request, count(*) from canary group by request'))
     lost = [number for number, (how, said) in load.rows.items() if how == 'committed' and rows.get(number, 0) != said]
     assert not lost, (reproduced_by(), lost[:10])
