@@ -7,7 +7,7 @@ PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
 
 SOURCES := $(wildcard suspend/*.cc plugin/*.cc plugin/*/*.cc)
 HEADERS := $(wildcard suspend/*.h plugin/*/*.h) $(wildcard plugin/*/*.py)
-PLUGIN_INPUTS := uwsgiplugin.py $(SOURCES) $(HEADERS)
+PLUGIN_INPUTS := uwsgiplugin.py plugin/exports.map $(SOURCES) $(HEADERS)
 
 # What a unit test links: layers 0 and 1 without CPython and uWSGI, and what needs neither higher up.
 UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) \
@@ -15,7 +15,7 @@ UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) \
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
 UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
-UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lev -lpthread -ldl
+UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
@@ -116,7 +116,7 @@ EXTENSION_FLAGS = -std=gnu++17 -g -O2 -fPIC -fvisibility=hidden -fno-strict-alia
 # $(call extension,folder,extra flags)
 define extension
 $(1)/$(EXTENSION): $(EXTENSION_SOURCES:%.cc=$(1)/extension/%.o)
-	@$(CXX) -shared $(2) $$^ -o $$@ -lcurl -lboost_context -lev -lpthread -ldl
+	@$(CXX) -shared $(2) $$^ -o $$@ -lboost_context -lpthread -ldl
 $(1)/extension/%.o: %.cc $(HEADERS) | deps
 	@mkdir -p $$(@D)
 	@echo "compiling $$<"

@@ -4,6 +4,7 @@
 # the interpreter that runs this file; else the one that PYTHON names, or /usr/bin/python3.
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -68,6 +69,14 @@ def _has_libcurl():
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
+def _libcurl():
+    """The file that -lcurl would name: libcurl.so.4, or that of another TLS library."""
+    compiler = os.environ.get('CC', 'gcc')
+    path = subprocess.check_output([compiler, '-print-file-name=libcurl.so']).decode().strip()
+    found = re.search(r'libcurl[\w-]*\.so\.\d+', os.path.realpath(path))
+    return found.group() if found else 'libcurl.so.4'
+
+
 _config = _ask_python()
 _check_python(_config['version'])
 # uwsgi_python.h: in the source tree of an embedded build, else where UWSGI_SRC or Debian puts it.
@@ -87,8 +96,12 @@ CFLAGS = [
 CFLAGS += os.environ.get('UWSGI_TORNADO_CFLAGS', '').split()
 
 LDFLAGS = os.environ.get('UWSGI_TORNADO_LDFLAGS', '').split()
+if not _embedding:
+    # uWSGI opens plugins with RTLD_GLOBAL: instances of the C++ library's templates would be everybody's.
+    LDFLAGS.append('-Wl,--version-script=' + os.path.join(_here, 'plugin', 'exports.map'))
 
-LIBS = ['-lstdc++', '-lboost_context', '-lev', '-lpthread', '-ldl']
+# Neither libev nor libcurl: plugin/loop/private_library.h opens them.
+LIBS = ['-lstdc++', '-lboost_context', '-lpthread', '-ldl']
 if not _embedding and _config['Py_ENABLE_SHARED']:
     # Lets the plugin load, and say what is wrong, where uWSGI runs another Python or none.
     LIBS += ['-L' + _config['LIBDIR'], '-Wl,-rpath,' + _config['LIBDIR'], '-lpython' + _config['LDVERSION']]
@@ -96,6 +109,7 @@ if not _embedding and _config['Py_ENABLE_SHARED']:
 # Fetching is left out where libcurl is not to be had, or not wanted.
 if os.environ.get('UWSGI_TORNADO_CURL', 'yes') != 'no' and _has_libcurl():
     _fetching = [
+        'plugin/http/libcurl.cc',
         'plugin/http/response_head.cc',
         'plugin/http/transfer.cc',
         'plugin/http/client.cc',
@@ -106,7 +120,7 @@ if os.environ.get('UWSGI_TORNADO_CURL', 'yes') != 'no' and _has_libcurl():
         'plugin/fetch/tornado_http_client.cc',
         'plugin/fetch/fetch_module.cc',
     ]
-    LIBS.append('-lcurl')
+    CFLAGS.append('-DUWSGI_TORNADO_LIBCURL=\\"' + _libcurl() + '\\"')
 else:
     _fetching = ['plugin/fetch/without_libcurl.cc']
 
@@ -115,12 +129,16 @@ GCC_LIST = [
     'suspend/thread_block.cc',
     'suspend/fiber.cc',
     'suspend/coroutine.cc',
+    'plugin/loop/private_library.cc',
+    'plugin/loop/libev.cc',
     'plugin/loop/ready_queue.cc',
+    'plugin/loop/io_registration.cc',
     'plugin/loop/io_loop.cc',
     'plugin/loop/peer_watch.cc',
     'plugin/blocking/real.cc',
     'plugin/blocking/gate.cc',
     'plugin/blocking/got.cc',
+    'plugin/blocking/close_listener.cc',
     'plugin/blocking/watched.cc',
     'plugin/blocking/wait.cc',
     'plugin/blocking/closing.cc',

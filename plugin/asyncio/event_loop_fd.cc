@@ -17,10 +17,11 @@ namespace {
 }
 
 // As epoll_ctl() would: libev puts its call off to the next poll, and takes regular files too.
-void check_can_be_watched(int fd) {
+loop::FileIdentity checked_to_be_watched(int fd) {
   struct stat status;
   if (fstat(fd, &status) != 0) throw_errno(errno);
   if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) throw_errno(EPERM);
+  return loop::FileIdentity(status);
 }
 
 }  // namespace
@@ -51,9 +52,22 @@ int descriptor_of(PyObject* file) {
 
 FdWatch::FdWatch(EventLoop& owner, int fd) noexcept : owner_(owner), fd_(fd), io_(owner.io().raw(), this) {}
 
-void FdWatch::update() noexcept {
+void FdWatch::set_file(const loop::FileIdentity& identity) noexcept {
+  if (events() != 0 && identity_ != identity) {
+    for (PyRef* const stale : {&reader, &writer}) {
+      const PyRef dropped = std::move(*stale);
+      if (dropped) as_handle(dropped.get())->cancel();
+    }
+  }
+  identity_ = identity;
+}
+
+void FdWatch::update() {
   io_.stop();
-  if (events() != 0) io_.start(fd_, events());
+  if (events() == 0) return end();
+  // A loop of its own may run on another thread than the worker's.
+  if (owner_.attached()) listen(fd_);
+  io_.start(fd_, events(), identity_);
 }
 
 // A descriptor that was closed while watched is never ready again, as with epoll.
@@ -91,12 +105,11 @@ FdWatch* FdWatches::find(PyObject* file) {
 PyRef FdWatches::add(int event, PyObject* file, const Call& call) {
   PyRef handle = new_handle(handle_type(), owner_, owner_.self(), call);
   FdWatch* watch = find(file);
-  if (watch == nullptr || watch->events() == 0) {
-    const int fd = descriptor_of(file);
-    check_can_be_watched(fd);
-    watch = &make(fd);
-    watch->file = PyRef::borrow(file);
-  }
+  const int fd = watch == nullptr || watch->events() == 0 ? descriptor_of(file) : watch->fd();
+  const loop::FileIdentity identity = checked_to_be_watched(fd);
+  watch = &make(fd);
+  watch->set_file(identity);
+  if (watch->events() == 0) watch->file = PyRef::borrow(file);
   const PyRef replaced = std::exchange(watch->handle_for(event), handle);
   watch->update();
   if (replaced) as_handle(replaced.get())->cancel();

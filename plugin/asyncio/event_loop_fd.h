@@ -7,21 +7,27 @@
 #include <vector>
 
 #include "plugin/asyncio/handle.h"
+#include "plugin/blocking/close_listener.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {
 
 // What the loop watches one descriptor for: at most one handle for reading and one for writing.
-class FdWatch {
+//
+// In a worker a close by anybody takes the descriptor out of the loop's hands; the handles stay, and
+// are not called, as with epoll. Without a worker closes are not heard of, and seen at the next poll.
+class FdWatch final : public blocking::CloseListener {
  public:
   FdWatch(EventLoop& owner, int fd) noexcept;
 
   PyRef& handle_for(int event) noexcept { return event == EV_READ ? reader : writer; }
   int events() const noexcept { return (reader ? EV_READ : 0) | (writer ? EV_WRITE : 0); }
   int fd() const noexcept { return fd_; }
+  // The descriptor means this file. Handles for another that had its number are dropped.
+  void set_file(const loop::FileIdentity& identity) noexcept;
   // Watches for what there are handles for.
-  void update() noexcept;
+  void update();
 
   PyRef file;  // What the caller named the descriptor by: it may have been closed since.
   PyRef reader;
@@ -29,9 +35,11 @@ class FdWatch {
 
  private:
   void on_ready(int events) noexcept;
+  void let_go() noexcept override { io_.stop(); }
 
   EventLoop& owner_;
   const int fd_;
+  loop::FileIdentity identity_;
   loop::IoWatcher<FdWatch, &FdWatch::on_ready> io_;
 };
 

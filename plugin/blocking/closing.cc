@@ -11,9 +11,9 @@
 #include <mutex>
 #include <vector>
 
+#include "plugin/blocking/close_listener.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
-#include "plugin/blocking/watched.h"
 
 namespace blocking {
 namespace {
@@ -103,7 +103,7 @@ void let_go_later(int fd) noexcept {
   const int saved_errno = errno;
   post_to_loop({[](void* number) noexcept {
                   const int let_go = static_cast<int>(reinterpret_cast<std::intptr_t>(number));
-                  Watched::wake_all(let_go);
+                  CloseListener::let_go_all(let_go);
                   kept().set_free(let_go);
                 },
                 reinterpret_cast<void*>(static_cast<std::intptr_t>(fd))});
@@ -112,9 +112,9 @@ void let_go_later(int fd) noexcept {
 
 int close_elsewhere(int fd) noexcept {
   if (!is_open(fd)) return real::close(fd);
-  Watched::mark_closed(fd);
+  CloseListener::mark_closed(fd);
   if (!kept().keep(fd)) return real::close(fd);
-  const bool freed = Watched::unless_watched(fd, [](int number) noexcept { kept().set_free(number); });
+  const bool freed = CloseListener::unless_listened(fd, [](int number) noexcept { kept().set_free(number); });
   if (!freed) let_go_later(fd);
   return 0;
 }
@@ -127,14 +127,14 @@ template <typename Dup>
 int replace(int to, Dup dup) noexcept {
   if (!concerns_waiters()) return dup();
   kept().forget(to);
-  Watched::mark_closed(to);
+  CloseListener::mark_closed(to);
   if (on_loop_thread()) {
     // The watchers must be gone before the file is: libev keeps them by number.
-    Watched::wake_all(to);
+    CloseListener::let_go_all(to);
     return dup();
   }
   const int result = dup();
-  if (!Watched::unless_watched(to, [](int) noexcept {})) let_go_later(to);
+  if (!CloseListener::unless_listened(to, [](int) noexcept {})) let_go_later(to);
   return result;
 }
 
@@ -149,8 +149,8 @@ int close_and_wake(int fd) noexcept {
     return -1;
   }
   if (!on_loop_thread()) return close_elsewhere(fd);
-  Watched::mark_closed(fd);
-  Watched::wake_all(fd);
+  CloseListener::mark_closed(fd);
+  CloseListener::let_go_all(fd);
   return real::close(fd);
 }
 
@@ -170,7 +170,7 @@ int close_range_and_wake(unsigned int first, unsigned int last, int flags) noexc
   const bool closes = first <= last && flags == 0;
   if (!closes || !concerns_waiters()) return real::close_range(first, last, flags);
   std::vector<int> kept_back = kept().and_stand_in();
-  const std::vector<int> watched = Watched::watched_between(first, last);
+  const std::vector<int> watched = CloseListener::between(first, last);
   for (const int fd : watched) {
     if (kept().has(fd)) continue;  // Another thread has closed it.
     close_and_wake(fd);

@@ -1,10 +1,9 @@
-// The waits of fibers, linked by descriptor.
+// The waits of fibers for descriptors.
 #pragma once
 
-#include <atomic>
 #include <cassert>
-#include <vector>
 
+#include "plugin/blocking/close_listener.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/watcher.h"
@@ -44,42 +43,24 @@ class Wait final : public suspend::Waiting {
   bool pending_ = false;
 };
 
-// One descriptor of a Wait. Linked by descriptor, so that a close finds who waits. Made and
-// destroyed on the loop's thread; closes come from any.
-class Watched {
+// One descriptor of a Wait. The loop's thread only.
+class Watched final : public CloseListener {
  public:
   // `events` of libev's; 0 to hear only of its closing.
-  Watched(Wait& wait, int fd, int events);
-  ~Watched() { detach(); }
-  Watched(const Watched&) = delete;
-  Watched& operator=(const Watched&) = delete;
-
-  // The descriptor was closed since. Its number may mean another file by now.
-  bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
-
-  // Tells all who wait for `fd` now that it is being closed. Any thread; one load when
-  // nobody waits for any descriptor.
-  static void mark_closed(int fd) noexcept;
-  // The descriptors from `first` to `last` that somebody waits for, in order. Any thread.
-  static std::vector<int> watched_between(unsigned int first, unsigned int last);
-  // Ends, from the loop, the waits of all who wait for `fd` now. The loop's thread.
-  static void wake_all(int fd) noexcept;
-  // Runs act(fd) unless somebody waits for `fd`; nobody can begin to meanwhile. Any thread.
-  static bool unless_watched(int fd, void (*act)(int fd) noexcept) noexcept;
+  Watched(Wait& wait, int fd, int events) : wait_(wait), io_(gate_loop().raw(), this) {
+    listen(fd);
+    if (events != 0) io_.start(fd, events);
+  }
 
  private:
-  struct Lists;
-  static Lists& lists() noexcept;
-
   void on_ready(int) noexcept { wait_.end(); }
-  void detach() noexcept;
+  void let_go() noexcept override {
+    io_.stop();
+    wait_.end_soon();
+  }
 
   Wait& wait_;
-  const int fd_;
   loop::IoWatcher<Watched, &Watched::on_ready> io_;
-  std::atomic<bool> closed_{false};
-  Watched* next_ = nullptr;
-  Watched** link_ = nullptr;  // What points at this one; null when it is in no list.
 };
 
 }  // namespace blocking

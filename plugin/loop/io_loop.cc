@@ -9,13 +9,18 @@ namespace {
 // A loop that is never idle still gets to its idle callbacks.
 constexpr int kTurnsIdleWaitsMax = 16;
 
+struct ev_loop* new_loop() {
+  if (!libev_error().empty()) throw std::runtime_error("libev cannot be used: " + libev_error());
+  struct ev_loop* const made = libev.loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+  if (made == nullptr) throw std::runtime_error("the kernel gives no epoll descriptor");
+  return made;
+}
+
 }  // namespace
 
-IoLoop::IoLoop()
-    : loop_(ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV)), posted_watcher_(loop_.get(), this) {
-  if (!loop_) throw std::runtime_error("the kernel gives no epoll descriptor");
-  ev_set_userdata(loop_.get(), this);
-  ev_set_loop_release_cb(loop_.get(), &on_release, &on_acquire);
+IoLoop::IoLoop() : loop_(new_loop()), posted_watcher_(loop_.get(), this) {
+  libev.set_userdata(loop_.get(), this);
+  libev.set_loop_release_cb(loop_.get(), &on_release, &on_acquire);
   posted_watcher_.start();
 }
 
@@ -37,8 +42,12 @@ void IoLoop::turn() noexcept {
 // callbacks waiting it only looks; so too where calls are still queued from a turn that this
 // one is inside of, for libev makes those before it sleeps, and they may be what is waited for.
 void IoLoop::poll(bool may_sleep) noexcept {
-  may_sleep_ = may_sleep && ev_pending_count(loop_.get()) == 0;
-  ev_run(loop_.get(), may_sleep_ ? EVRUN_ONCE : EVRUN_NOWAIT);
+  may_sleep_ = may_sleep && libev.pending_count(loop_.get()) == 0;
+  // libev makes these before it polls, and they may close what the check has found open.
+  libev.invoke_pending(loop_.get());
+  if (registrations_.check()) may_sleep_ = false;
+  libev.run(loop_.get(), may_sleep_ ? EVRUN_ONCE : EVRUN_NOWAIT);
+  registrations_.tell_refused();
 }
 
 void IoLoop::run_one_idle_callback() noexcept {
@@ -75,12 +84,12 @@ void IoLoop::take_posted() noexcept {
 
 // libev calls these round every poll, also one that only looks.
 void IoLoop::on_release(struct ev_loop* loop) noexcept {
-  auto* self = static_cast<IoLoop*>(ev_userdata(loop));
+  auto* self = static_cast<IoLoop*>(libev.userdata(loop));
   if (self->may_sleep_ && self->observer_) self->observer_->falling_asleep();
 }
 
 void IoLoop::on_acquire(struct ev_loop* loop) noexcept {
-  auto* self = static_cast<IoLoop*>(ev_userdata(loop));
+  auto* self = static_cast<IoLoop*>(libev.userdata(loop));
   if (self->may_sleep_ && self->observer_) self->observer_->awake();
 }
 

@@ -1,7 +1,6 @@
 // The IOLoop: one libev loop, run by one thread.
 #pragma once
 
-#include <ev.h>
 
 #include <deque>
 #include <memory>
@@ -9,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "plugin/loop/io_registration.h"
+#include "plugin/loop/libev.h"
 #include "plugin/loop/ready_queue.h"
 #include "plugin/loop/watcher.h"
 
@@ -51,7 +52,10 @@ class IoLoop {
   void poll(bool may_sleep) noexcept;
 
   // In a child of a fork that goes on using the loop: its descriptors are made anew.
-  void after_fork() noexcept { ev_loop_fork(loop_.get()); }
+  void after_fork() noexcept {
+    registrations_.check_all_again();
+    libev.loop_fork(loop_.get());
+  }
 
   // Calls back in the next turn.
   void add_callback(Callback callback) { ready_.push(callback); }
@@ -84,10 +88,11 @@ class IoLoop {
 
   // For watchers.
   struct ev_loop* raw() const noexcept { return loop_.get(); }
+  IoRegistrations& registrations() noexcept { return registrations_; }
 
  private:
   struct Destroy {
-    void operator()(struct ev_loop* loop) const noexcept { ev_loop_destroy(loop); }
+    void operator()(struct ev_loop* loop) const noexcept { libev.loop_destroy(loop); }
   };
 
   void run_one_idle_callback() noexcept;
@@ -96,6 +101,7 @@ class IoLoop {
   static void on_acquire(struct ev_loop* loop) noexcept;
 
   std::unique_ptr<struct ev_loop, Destroy> loop_;
+  IoRegistrations registrations_;
   ReadyQueue ready_;
   std::deque<Callback> idle_;
   int turns_idle_waited_ = 0;

@@ -194,3 +194,117 @@ def test_a_thousand_descriptors(loop):
         a.close()
         b.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- Closed in the turn in which they are watched --------------------------------------------------
+# Each in a process of its own: libev ends the process that watches a closed descriptor.
+
+CLOSED_IN_THE_TURN = """
+import os, socket, sys
+loop = make_loop()
+a, b = socket.socketpair()
+a.setblocking(False)
+seen = []
+
+def turns(count=3):
+    for _ in range(count):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+async def started(awaitable):
+    task = asyncio.ensure_future(awaitable)
+    await asyncio.sleep(0)
+    return task
+"""
+
+
+def check_survives(run_python, steps):
+    result = run_python(CLOSED_IN_THE_TURN + steps + '\nprint("went on", seen)')
+    assert (result.returncode, result.stdout) == (0, 'went on []\n'), result.stderr
+
+
+@pytest.mark.parametrize('steps', [
+    'loop.add_reader(a, seen.append, 1)',
+    'loop.add_writer(a, seen.append, 1)',
+    'loop.add_reader(a, seen.append, 1); turns(); loop.add_writer(a, seen.append, 2)',
+    'loop.add_reader(a, seen.append, 1); loop.add_writer(a, seen.append, 2); loop.remove_writer(a)',
+], ids=['reader', 'writer', 'writer_beside_reader', 'writer_removed'])
+@pytest.mark.parametrize('close', ['a.close()', 'os.close(a.detach())', 'os.closerange(a.fileno(), a.detach() + 1)'],
+                         ids=['close', 'os.close', 'closerange'])
+def test_a_descriptor_closed_in_the_turn_that_watches_it_is_forgotten(run_python, steps, close):
+    check_survives(run_python, f'{steps}\n{close}\nturns()')
+
+
+@pytest.mark.parametrize('call', ['loop.sock_recv(a, 1)', 'loop.sock_recv_into(a, bytearray(1))', 'loop.sock_accept(accepting)',
+                                  'loop.sock_connect(connecting, address)'])
+def test_a_socket_closed_in_the_turn_that_waits_for_it(run_python, call):
+    check_survives(run_python, f"""
+listener = socket.create_server(('127.0.0.1', 0), backlog=0)
+accepting = socket.create_server(('127.0.0.1', 0))
+accepting.setblocking(False)
+address = listener.getsockname()
+filling = []
+for _ in range(3):
+    filling.append(socket.socket())
+    filling[-1].setblocking(False)
+    filling[-1].connect_ex(address)
+connecting = socket.socket()
+connecting.setblocking(False)
+
+async def main():
+    task = await started({call})
+    assert not task.done()
+    for each in (a, accepting, connecting):
+        each.close()
+    await asyncio.wait([task], timeout=0.05)
+    task.cancel()
+    await asyncio.wait([task])
+
+loop.run_until_complete(main())
+""")
+
+
+@pytest.mark.parametrize('other', ['open(sys.executable, "rb")', 'os.fdopen(os.pipe()[0], "rb")', 'socket.create_server(("127.0.0.1", 0))'],
+                         ids=['file', 'pipe', 'socket'])
+def test_a_number_that_is_another_files_by_the_next_poll_is_not_watched_for_the_one_before(run_python, other):
+    check_survives(run_python, f"""
+number = a.fileno()
+loop.add_reader(a, seen.append, 'reader')
+loop.add_writer(a, seen.append, 'writer')
+a.close()
+other = {other}
+assert other.fileno() == number
+turns()
+""")
+
+
+def test_a_number_taken_again_is_watched_for_its_new_file_alone(run_python):
+    check_survives(run_python, """
+loop.add_reader(a, seen.append, 'stale')
+number = a.fileno()
+a.close()
+c, d = socket.socketpair()
+assert c.fileno() == number
+loop.remove_reader(number)
+heard = []
+loop.add_writer(c, heard.append, 'writer')
+d.send(b'x')
+turns()
+assert set(heard) == {'writer'}, heard
+""")
+
+
+def test_a_loop_that_watches_a_closed_descriptor_goes_on_after_a_fork(run_python):
+    check_survives(run_python, """
+loop.add_reader(a, seen.append, 1)
+loop.add_reader(b, seen.append, 2)
+turns()
+a.detach()
+os.closerange(b.fileno(), b.fileno() + 1)
+child = os.fork()
+if child == 0:
+    loop.remove_reader(b.fileno())
+    turns()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+""")

@@ -29,7 +29,7 @@ class LoopTest : public ::testing::Test {
   }
 
   // Runs what is ready or due and does not sleep.
-  void run_pending() { ev_run(raw(), EVRUN_NOWAIT); }
+  void run_pending() { loop_->poll(false); }
 
  private:
   std::optional<loop::IoLoop> loop_;

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <thread>
 
+#include "plugin/loop/clock.h"
 #include "tests/unit/loop/test_loop.h"
 
 namespace unit {
@@ -72,6 +73,47 @@ TEST_F(IoWatcher, CallsOnceForABadDescriptor) {
   EXPECT_EQ(before, loop::active_watchers);
 }
 
+// libev would end the process.
+TEST_F(IoWatcher, CallsOnceForADescriptorThatIsClosedBeforeThePoll) {
+  const int closed = dup(pipe_.a.get());
+  ReaderWatcher watcher(raw(), &reader_);
+  watcher.start(closed, EV_READ);
+  close(closed);
+  run_pending();
+  run_pending();
+  EXPECT_EQ(1, reader_.seen);
+  EXPECT_TRUE(reader_.revents & EV_ERROR);
+  EXPECT_FALSE(watcher.active());
+}
+
+TEST_F(IoWatcher, DoesNotWatchTheFileThatHasTheNumberByThePoll) {
+  const Fd watched(dup(pipe_.a.get()));
+  struct stat file;
+  ASSERT_EQ(0, fstat(watched.get(), &file));
+  ReaderWatcher watcher(raw(), &reader_);
+  watcher.start(watched.get(), EV_READ, loop::FileIdentity(file));
+  const Fd other(open("/proc/self/exe", O_RDONLY));
+  ASSERT_EQ(watched.get(), dup2(other.get(), watched.get()));
+  run_pending();
+  run_pending();
+  EXPECT_EQ(1, reader_.seen);
+  EXPECT_TRUE(reader_.revents & EV_ERROR);
+}
+
+// After a fork libev tells a new epoll descriptor of all it knows.
+TEST_F(IoWatcher, CallsOnceForADescriptorThatIsClosedBeforeAFork) {
+  const int closed = dup(pipe_.a.get());
+  ReaderWatcher watcher(raw(), &reader_);
+  watcher.start(closed, EV_READ);
+  run_pending();
+  close(closed);
+  the_loop().after_fork();
+  run_pending();
+  run_pending();
+  EXPECT_EQ(1, reader_.seen);
+  EXPECT_TRUE(reader_.revents & EV_ERROR);
+}
+
 TEST_F(IoWatcher, IsSilentOnceStoppedAlthoughItsDescriptorIsBad) {
   const int closed = dup(pipe_.a.get());
   close(closed);
@@ -102,11 +144,11 @@ using SleeperWatcher = loop::TimerWatcher<Sleeper, &Sleeper::on_due>;
 TEST_F(TimerWatcher, CallsOnceNeverEarly) {
   Sleeper sleeper;
   SleeperWatcher watcher(raw(), &sleeper);
-  const double started = ev_time();
+  const double started = loop::monotonic_s();
   watcher.start(0.0021);
   EXPECT_TRUE(watcher.active());
-  while (sleeper.seen == 0) ev_run(raw(), EVRUN_ONCE);
-  EXPECT_GE(ev_time() - started, 0.002);
+  while (sleeper.seen == 0) the_loop().poll(true);
+  EXPECT_GE(loop::monotonic_s() - started, 0.002);
   EXPECT_FALSE(watcher.active());
   run_pending();
   EXPECT_EQ(1, sleeper.seen);
@@ -117,7 +159,7 @@ TEST_F(TimerWatcher, CanBeStartedAgain) {
   SleeperWatcher watcher(raw(), &sleeper);
   for (int i = 1; i <= 3; ++i) {
     watcher.start(-5);
-    while (sleeper.seen < i) ev_run(raw(), EVRUN_ONCE);
+    while (sleeper.seen < i) the_loop().poll(true);
   }
   EXPECT_EQ(3, sleeper.seen);
 }
@@ -147,7 +189,7 @@ TEST_F(TimerWatcher, IsSilentOnceStoppedAlthoughItIsDue) {
   both.all = {&first, &second};
   first.start(0);
   second.start(0);
-  while (both.seen == 0) ev_run(raw(), EVRUN_ONCE);
+  while (both.seen == 0) the_loop().poll(true);
   run_pending();
   EXPECT_EQ(1, both.seen);
   EXPECT_EQ(before, loop::active_watchers);

@@ -1,0 +1,86 @@
+// Registrations of descriptors with libev, checked before each poll.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+
+#include "plugin/loop/activity.h"
+#include "plugin/loop/libev.h"
+
+namespace loop {
+
+// Which file a descriptor meant when somebody looked.
+class FileIdentity {
+ public:
+  FileIdentity() noexcept = default;  // Of any file.
+  explicit FileIdentity(const struct stat& file) noexcept : device_(file.st_dev), inode_(file.st_ino), known_(true) {}
+
+  // Whether `fd` is open and, as far as that can be told, still means this file.
+  bool is_of(int fd) const noexcept;
+  bool operator!=(const FileIdentity& other) const noexcept {
+    return device_ != other.device_ || inode_ != other.inode_ || known_ != other.known_;
+  }
+
+ private:
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  bool known_ = false;
+};
+
+// One ev_io. libev tells the kernel of it at the next poll, and ends the process if the
+// descriptor has been closed by then. So each registration is checked at that poll.
+class IoRegistration {
+ public:
+  // `events`: EV_READ, EV_WRITE or both. Where the descriptor is not open at the next poll,
+  // or means another file than `file`, it is called once, after that poll, with EV_ERROR.
+  // REQUIRES: not active.
+  void start(int fd, int events, const FileIdentity& file = {}) noexcept;
+  // Also withdraws a call that is due but has not been made yet.
+  void stop() noexcept;
+  bool active() const noexcept { return activity_.get(); }
+  int fd() const noexcept { return io_.fd; }
+
+ protected:
+  // `loop` is that of an IoLoop.
+  IoRegistration(struct ev_loop* loop, void (*on_ready)(IoRegistration& self, int revents) noexcept) noexcept;
+  ~IoRegistration() { stop(); }
+  IoRegistration(const IoRegistration&) = delete;
+  IoRegistration& operator=(const IoRegistration&) = delete;
+
+ private:
+  friend class IoRegistrations;
+
+  static void on_event(struct ev_loop*, ev_io* io, int revents) noexcept;
+  void link(IoRegistration*& head) noexcept;
+  void unlink() noexcept;
+
+  struct ev_loop* const loop_;
+  void (*const on_ready_)(IoRegistration& self, int revents) noexcept;
+  ev_io io_;
+  FileIdentity file_;
+  Activity activity_;
+  IoRegistration* next_ = nullptr;
+  IoRegistration** link_ = nullptr;  // What points at this one; null while it is in no list.
+};
+
+// Those of one loop.
+class IoRegistrations {
+ public:
+  static IoRegistrations& of(struct ev_loop* loop) noexcept;
+
+  void add(IoRegistration& registration) noexcept { registration.link(unchecked_); }
+  // Takes out of libev's hands what it must not tell the kernel of. To be called before each poll,
+  // with nothing in between that may close a descriptor. Returns whether tell_refused() has something to tell.
+  bool check() noexcept;
+  void tell_refused() noexcept;
+  // After a fork libev tells a new epoll descriptor of all.
+  void check_all_again() noexcept;
+
+ private:
+  IoRegistration* unchecked_ = nullptr;
+  IoRegistration* checked_ = nullptr;
+  IoRegistration* refused_ = nullptr;
+};
+
+}  // namespace loop
