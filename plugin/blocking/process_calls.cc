@@ -36,10 +36,32 @@ class ProcessDescriptor {
   int fd() const noexcept { return fd_; }
   // Somebody who closes all there is has closed it; the number may mean another file.
   void forget() noexcept { fd_ = -1; }
+  // The same where that is so: somebody may close it whose close() is not ours.
+  void forget_if_lost(pid_t process) noexcept {
+    if (const pid_t found = process_of(fd_); found != process && found != kReaped) forget();
+  }
 
  private:
+  static constexpr pid_t kReaped = -1;  // As the kernel says, also of the process that it was.
+
+  // 0 where `fd` means no process.
+  static pid_t process_of(int fd) noexcept {
+    char path[40];
+    std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    std::FILE* const info = std::fopen(path, "re");
+    if (info == nullptr) return 0;
+    int process = 0;
+    char line[128];
+    while (process == 0 && std::fgets(line, sizeof line, info) != nullptr) std::sscanf(line, "Pid: %d", &process);
+    std::fclose(info);
+    return process;
+  }
+
   int fd_;
 };
+
+// How often a process is looked for though its descriptor is silent.
+constexpr double kLooksAgainS = 0.5;
 
 // One child's end is announced by a descriptor. Any child's, or a stop, is not: a helper
 // thread waits for those.
@@ -56,8 +78,9 @@ pid_t suspending_wait4(pid_t process, int* status, int options, rusage* usage) n
   ProcessDescriptor ended(only_its_end ? process : -1);
   while (ended.fd() >= 0) {
     ++waitpid_tally.suspended;
-    const Woken woken = wait_for(*fiber, ended.fd(), POLLIN, Deadline::never());
+    const Woken woken = wait_for(*fiber, ended.fd(), POLLIN, Deadline::after(kLooksAgainS));
     if (woken == Woken::kClosed) ended.forget();
+    if (woken == Woken::kTimedOut) ended.forget_if_lost(process);
     if (const auto reaped = look()) return *reaped;
     if (woken == Woken::kInterrupted) {
       errno = kInterruptedErrno;

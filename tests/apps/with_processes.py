@@ -1,8 +1,10 @@
 """Child processes, file locks and names, as an app for threads would use them."""
+import ctypes
 import fcntl
 import os
 import socket
 import subprocess
+import threading
 import time
 
 from router import serve
@@ -37,6 +39,58 @@ def waitpid(n):
     pid = os.spawnlp(os.P_NOWAIT, 'sh', 'sh', '-c', f'sleep 1; exit {n}')
     waited, status = os.waitpid(pid, 0)
     return f'{n} {waited == pid} {os.waitstatus_to_exitcode(status)}'
+
+
+def pidfds_of(pid):
+    """The numbers that are descriptors of a process here."""
+    for fd in os.listdir('/proc/self/fd'):
+        try:
+            with open(f'/proc/self/fdinfo/{fd}') as info:
+                if f'Pid:\t{pid}\n' in info:
+                    yield int(fd)
+        except FileNotFoundError:
+            pass
+
+
+def wait_with(close, n):
+    """A descriptor is closed twice, and its number was that of the descriptor that announces the end of the
+    process by then, if somebody waits so."""
+    process = subprocess.Popen(['sh', '-c', f'read line; exit {n}'], stdin=subprocess.PIPE)
+
+    def end():
+        time.sleep(0.3)  # Until the request waits.
+        for fd in pidfds_of(process.pid):
+            close(fd)
+        process.stdin.close()
+    closer = threading.Thread(target=end)
+    closer.start()
+    status = process.wait()
+    closer.join()
+    return f'{n} {status}'
+
+
+def closed(n):
+    return wait_with(os.close, n)
+
+
+def closed_natively(n):
+    """By a close() that nobody but the kernel hears of."""
+    return wait_with(ctypes.CDLL(None).close, n)
+
+
+def replaced_natively(n):
+    """The number means another file at once, which is not closed for the first one's sake."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    replaced = []
+
+    def replace(fd):
+        replaced.append(fd)
+        ctypes.CDLL(None).dup2(null, fd)
+    answer = wait_with(replace, n)
+    for fd in replaced:
+        os.close(fd)
+    os.close(null)
+    return answer
 
 
 def fork(n):
@@ -87,5 +141,5 @@ def create_connection(n):
 
 
 application = serve({f'/{view.__name__}': view for view in (
-    run, communicate, timeout, waitpid, fork, system, pipe, add_one, getaddrinfo, gethostbyname,
+    run, communicate, timeout, waitpid, closed, closed_natively, replaced_natively, fork, system, pipe, add_one, getaddrinfo, gethostbyname,
     create_connection)})

@@ -14,6 +14,7 @@ PROCESSES = {
     '/fork': lambda n: f'{n} {n}',
     '/pipe': str,
 }
+CLOSED = ['/closed', '/closed_natively', '/replaced_natively']
 NAMES = {
     '/getaddrinfo': lambda n: f'127.0.0.{n}',
     '/gethostbyname': lambda n: f'127.0.0.{n}',
@@ -33,6 +34,14 @@ def test_requests_that_wait_for_a_process_overlap(server, path):
     # Each waits a second: forking a large process takes its time too, one after another.
     assert_overlap(running, path, PROCESSES[path], waits_each=5)
     assert children(running.process) == []
+    wait_until(lambda: running.descriptors() == descriptors, 'descriptors to be closed')
+
+
+@pytest.mark.parametrize('path', CLOSED)
+def test_process_is_waited_for_whose_descriptor_somebody_closes(server, path):
+    running = server('with_processes.py', cores=4)
+    descriptors = running.descriptors()
+    assert ask_at_once(running, path, 4)[0] == [f'{n} {n}' for n in range(4)]
     wait_until(lambda: running.descriptors() == descriptors, 'descriptors to be closed')
 
 
@@ -63,6 +72,8 @@ def test_answers_are_those_of_threads(threaded_server, tmp_path):
     running = threaded_server('with_processes.py', environ={'LOCK_FILE': str(counter)})
     for path, answer in PROCESSES.items():
         assert ask_at_once(running, path, 8)[0] == [answer(n) for n in range(8)]
+    for path in CLOSED:
+        assert ask_at_once(running, path, 4)[0] == [f'{n} {n}' for n in range(4)]
     assert ask_at_once(running, '/communicate', 8)[0] == [f'{n} 0 True' for n in range(8)]
     ask_at_once(running, '/add_one', 8)
     assert counter.read_text() == '8'
