@@ -1,12 +1,11 @@
 #include "plugin/fetch/arguments.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
 
+#include "plugin/http/libcurl.h"
 #include "plugin/python/python_source.h"
 
 namespace python {
@@ -201,7 +200,7 @@ void take_curl_options(http::Request& request, PyObject* options) {
   if (!PyDict_Check(options)) raise(PyExc_TypeError, "curl_options is a dict");
   while (PyDict_Next(options, &at, &key, &value) != 0) {
     const int number = static_cast<int>(count_of("the number of an option of libcurl's", key));
-    const curl_easyoption* const known = curl_easy_option_by_id(static_cast<CURLoption>(number));
+    const curl_easyoption* const known = http::libcurl().easy_option_by_id(static_cast<CURLoption>(number));
     if (known == nullptr) raise_value_error("libcurl has no option " + std::to_string(number));
     // libcurl would read on behind the body.
     if (number == CURLOPT_POSTFIELDSIZE || number == CURLOPT_POSTFIELDSIZE_LARGE) {

@@ -18,11 +18,6 @@ constexpr std::size_t kSpareMax = 64;
 // Idle connections kept.
 constexpr long kConnectionsMax = 512;
 
-void begin_libcurl() {
-  static const CURLcode begun = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (begun != CURLE_OK) throw std::runtime_error(std::string("libcurl cannot begin: ") + curl_easy_strerror(begun));
-}
-
 template <typename List>
 void erase(List& list, Transfer* transfer) noexcept {
   list.erase(std::remove(list.begin(), list.end(), transfer), list.end());
@@ -41,16 +36,15 @@ Client& Client::of(loop::IoLoop& loop) {
 }
 
 Client::Client(loop::IoLoop& loop) : loop_(loop), timer_(loop.raw(), this), tells_(loop.raw(), this), before_poll_(loop.raw(), this) {
-  begin_libcurl();
   static const int watching = pthread_atfork(nullptr, nullptr, [] { ++fork_generation; });
   static_cast<void>(watching);
-  multi_.reset(curl_multi_init());
+  multi_.reset(libcurl().multi_init());
   if (!multi_) throw std::bad_alloc();
-  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &on_socket);
-  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &on_timer);
-  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, kConnectionsMax);
+  libcurl().multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &on_socket);
+  libcurl().multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
+  libcurl().multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &on_timer);
+  libcurl().multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
+  libcurl().multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, kConnectionsMax);
 }
 
 Client::~Client() {
@@ -60,8 +54,8 @@ Client::~Client() {
     Transfer* const transfer = *transfers_.begin();
     transfers_.erase(transfers_.begin());
     if (own) {
-      curl_multi_remove_handle(multi_.get(), transfer->easy_);
-      curl_easy_cleanup(transfer->easy_);
+      libcurl().multi_remove_handle(multi_.get(), transfer->easy_);
+      libcurl().easy_cleanup(transfer->easy_);
     }
     transfer->client_ = nullptr;
     transfer->easy_ = nullptr;
@@ -72,7 +66,7 @@ Client::~Client() {
     if (own && transfer->observer_ != nullptr) transfer->observer_->loop_ended(*transfer);
   }
   if (own) {
-    for (CURL* const easy : spare_) curl_easy_cleanup(easy);
+    for (CURL* const easy : spare_) libcurl().easy_cleanup(easy);
   } else {
     // The connections are the parent's: not a byte, no goodbye of TLS either, may be sent on them.
     static_cast<void>(multi_.release());
@@ -102,17 +96,17 @@ CURL* Client::take_easy() {
     spare_.pop_back();
     return easy;
   }
-  CURL* const easy = curl_easy_init();
+  CURL* const easy = libcurl().easy_init();
   if (easy == nullptr) throw std::bad_alloc();
   return easy;
 }
 
 void Client::give_easy_back(CURL* easy, bool may_be_used_again) noexcept {
   if (!may_be_used_again || spare_.size() == kSpareMax) {
-    curl_easy_cleanup(easy);
+    libcurl().easy_cleanup(easy);
     return;
   }
-  curl_easy_reset(easy);
+  libcurl().easy_reset(easy);
   spare_.push_back(easy);
 }
 
@@ -130,7 +124,7 @@ void Client::forget(Transfer& transfer) noexcept {
   erase(touched_, &transfer);
   if (!is_of_this_process()) return;
   assert(thread_ == gettid());
-  curl_multi_remove_handle(multi_.get(), easy);  // Does nothing for one that was not added.
+  libcurl().multi_remove_handle(multi_.get(), easy);  // Does nothing for one that was not added.
   // A reset leaves cookies, and whatever else an option of libcurl's own has switched on.
   give_easy_back(easy, !transfer.request_.has_curl_options());
   if (overdue_) pass_soon();
@@ -172,7 +166,7 @@ void Client::on_time() noexcept {
 // libcurl's clock may say that it is not time yet; it does not ask again for what it has asked for.
 void Client::rearm_timer() noexcept {
   long timeout_ms = -1;
-  if (timer_.active() || curl_multi_timeout(multi_.get(), &timeout_ms) != CURLM_OK || timeout_ms < 0) return;
+  if (timer_.active() || libcurl().multi_timeout(multi_.get(), &timeout_ms) != CURLM_OK || timeout_ms < 0) return;
   timer_.start(static_cast<double>(std::max(timeout_ms, 1L)) / 1000);
 }
 
@@ -187,12 +181,12 @@ void Client::on_socket_ready(int fd, int revents) noexcept {
 void Client::pass() noexcept {
   in_curl_ = true;
   for (Transfer* const transfer : std::exchange(starting_, {})) {
-    const CURLMcode added = curl_multi_add_handle(multi_.get(), transfer->easy_);
+    const CURLMcode added = libcurl().multi_add_handle(multi_.get(), transfer->easy_);
     if (added != CURLM_OK) transfer->end(added == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
   }
   for (Transfer* const transfer : std::exchange(woken_, {})) {
     transfer->is_woken_ = false;
-    if (!transfer->done_) curl_easy_pause(transfer->easy_, CURLPAUSE_CONT);
+    if (!transfer->done_) libcurl().easy_pause(transfer->easy_, CURLPAUSE_CONT);
   }
   in_curl_ = false;
   if (overdue_) act(CURL_SOCKET_TIMEOUT, 0);
@@ -202,10 +196,10 @@ void Client::act(int fd, int what) noexcept {
   in_curl_ = true;
   overdue_ = false;
   int running;
-  curl_multi_socket_action(multi_.get(), fd, what, &running);
+  libcurl().multi_socket_action(multi_.get(), fd, what, &running);
   for (int round = 1; overdue_ && round < kRoundsMax; ++round) {
     overdue_ = false;
-    curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
+    libcurl().multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
   }
   in_curl_ = false;
   collect();
@@ -215,15 +209,15 @@ void Client::act(int fd, int what) noexcept {
 // Those libcurl is through with.
 void Client::collect() noexcept {
   int left;
-  while (CURLMsg* const message = curl_multi_info_read(multi_.get(), &left)) {
+  while (CURLMsg* const message = libcurl().multi_info_read(multi_.get(), &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     const CURLcode result = message->data.result;
     CURL* const easy = message->easy_handle;
     char* found = nullptr;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &found);
+    libcurl().easy_getinfo(easy, CURLINFO_PRIVATE, &found);
     auto* const transfer = reinterpret_cast<Transfer*>(found);
     transfer->end(result);
-    curl_multi_remove_handle(multi_.get(), easy);
+    libcurl().multi_remove_handle(multi_.get(), easy);
   }
 }
 

@@ -1,7 +1,6 @@
 // libcurl's transfers on the IOLoop.
 #pragma once
 
-#include <curl/curl.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "plugin/http/transfer.h"
+#include "plugin/http/libcurl.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/loop/watcher.h"
 
@@ -50,7 +50,7 @@ class Client final : public loop::IoLoop::Part {
     loop::IoWatcher<Socket, &Socket::on_ready> watcher;
   };
   struct CleanUpMulti {
-    void operator()(CURLM* multi) const noexcept { curl_multi_cleanup(multi); }
+    void operator()(CURLM* multi) const noexcept { libcurl().multi_cleanup(multi); }
   };
 
   explicit Client(loop::IoLoop& loop);

@@ -16,12 +16,12 @@ constexpr std::size_t kHeldMax = 256 << 10;
 
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
-  const CURLcode code = curl_easy_setopt(easy, option, value);
+  const CURLcode code = libcurl().easy_setopt(easy, option, value);
   if (code == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
   if (code == CURLE_OK) return;
-  const curl_easyoption* const known = curl_easy_option_by_id(option);
+  const curl_easyoption* const known = libcurl().easy_option_by_id(option);
   throw std::invalid_argument(std::string("libcurl refuses the option ") + (known != nullptr ? known->name : "?") + ": " +
-                              curl_easy_strerror(code));
+                              libcurl().easy_strerror(code));
 }
 
 void set_text(CURL* easy, CURLoption option, const std::string& text) {
@@ -43,7 +43,7 @@ long auth_of(AuthMode mode) noexcept { return mode == AuthMode::kDigest ? CURLAU
 // libcurl quotes some URLs (a proxy's) with the password in them.
 const char* describe(CURLcode result, const char* details) noexcept {
   const bool may_be_told = details[0] != '\0' && std::strchr(details, '@') == nullptr;
-  return may_be_told ? details : curl_easy_strerror(result);
+  return may_be_told ? details : libcurl().easy_strerror(result);
 }
 
 // A URL that may go into a log.
@@ -157,7 +157,7 @@ void Transfer::set_up() {
 }
 
 void Transfer::add_header_line(const char* line) {
-  curl_slist* const longer = curl_slist_append(header_list_.get(), line);
+  curl_slist* const longer = libcurl().slist_append(header_list_.get(), line);
   if (longer == nullptr) throw std::bad_alloc();
   static_cast<void>(header_list_.release());
   header_list_.reset(longer);
@@ -316,7 +316,7 @@ void Transfer::go_on_sending() {
 
 void Transfer::take_info() {
   const char* url = nullptr;
-  if (curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr) effective_url_ = without_credentials(url);
+  if (libcurl().easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr) effective_url_ = without_credentials(url);
   const struct {
     CURLINFO info;
     double& where;
@@ -328,7 +328,7 @@ void Transfer::take_info() {
   };
   for (const auto& time : times) {
     curl_off_t us = 0;
-    if (curl_easy_getinfo(easy_, time.info, &us) == CURLE_OK) time.where = static_cast<double>(us) / 1e6;
+    if (libcurl().easy_getinfo(easy_, time.info, &us) == CURLE_OK) time.where = static_cast<double>(us) / 1e6;
   }
 }
 

@@ -1,8 +1,6 @@
 // One request under way, and what has come back so far.
 #pragma once
 
-#include <curl/curl.h>
-
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "plugin/http/request.h"
+#include "plugin/http/libcurl.h"
 #include "plugin/http/response_head.h"
 
 namespace http {
@@ -97,7 +96,7 @@ class Transfer {
   friend class Client;
 
   struct FreeList {
-    void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+    void operator()(curl_slist* list) const noexcept { libcurl().slist_free_all(list); }
   };
 
   void set_up();
