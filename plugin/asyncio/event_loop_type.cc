@@ -247,6 +247,23 @@ PyObject* close(PyObject* self, PyObject*) noexcept {
   });
 }
 
+// As asyncio's, which needs names that are gone where the interpreter ends.
+PyObject* finalise(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] {
+    EventLoop& loop = loop_of(self);
+    if (loop.is_closed()) return none();
+    py_check_status(PyErr_ResourceWarning(self, 1, "unclosed event loop %R", self));
+    if (loop.is_running()) return none();
+    if (python_is_finalizing()) {
+      loop.set_closed(true);
+      loop.close();
+    } else {
+      py_check(PyObject_CallMethod(self, "close", nullptr));
+    }
+    return none();
+  });
+}
+
 PyObject* create_future(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     static PyObject* const names = py_check(Py_BuildValue("(s)", "loop")).release();
@@ -356,6 +373,7 @@ PyMethodDef core_methods[] = {
     {"stop", stop, METH_NOARGS, "stop($self, /)\n--\n\nEnds run_forever() after the present turn."},
     {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue while the loop is turned."},
     {"is_closed", is_closed, METH_NOARGS, "is_closed($self, /)\n--\n\nTrue after close()."},
+    {"__del__", finalise, METH_NOARGS, nullptr},
     {"close", close, METH_NOARGS,
      "close($self, /)\n--\n\nDrops all callbacks and shuts the executor down without waiting for it."},
     {"get_debug", get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nTrue in asyncio's debug mode."},

@@ -1,9 +1,11 @@
 """What is freed when. The fixture nothing_is_left looks after every other test as well."""
 import gc
 import os
+import subprocess
 import warnings
 import weakref
 
+import pytest
 import uwsgi_tornado
 
 
@@ -116,3 +118,15 @@ def test_references_balance_over_many_turns():
         work()
     gc.collect()
     assert uwsgi_tornado._live() == before
+
+
+@pytest.mark.parametrize('left', [
+    '', 'loop.call_soon(print)', 'loop.call_later(9, print)', 'loop.add_reader(0, print)',
+    'loop.run_until_complete(asyncio.sleep(0))', 'loop.run_in_executor(None, print)',
+    'import signal; loop.add_signal_handler(signal.SIGTERM, print)'])
+@pytest.mark.parametrize('kept', ['asyncio.set_event_loop(loop)', 'loop.itself = loop', 'import builtins; builtins.kept = loop'],
+                         ids=['set', 'cycle', 'kept'])
+def test_a_loop_left_open_ends_with_the_interpreter_in_silence(run_python, left, kept):
+    program = f'import sys; sys.stdin = None\nloop = make_loop()\n{kept}\n{left}'
+    result = run_python(program, stdin=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (0, '')
