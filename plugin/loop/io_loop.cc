@@ -42,10 +42,10 @@ void IoLoop::turn() noexcept {
 // callbacks waiting it only looks; so too where calls are still queued from a turn that this
 // one is inside of, for libev makes those before it sleeps, and they may be what is waited for.
 void IoLoop::poll(bool may_sleep) noexcept {
-  may_sleep_ = may_sleep && libev.pending_count(loop_.get()) == 0;
-  // libev makes these before it polls, and they may close what the check has found open.
-  libev.invoke_pending(loop_.get());
-  if (registrations_.check()) may_sleep_ = false;
+  const bool calls_queued = libev.pending_count(loop_.get()) != 0;
+  // libev would make these before it polls, and they may close what the check has found open.
+  if (calls_queued) libev.invoke_pending(loop_.get());
+  may_sleep_ = !registrations_.check() && may_sleep && !calls_queued;
   libev.run(loop_.get(), may_sleep_ ? EVRUN_ONCE : EVRUN_NOWAIT);
   registrations_.tell_refused();
 }

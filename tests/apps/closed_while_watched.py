@@ -34,13 +34,14 @@ async def watch_and_close(close):
     receiving = asyncio.ensure_future(loop.sock_recv(a, 1))
     loop.add_writer(a, called.append, 'writer')
     await asyncio.sleep(0)
-    called.clear()
     number = a.fileno()
     loop.add_writer(a, called.append, 'writer')
     close(a)
     taken = []
     while not os.path.exists(f'/proc/self/fd/{number}'):
         taken.append(os.open(__file__, os.O_RDONLY))
+    await asyncio.sleep(0.001)
+    called.clear()  # A thread is waited for by turning the loop: until then it was ready.
     for _ in range(20):
         await asyncio.sleep(0.001)
     loop.remove_writer(number)
