@@ -87,7 +87,8 @@ Engine::Engine(loop::IoLoop& loop)
       farewell_(loop.raw(), this),
       mercy_(loop.raw(), this),
       python_signals_(loop),
-      preemption_(options().quantum_ms * 1e-3, note_stubborn_request),
+      // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
+      preemption_(options().native_blocking ? 0 : options().quantum_ms * 1e-3, note_stubborn_request),
       side_threads_(*this),
       signals_(*this),
       end_signals_(*this),
@@ -113,9 +114,7 @@ Engine::Engine(loop::IoLoop& loop)
   harakiri_report_.start();
   serve();
   end_signals_.start();
-  // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
-  const bool may_give_way = options().quantum_ms > 0 && !options().native_blocking;
-  if (may_give_way && !preemption_.start()) {
+  if (!preemption_.start() && options().quantum_ms > 0 && !options().native_blocking) {
     uwsgi_log("tornado: requests that compute will not give way: this Python takes its GIL in a way not known here\n");
   }
 }

@@ -80,7 +80,7 @@ enum class Phase { kOff, kLearning, kWatching };
 Phase phase = Phase::kOff;
 pthread_mutex_t* gil_mutex = nullptr;
 int gil_locks_seen = 0;    // While learning.
-bool gil_held = true;      // Between the take and the next drop.
+bool preempts = false;
 std::uint64_t preempted = 0;
 
 VirtualThread* collecting() noexcept;
@@ -103,8 +103,8 @@ void answer_watchdog() noexcept {
 
 // The loop's thread is about to lock `mutex`, which is the GIL's.
 void before_gil_lock() noexcept {
-  if (gil_held) {
-    gil_held = false;  // It drops the GIL.
+  if (loop_threads_gil == Gil::kHeld) {
+    loop_threads_gil = Gil::kGivenUp;  // It drops the GIL.
     answer_watchdog();
     return;
   }
@@ -116,7 +116,7 @@ void before_gil_lock() noexcept {
     thread->give_way();
     saved.set();
   }
-  gil_held = true;
+  loop_threads_gil = Gil::kHeld;
 }
 
 int watched_pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
@@ -208,7 +208,7 @@ void note_switch() noexcept {
   if (run % 2 == 0) {
     current_run.store(run, std::memory_order_release);
   } else {
-    if (phase == Phase::kWatching) run_began_ns.store(loop::monotonic_ns(), std::memory_order_relaxed);
+    if (preempts) run_began_ns.store(loop::monotonic_ns(), std::memory_order_relaxed);
     current_run.store(run);
     bed.wake();
   }
@@ -238,11 +238,15 @@ Preemption::~Preemption() {
     watchdog_.join();
     PyEval_RestoreThread(state);
   }
-  phase = Phase::kOff;
+  forget_in_child();
   unhook_gc();
 }
 
-void Preemption::forget_in_child() noexcept { phase = Phase::kOff; }
+void Preemption::forget_in_child() noexcept {
+  phase = Phase::kOff;
+  loop_threads_gil = Gil::kNotWatched;
+  preempts = false;
+}
 
 // Throws PyError.
 void Preemption::hook_gc() {
@@ -277,14 +281,16 @@ bool Preemption::learn_mutex() noexcept {
 
 bool Preemption::start() {
   if (!learn_mutex()) return false;
+  phase = Phase::kWatching;
+  loop_threads_gil = Gil::kHeld;
+  if (quantum_ns_ == 0) return true;
   try {
     hook_gc();
   } catch (const PyError&) {
     PyErr_Clear();
     return false;
   }
-  gil_held = true;
-  phase = Phase::kWatching;
+  preempts = true;
   const blocking::SignalsBlocked for_the_watchdog;
   watchdog_ = std::thread([this] { watch(); });
   return true;

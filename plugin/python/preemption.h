@@ -29,7 +29,7 @@ class Preemption {
   // where it gave the GIL up, and stays there meanwhile.
   using OnStubborn = void (*)(double seconds, bool still_running) noexcept;
 
-  // `quantum_s` is how long a fiber runs before it gives way. On the loop's thread, GIL held.
+  // `quantum_s` is how long a fiber runs before it gives way; 0: none does. On the loop's thread, GIL held.
   Preemption(double quantum_s, OnStubborn on_stubborn);
   ~Preemption();
   Preemption(const Preemption&) = delete;
@@ -38,8 +38,8 @@ class Preemption {
   // What has to be redirected in libpython before start().
   static std::vector<blocking::Call> calls();
 
-  // Finds the GIL's mutex, tests that its locks alternate as described, and starts the
-  // watchdog. False when they do not: this CPython's fibers run without preemption.
+  // Finds the GIL's mutex, tests that its locks alternate as described, and has them watched. Starts the
+  // watchdog where there is a quantum. False when they do not: this CPython's fibers run without preemption.
   bool start();
 
   // In a child the worker forked: there is no watchdog and no loop.

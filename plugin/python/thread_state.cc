@@ -46,6 +46,13 @@ PyThreadState* current_state() noexcept {
 #endif
 }
 
+bool holds_gil(const PyThreadState* own) noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+  if (current_state() != nullptr) return true;  // Of this OS thread. An interpreter may have a GIL of its own.
+#endif
+  return loop_threads_gil == Gil::kNotWatched ? current_state() == own : loop_threads_gil == Gil::kHeld;
+}
+
 bool GilStateKey::find() noexcept {
 #if PY_VERSION_HEX >= 0x030C0000
   found_ = true;
@@ -90,7 +97,7 @@ ThreadState::~ThreadState() {
   PyThreadState_Delete(state_);
 }
 
-bool ThreadState::attached() const noexcept { return current_state() == running_; }
+bool ThreadState::attached() const noexcept { return holds_gil(running_); }
 
 // --- Further states of one Python thread ------------------------------------------------------
 

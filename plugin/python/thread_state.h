@@ -74,7 +74,7 @@ class ThreadState {
   PyThreadState* get() const noexcept { return running_; }
   void stand_in(PyThreadState* state) noexcept { running_ = state; }
 
-  // True while this state is the one that runs: the fiber holds the GIL.
+  // True while the fiber, which runs, holds the GIL.
   bool attached() const noexcept;
 
  private:
@@ -121,5 +121,13 @@ std::uint64_t id_of(PyThreadState* state) noexcept;
 // The state attached to this OS thread, or null. On CPython <= 3.11 it may be that of
 // another thread, which then holds the GIL: compare, do not test for null.
 PyThreadState* current_state() noexcept;
+
+// What the loop's thread does with the GIL, where it is watched taking it and giving it up (preemption.h).
+enum class Gil : unsigned char { kNotWatched, kHeld, kGivenUp };
+inline Gil loop_threads_gil = Gil::kNotWatched;
+
+// True where the loop's thread, which asks and whose state here is `own`, holds the GIL. It may hold it
+// with another state attached, or with none: of another interpreter, which C code enters.
+bool holds_gil(const PyThreadState* own) noexcept;
 
 }  // namespace python

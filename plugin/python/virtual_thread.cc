@@ -11,6 +11,24 @@
 namespace python {
 namespace {
 
+// While one lives, the thread that runs has `own` attached, also where it has entered another
+// interpreter. The GIL is held throughout.
+class InOwnInterpreter {
+ public:
+  explicit InOwnInterpreter(PyThreadState* own) noexcept : own_(own), entered_(current_state()) {
+    if (entered_ != own_) PyThreadState_Swap(own_);
+  }
+  ~InOwnInterpreter() {
+    if (entered_ != own_) PyThreadState_Swap(entered_);
+  }
+  InOwnInterpreter(const InOwnInterpreter&) = delete;
+  InOwnInterpreter& operator=(const InOwnInterpreter&) = delete;
+
+ private:
+  PyThreadState* const own_;
+  PyThreadState* const entered_;
+};
+
 // True when __del__ is among the frames of `state`. With the GIL held. All are looked at, but
 // only of a fiber that gives way: a thousand take 40 us of its quantum.
 bool runs_finaliser(PyThreadState* state) noexcept {
@@ -114,7 +132,10 @@ void VirtualThread::suspend() noexcept {
     PyEval_RestoreThread(state_.get());
     allow_suspension();
   }
-  fiber_.suspend();
+  {
+    const InOwnInterpreter here(state_.get());
+    fiber_.suspend();
+  }
   if (gil_given_up) PyEval_SaveThread();
 }
 
@@ -130,15 +151,18 @@ void GilGate::lock_wait_interrupted(suspend::Fiber&) noexcept { interrupt_lock_w
 // The loop's own Python code may need a lock that a suspended request holds: the request must
 // run on. Asleep in the poll the state is detached too, but then nothing of Python's runs here.
 bool GilGate::may_turn() noexcept {
-  return can_turn() && current_state() != hub_.state();
+  return can_turn() && !holds_gil(hub_.state());
 }
 
 bool GilGate::can_turn() noexcept { return blocking::on_loop_thread() && suspend::Fiber::current() == nullptr; }
 
 void GilGate::turn() noexcept {
-  const bool gil_given_up = current_state() != hub_.state();
+  const bool gil_given_up = !holds_gil(hub_.state());
   if (gil_given_up) PyEval_RestoreThread(hub_.state());
-  loop_.turn();
+  {
+    const InOwnInterpreter here(hub_.state());
+    loop_.turn();
+  }
   if (gil_given_up) PyEval_SaveThread();
 }
 
