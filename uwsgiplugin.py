@@ -170,6 +170,7 @@ GCC_LIST = [
     'plugin/greenlet/greenlet.cc',
     'plugin/greenlet/greenlet_type.cc',
     'plugin/greenlet/greenlet_module.cc',
+    'plugin/python/watchdog.cc',
     'plugin/python/preemption.cc',
     'plugin/python/application.cc',
     'plugin/python/interruption.cc',

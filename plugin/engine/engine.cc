@@ -95,7 +95,7 @@ Engine::Engine(loop::IoLoop& loop)
       listeners_(loop, pool_, metrics_, *this),
       fiber_dump_(*this),
       harakiri_report_(*this),
-      block_watch_(options().block_warn_ms * 1e-3) {
+      block_watch_(options().block_warn_ms * 1e-3, watchdog_) {
   loop.observe(this);
   redirection_.look();
   started = true;
@@ -114,14 +114,16 @@ Engine::Engine(loop::IoLoop& loop)
   harakiri_report_.start();
   serve();
   end_signals_.start();
-  if (!preemption_.start() && options().quantum_ms > 0 && !options().native_blocking) {
+  if (!preemption_.start(watchdog_) && options().quantum_ms > 0 && !options().native_blocking) {
     uwsgi_log("tornado: requests that compute will not give way: this Python takes its GIL in a way not known here\n");
   }
+  watchdog_.start();
 }
 
 Engine::~Engine() {
   // After the mercy is over requests stand where they are, and so do their greenlets.
   if (!unfinished_) python::end_greenlets_of_loop();
+  watchdog_.stop();
   blocking::open_gate(nullptr, nullptr);
   python::set_spawner(nullptr);
   python::set_worker_view(nullptr);

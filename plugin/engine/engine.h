@@ -120,6 +120,7 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   loop::TimerWatcher<Engine, &Engine::cut_off_requests> farewell_;
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
+  python::Watchdog watchdog_;
   python::Preemption preemption_;
   SideThreads side_threads_;
   Signals signals_;

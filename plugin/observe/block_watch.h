@@ -1,22 +1,23 @@
 // --tornado-block-warn: names in the log who holds the loop for long without giving way.
 #pragma once
 
-#include <semaphore.h>
-
-#include <atomic>
 #include <cstdint>
-#include <thread>
+
+#include "plugin/python/watchdog.h"
 
 namespace engine {
 
-// The loop says whenever something else has its turn; a watchdog thread looks whether it has been
-// the same for too long, and then sends the loop's thread a signal. The handler knows what stands
-// there, and writes its name and its Python stack to the log, whoever has the GIL. Once for each
-// that holds the loop, with a line when it lets go.
-class BlockWatch {
+// The loop says whenever something else has its turn; the watchdog looks whether it has been the same
+// for too long, and writes its name and its Python stack to the log. Once for each that holds the
+// loop, with a line when it lets go.
+//
+// One that has given the GIL up is named by the watchdog, which takes the GIL: no call of a library is
+// interrupted. Only one that keeps the GIL is sent a signal, whose handler names it.
+class BlockWatch final : public python::Watchdog::Duty {
  public:
   // 0: nobody watches. On the loop's thread.
-  explicit BlockWatch(double after_s);
+  BlockWatch(double after_s, python::Watchdog& watchdog);
+  // The watchdog has been stopped.
   ~BlockWatch();
   BlockWatch(const BlockWatch&) = delete;
   BlockWatch& operator=(const BlockWatch&) = delete;
@@ -36,15 +37,14 @@ class BlockWatch {
   static void note_change() noexcept;
   static void note_asleep() noexcept;
   static void note_wants_gil() noexcept;
-  void watch() noexcept;
-  void sleep(std::int64_t ns) noexcept;
+  std::int64_t look(python::Watchdog& watchdog) override;
+  void look_meanwhile() noexcept override;
+  bool is_suspect(std::uint64_t turn) const noexcept;
 
   static inline bool on_ = false;
 
   const std::int64_t after_ns_;
-  sem_t bell_;
-  std::atomic<bool> stopping_{false};
-  std::thread watchdog_;
+  std::uint64_t suspected_ = 0;  // The watchdog's: the last turn that was found too long.
 };
 
 }  // namespace engine

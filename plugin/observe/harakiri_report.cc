@@ -13,6 +13,7 @@
 #include "plugin/observe/fiber_dump.h"
 #include "plugin/observe/signal_log.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/request/request_thread.h"
 #include "plugin/request/harakiri.h"
 #include "plugin/request/request_host.h"
 #include "plugin/uwsgi/options.h"
@@ -47,7 +48,7 @@ void on_last_words(int) noexcept {
   if (!RequestHost::asleep()) {
     SignalLine line;
     line << "tornado: HARAKIRI: ";
-    name_what_runs(line);
+    name_what_runs(line, RequestThread::current());
     line << " runs; its Python stack:\n";
     line.write();
     dump_python_stack();

@@ -67,14 +67,14 @@ void handle_signal(int signal, void (*handler)(int)) noexcept {
   sigaction(signal, &action, nullptr);
 }
 
-void name_what_runs(SignalLine& line) noexcept {
-  const RequestThread* const thread = RequestThread::current();
-  if (thread == nullptr) line << "a callback of the loop's";
-  else name_request(line, *thread);
+void name_what_runs(SignalLine& line, const RequestThread* running) noexcept {
+  if (running == nullptr) line << "a callback of the loop's";
+  else name_request(line, *running);
 }
 
-void dump_python_stack() noexcept {
-  PyThreadState* const state = PyGILState_GetThisThreadState();
+void dump_python_stack() noexcept { dump_python_stack(PyGILState_GetThisThreadState()); }
+
+void dump_python_stack(PyThreadState* state) noexcept {
   if (dump_traceback != nullptr && state != nullptr) dump_traceback(STDERR_FILENO, state);
 }
 

@@ -37,9 +37,11 @@ void find_python_dump() noexcept;
 // Has `handler`, which may dump, called for `signal`: on the alternate stack, for a request's own may be
 // nearly used up.
 void handle_signal(int signal, void (*handler)(int)) noexcept;
-// As name_request() the request that runs on the loop's thread, or "a callback of the loop's". In a handler there.
-void name_what_runs(SignalLine& line) noexcept;
+// As name_request() `running`, or "a callback of the loop's" for null.
+void name_what_runs(SignalLine& line, const RequestThread* running) noexcept;
 // The Python stack of this OS thread to standard error, most recent call first. In a handler.
 void dump_python_stack() noexcept;
+// The same of another thread's state, which stands still: by whoever has the GIL.
+void dump_python_stack(PyThreadState* state) noexcept;
 
 }  // namespace engine

@@ -1,7 +1,6 @@
 #include "plugin/python/preemption.h"
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <time.h>
 
 #include <algorithm>
@@ -11,11 +10,9 @@
 #include <csignal>
 #include <utility>
 
-#include "plugin/blocking/descriptors.h"
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
-#include "plugin/blocking/signal_mask.h"
 #include "plugin/loop/clock.h"
 #include "plugin/python/virtual_thread.h"
 
@@ -39,40 +36,6 @@ std::atomic<std::uint64_t> marked_run{0};   // The run that is to give way.
 std::atomic<bool> asked{false};
 std::atomic<std::int64_t> answered_ns{0};
 std::atomic<std::uint64_t> answering_run{0};
-
-// Where the watchdog sleeps: for a while, or until a fiber runs.
-class Bed {
- public:
-  Bed() noexcept { sem_init(&bell_, 0, 0); }
-
-  // The watchdog: sleeps while no run follows `run`.
-  void sleep_until_run_after(std::uint64_t run) noexcept {
-    asleep_.store(true);
-    // Sequentially consistent, as is note_switch(): one of the two sees the other.
-    if (current_run.load() == run) wait_for_bell();
-    else if (!asleep_.exchange(false)) wait_for_bell();  // It rings for sure: hear it here.
-  }
-  void sleep(std::int64_t ns) noexcept {
-    const timespec until = loop::to_timespec(loop::monotonic_ns() + ns);
-    blocking::real::sem_clockwait(&bell_, CLOCK_MONOTONIC, &until);
-  }
-
-  // The loop's thread: a fiber runs.
-  void wake() noexcept {
-    if (asleep_.load() && asleep_.exchange(false)) ring();
-  }
-  void ring() noexcept { blocking::real::sem_post(&bell_); }
-
- private:
-  void wait_for_bell() noexcept {
-    while (blocking::real::sem_wait(&bell_) != 0) continue;  // A debugger interrupts it.
-  }
-
-  sem_t bell_;
-  std::atomic<bool> asleep_{false};
-};
-
-Bed bed;
 
 // --- The GIL's mutex, as the loop's thread locks it -----------------------------------------
 
@@ -103,8 +66,8 @@ void answer_watchdog() noexcept {
 
 // The loop's thread is about to lock `mutex`, which is the GIL's.
 void before_gil_lock() noexcept {
-  if (loop_threads_gil == Gil::kHeld) {
-    loop_threads_gil = Gil::kGivenUp;  // It drops the GIL.
+  if (loop_threads_gil.load(std::memory_order_relaxed) == Gil::kHeld) {
+    loop_threads_gil.store(Gil::kGivenUp, std::memory_order_relaxed);  // It drops the GIL.
     answer_watchdog();
     return;
   }
@@ -116,7 +79,7 @@ void before_gil_lock() noexcept {
     thread->give_way();
     saved.set();
   }
-  loop_threads_gil = Gil::kHeld;
+  loop_threads_gil.store(Gil::kHeld, std::memory_order_relaxed);
 }
 
 int watched_pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
@@ -155,6 +118,7 @@ thread_local Patience patience;
 // take_gil() waits with this, and nothing else of libpython's that concerns us.
 int watched_pthread_cond_timedwait(pthread_cond_t* cond, pthread_mutex_t* mutex, const timespec* until) noexcept {
   if (blocking::on_loop_thread()) answer_watchdog();
+  else Watchdog::on_gil_wait();
   if (!patience.shortens) return blocking::real::pthread_cond_timedwait(cond, mutex, until);
   const timespec sooner = patience.shortened(*until);
   return blocking::real::pthread_cond_timedwait(cond, mutex, &sooner);
@@ -210,7 +174,7 @@ void note_switch() noexcept {
   } else {
     if (preempts) run_began_ns.store(loop::monotonic_ns(), std::memory_order_relaxed);
     current_run.store(run);
-    bed.wake();
+    Watchdog::wake();
   }
 }
 
@@ -231,13 +195,6 @@ Preemption::Preemption(double quantum_s, OnStubborn on_stubborn)
     : quantum_ns_(static_cast<std::int64_t>(quantum_s * 1e9)), on_stubborn_(on_stubborn) {}
 
 Preemption::~Preemption() {
-  if (watchdog_.joinable()) {
-    stopping_ = true;
-    bed.ring();
-    PyThreadState* const state = PyEval_SaveThread();  // It may be waiting for the GIL.
-    watchdog_.join();
-    PyEval_RestoreThread(state);
-  }
   forget_in_child();
   unhook_gc();
 }
@@ -279,7 +236,7 @@ bool Preemption::learn_mutex() noexcept {
   return gil_mutex != nullptr && gil_locks_seen == 4;
 }
 
-bool Preemption::start() {
+bool Preemption::start(Watchdog& watchdog) {
   if (!learn_mutex()) return false;
   phase = Phase::kWatching;
   loop_threads_gil = Gil::kHeld;
@@ -291,54 +248,39 @@ bool Preemption::start() {
     return false;
   }
   preempts = true;
-  const blocking::SignalsBlocked for_the_watchdog;
-  watchdog_ = std::thread([this] { watch(); });
+  watchdog.add(*this);
   return true;
 }
 
-// The watchdog's thread, from start to end. Not noexcept: a thread that wants the GIL of a
-// Python that ends is ended by CPython, which unwinds it.
-void Preemption::watch() {
-  pthread_setname_np(pthread_self(), "uwsgi-watchdog");
-  blocking::leave_descriptors();
-  const PyGILState_STATE gil = PyGILState_Ensure();
-  PyThreadState* const state = PyGILState_GetThisThreadState();
-  patience.shortens = true;
-  patience.slice_ns = std::min(switch_interval_ns(), quantum_ns_);
-  PyEval_SaveThread();
-
-  std::uint64_t seen_run = 0;
-  while (!stopping_) {
-    const std::uint64_t run = current_run.load(std::memory_order_acquire);
-    const bool between = run % 2 == 0;
-    if (between && run == std::exchange(seen_run, run)) {
-      bed.sleep_until_run_after(run);
-      continue;
-    }
-    // Of this run or of one that has begun meanwhile, which the next look will meet.
-    const std::int64_t left_ns = run_began_ns.load(std::memory_order_relaxed) + quantum_ns_ - loop::monotonic_ns();
-    if (between || left_ns > 0) {
-      bed.sleep(std::max(between ? quantum_ns_ : left_ns, kTickMinNs));
-    } else if (marked_run.load(std::memory_order_relaxed) != run) {
-      marked_run.store(run, std::memory_order_relaxed);
-      // One that gives the GIL up by itself meanwhile gives way as it takes it back.
-      bed.sleep(std::max(quantum_ns_ / 16, kTickMinNs));
-    } else {
-      ask_for_gil(state, run);
-      bed.sleep(std::max(quantum_ns_ / 4, kTickMinNs));
-    }
+std::int64_t Preemption::look(Watchdog& watchdog) {
+  if (!patience.shortens) {
+    patience.shortens = true;
+    patience.slice_ns = quantum_ns_;
   }
-  PyEval_RestoreThread(state);
-  PyGILState_Release(gil);
+  const std::uint64_t run = current_run.load(std::memory_order_acquire);
+  const bool between = run % 2 == 0;
+  if (between && run == std::exchange(seen_run_, run)) return Watchdog::kUntilWoken;
+  // Of this run or of one that has begun meanwhile, which the next look will meet.
+  const std::int64_t left_ns = run_began_ns.load(std::memory_order_relaxed) + quantum_ns_ - loop::monotonic_ns();
+  if (between || left_ns > 0) return std::max(between ? quantum_ns_ : left_ns, kTickMinNs);
+  if (marked_run.load(std::memory_order_relaxed) != run) {
+    marked_run.store(run, std::memory_order_relaxed);
+    // One that gives the GIL up by itself meanwhile gives way as it takes it back.
+    return std::max(quantum_ns_ / 16, kTickMinNs);
+  }
+  ask_for_gil(watchdog, run);
+  return std::max(quantum_ns_ / 4, kTickMinNs);
 }
+
+bool Preemption::is_news() const noexcept { return current_run.load() != seen_run_; }
 
 // Has the eval loop give up the GIL, which is given back at once. `run` is marked: it goes no
 // further than to its next take.
-void Preemption::ask_for_gil(PyThreadState* state, std::uint64_t run) {
+void Preemption::ask_for_gil(Watchdog& watchdog, std::uint64_t run) {
   const std::int64_t asked_ns = loop::monotonic_ns();
   asked.store(true, std::memory_order_release);
   patience.first = true;
-  PyEval_RestoreThread(state);
+  watchdog.take_gil();
   // Still unanswered: the loop's thread had given it up before.
   if (!asked.exchange(false, std::memory_order_acquire)) {
     const std::int64_t late_ns = answered_ns.load(std::memory_order_relaxed) - asked_ns;
@@ -348,7 +290,7 @@ void Preemption::ask_for_gil(PyThreadState* state, std::uint64_t run) {
     }
   }
   patience.slice_ns = std::min(switch_interval_ns(), quantum_ns_);
-  PyEval_SaveThread();
+  watchdog.give_gil_back();
 }
 
 }  // namespace python

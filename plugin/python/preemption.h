@@ -4,13 +4,12 @@
 #include <Python.h>
 #include <pthread.h>
 
-#include <atomic>
 #include <cstdint>
-#include <thread>
 #include <vector>
 
 #include "plugin/blocking/call.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/watchdog.h"
 
 namespace python {
 
@@ -22,7 +21,7 @@ namespace python {
 // any fiber: a marked one is suspended there. No structure of CPython's is read.
 //
 // Never preempted: the loop itself, a section that forbids suspension, a garbage collection.
-class Preemption {
+class Preemption final : public Watchdog::Duty {
  public:
   // Told on the watchdog's thread, with the GIL held, that C code of the fiber that ran has
   // kept the GIL for `seconds` though it was asked for. `still_running`: that fiber stands
@@ -38,9 +37,10 @@ class Preemption {
   // What has to be redirected in libpython before start().
   static std::vector<blocking::Call> calls();
 
-  // Finds the GIL's mutex, tests that its locks alternate as described, and has them watched. Starts the
-  // watchdog where there is a quantum. False when they do not: this CPython's fibers run without preemption.
-  bool start();
+  // Finds the GIL's mutex, tests that its locks alternate as described, and has them watched; where
+  // there is a quantum, `watchdog` looks after it. False when they do not: this CPython's fibers run
+  // without preemption.
+  bool start(Watchdog& watchdog);
 
   // In a child the worker forked: there is no watchdog and no loop.
   static void forget_in_child() noexcept;
@@ -49,15 +49,15 @@ class Preemption {
   bool learn_mutex() noexcept;
   void hook_gc();
   void unhook_gc() noexcept;
-  void watch();
-  void ask_for_gil(PyThreadState* state, std::uint64_t run);
+  std::int64_t look(Watchdog& watchdog) override;
+  bool is_news() const noexcept override;
+  void ask_for_gil(Watchdog& watchdog, std::uint64_t run);
 
   const std::int64_t quantum_ns_;
   const OnStubborn on_stubborn_;
   PyRef gc_begins_;
   PyRef gc_ends_;
-  std::thread watchdog_;
-  std::atomic<bool> stopping_{false};
+  std::uint64_t seen_run_ = 0;  // The watchdog's.
 };
 
 // Counts the turns that fibers get, for the watchdog. Called by VirtualThread on each switch;

@@ -50,7 +50,8 @@ bool holds_gil(const PyThreadState* own) noexcept {
 #if PY_VERSION_HEX >= 0x030C0000
   if (current_state() != nullptr) return true;  // Of this OS thread. An interpreter may have a GIL of its own.
 #endif
-  return loop_threads_gil == Gil::kNotWatched ? current_state() == own : loop_threads_gil == Gil::kHeld;
+  const Gil watched = loop_threads_gil.load(std::memory_order_relaxed);
+  return watched == Gil::kNotWatched ? current_state() == own : watched == Gil::kHeld;
 }
 
 bool GilStateKey::find() noexcept {

@@ -4,6 +4,7 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -124,7 +125,8 @@ PyThreadState* current_state() noexcept;
 
 // What the loop's thread does with the GIL, where it is watched taking it and giving it up (preemption.h).
 enum class Gil : unsigned char { kNotWatched, kHeld, kGivenUp };
-inline Gil loop_threads_gil = Gil::kNotWatched;
+// Written by that thread. Whoever has the GIL itself while this says kGivenUp keeps the loop's thread from Python.
+inline std::atomic<Gil> loop_threads_gil{Gil::kNotWatched};
 
 // True where the loop's thread, which asks and whose state here is `own`, holds the GIL. It may hold it
 // with another state attached, or with none: of another interpreter, which C code enters.

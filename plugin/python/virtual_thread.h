@@ -35,6 +35,9 @@ class VirtualThread : public suspend::SwitchObserver {
     return suspend::Fiber::current() == nullptr ? nullptr : current_;
   }
 
+  // The same as others see it who have the GIL, with which no fiber is left or entered.
+  static const VirtualThread* running_on_loop() noexcept { return current_; }
+
   // Names the thread that threading.current_thread() shows for this one. REQUIRES: this is current(),
   // with the GIL held.
   void set_name(const std::string& name) noexcept;

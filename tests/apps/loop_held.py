@@ -14,6 +14,13 @@ def in_native_call(seconds):
         time.sleep(seconds)
 
 
+def in_library(seconds):
+    """A call of a library that is not redirected, without the GIL: a signal would have it fail."""
+    ready = ctypes.CDLL(None, use_errno=True).poll(None, 0, int(seconds * 1000))
+    if ready != 0:
+        raise OSError(ctypes.get_errno(), 'poll')
+
+
 def in_c_code(seconds):
     """Waits for a mutex it has itself, with the GIL: a wait that no signal ends."""
     mutex = ctypes.create_string_buffer(64)

@@ -22,7 +22,7 @@ def start(server):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('where', ['in_native_call', 'in_c_code'])
+@pytest.mark.parametrize('where', ['in_native_call', 'in_library', 'in_c_code'])
 def test_request_that_holds_the_loop_is_named_once(start, where):
     running = start()
     assert running.get(f'/{where}?700')[2] == b'done'

@@ -1,0 +1,105 @@
+// The thread that looks after the loop's.
+#pragma once
+
+#include <Python.h>
+#include <semaphore.h>
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace python {
+
+// Where one thread sleeps, and others wake it.
+class Doorbell {
+ public:
+  Doorbell() noexcept { sem_init(&bell_, 0, 0); }
+
+  // The one that sleeps, until this point of monotonic_ns() or a ring().
+  void sleep_until(std::int64_t ns) noexcept { hear(ns); }
+  // The same, also until wake(). Does not sleep where is_news() after wake() began to be heard.
+  template <typename IsNews>
+  void sleep_until_woken(std::int64_t ns, IsNews is_news) noexcept {
+    asleep_.store(true);  // Sequentially consistent, as is the news: one of the two sees the other.
+    const bool heard = !is_news() && hear(ns);
+    // Whoever took the flag rings for sure: that ring is heard here.
+    if (!asleep_.exchange(false) && !heard) hear(kNever);
+  }
+
+  // Any thread. Costs a load where nobody sleeps so.
+  void wake() noexcept {
+    if (asleep_.load() && asleep_.exchange(false)) ring();
+  }
+  void ring() noexcept;
+
+ private:
+  static constexpr std::int64_t kNever = INT64_MAX;
+
+  // False when the time came first.
+  bool hear(std::int64_t until_ns) noexcept;
+
+  sem_t bell_;
+  std::atomic<bool> asleep_{false};
+};
+
+// One thread for all that must be seen from outside the loop's thread. It gets no signals, keeps no
+// descriptors, and has a Python thread state to take the GIL with.
+class Watchdog {
+ public:
+  static constexpr std::int64_t kUntilWoken = -1;
+
+  class Duty {
+   public:
+    // On the watchdog's thread, without the GIL. Returns in how many ns to look again, or kUntilWoken.
+    // May throw what CPython unwinds a thread with that wants the GIL of a Python that ends.
+    virtual std::int64_t look(Watchdog& watchdog) = 0;
+    // Called again and again while the watchdog waits for the GIL, for another duty's sake. Must not block:
+    // the GIL's mutex is held.
+    virtual void look_meanwhile() noexcept {}
+    // Whether there is something to look at since look() returned kUntilWoken.
+    virtual bool is_news() const noexcept { return false; }
+
+   protected:
+    ~Duty() = default;
+  };
+
+  Watchdog() = default;
+  ~Watchdog() { stop(); }
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  // Before start(). `duty` outlives the thread.
+  void add(Duty& duty) { duties_.push_back(&duty); }
+  // Does nothing where there is no duty. Throws std::system_error.
+  void start();
+  // With the GIL held, which is given up meanwhile: the thread may be waiting for it.
+  void stop() noexcept;
+
+  // Any thread: there is news. Cheap where the watchdog does not sleep until it is woken.
+  static void wake() noexcept { doorbell_.wake(); }
+
+  // The thread that calls is about to wait for the GIL.
+  static void on_gil_wait() noexcept {
+    if (waits_here_ != nullptr) waits_here_->look_meanwhile();
+  }
+
+  // For duties. Between the two the thread holds the GIL.
+  void take_gil();
+  void give_gil_back() { PyEval_SaveThread(); }
+
+ private:
+  void watch();
+  void look_and_sleep();
+  void look_meanwhile() noexcept;
+
+  static inline Doorbell doorbell_;
+  static inline thread_local Watchdog* waits_here_ = nullptr;
+
+  std::vector<Duty*> duties_;
+  std::atomic<bool> stopping_{false};
+  PyThreadState* state_ = nullptr;
+  std::thread thread_;
+};
+
+}  // namespace python
