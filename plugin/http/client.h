@@ -10,8 +10,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "plugin/http/transfer.h"
 #include "plugin/http/libcurl.h"
+#include "plugin/http/transfer.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/loop/watcher.h"
 
