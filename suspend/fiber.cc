@@ -4,8 +4,6 @@
 #include <memory>
 #include <utility>
 
-#include "suspend/waiting.h"
-
 namespace context = boost::context;
 
 namespace suspend {
@@ -55,22 +53,6 @@ void Fiber::resume() noexcept {
   assert(!idle());
   switch_in();
 }
-
-void Fiber::interrupt() noexcept {
-  assert(current_ == nullptr);
-  interrupt_wanted_ = true;
-  if (waiting_ == nullptr || !interrupted() || waiting_->interrupted_) return;
-  waiting_->interrupted_ = true;
-  waiting_->end_early();  // Which may be the end of that wait.
-}
-
-// Here and not inline: GCC takes the address kept beyond this function for a mistake.
-Waiting::Waiting(Fiber& fiber, const char* what, int fd) noexcept
-    : fiber_(fiber), outer_(fiber.waiting_), what_(what), fd_(fd), interrupted_(fiber.interrupted()) {
-  fiber.waiting_ = this;
-}
-
-Waiting::~Waiting() { fiber_.waiting_ = outer_; }
 
 void Fiber::switch_in() noexcept {
   assert(!running_);

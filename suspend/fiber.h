@@ -13,7 +13,7 @@
 
 namespace suspend {
 
-class Waiting;
+class Baton;
 
 // A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle. To C code
 // it is a thread (thread_block.h), whose destructors run as the fiber is destroyed.
@@ -47,22 +47,10 @@ class Fiber {
 
   bool idle() const noexcept { return task_ == nullptr; }
 
-  // Ends the wait that the fiber is in, and each later one as it begins, until calm(). Waits
-  // that cannot be ended (waiting.h), and a fiber that does not wait, go on.
-  // REQUIRES: called from outside any fiber.
-  void interrupt() noexcept;
-  void calm() noexcept { interrupt_wanted_ = interrupt_met_ = false; }
-  bool interrupt_wanted() const noexcept { return interrupt_wanted_; }
-  // Wanted, and not kept off by a shield.
-  bool interrupted() const noexcept { return interrupt_wanted_ && shields_ == 0; }
-  // A wait has been ended for it.
-  bool interrupt_met() const noexcept { return interrupt_met_; }
-  // Shields nest.
-  void shield() noexcept { ++shields_; }
-  void unshield() noexcept { --shields_; }
-
   // What the task waits for; null while it runs, or gave way.
-  const Waiting* waiting() const noexcept { return waiting_; }
+  const Baton* waiting() const noexcept { return waiting_; }
+  // Whether the waits of the task are to be ended (baton.h).
+  Interrupt& interrupt() const noexcept { return observer_.interrupt(); }
 
   const Stack& stack() const noexcept { return stack_; }
   // Between tasks. REQUIRES: idle.
@@ -86,7 +74,8 @@ class Fiber {
  private:
   friend class AsFiber;
   friend class AsOsThread;
-  friend class Waiting;
+  friend class Baton;
+  friend class Interrupt;
 
   void run_tasks() noexcept;
   void switch_in() noexcept;
@@ -100,10 +89,7 @@ class Fiber {
   boost::context::fiber other_side_;  // Where a switch goes: the fiber's side or the resumer's.
   Task task_ = nullptr;
   void* argument_ = nullptr;
-  Waiting* waiting_ = nullptr;
-  int shields_ = 0;
-  bool interrupt_wanted_ = false;
-  bool interrupt_met_ = false;
+  Baton* waiting_ = nullptr;
   bool running_ = false;
   bool stopping_ = false;
 

@@ -1,9 +1,13 @@
-// Lets the layers above carry their own per-stack state across a switch.
+// What the layers above do for a fiber.
 #pragma once
 
 namespace suspend {
 
-// Called round every switch of one fiber, on the loop's OS thread.
+class Fiber;
+class Interrupt;
+
+// Carries their own per-stack state across every switch of one fiber, and suspends it in its waits. On the
+// loop's OS thread.
 class SwitchObserver {
  public:
   // On the resumer's stack, just before the fiber gets the CPU.
@@ -15,6 +19,11 @@ class SwitchObserver {
   // On the resumer's stack, once the fiber has suspended or finished. True sends a suspended
   // fiber straight back: nobody else runs in between.
   virtual bool left() noexcept = 0;
+
+  // For baton.h. Calls suspend() of `fiber`, the one that runs, where it may be called.
+  virtual void park(Fiber& fiber) noexcept = 0;
+  // Of the task that the fiber runs.
+  virtual Interrupt& interrupt() noexcept = 0;
 
  protected:
   ~SwitchObserver() = default;

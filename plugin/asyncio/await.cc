@@ -7,10 +7,9 @@
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/loop/watcher.h"
+#include "plugin/blocking/wait.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/virtual_thread.h"
-#include "suspend/waiting.h"
 
 namespace python {
 
@@ -96,42 +95,9 @@ bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(fut
 
 // --- Waiting for a future ----------------------------------------------------------------------
 
-// Suspends its thread until the future is done, the time is over or the thread is interrupted. On the
-// thread's own stack.
-class Waiter final : public suspend::Waiting {
- public:
-  Waiter(VirtualThread& thread, loop::IoLoop& io) noexcept
-      : Waiting(thread.fiber(), "future"), thread_(thread), io_(io), timer_(io.raw(), this) {}
-
-  // `seconds` negative: for ever. Returns once woken or the time is over.
-  void wait(double seconds) {
-    if (interrupted()) return;
-    if (seconds >= 0) timer_.start(seconds);
-    waiting_ = true;
-    thread_.suspend();
-    timer_.stop();
-  }
-  // In a turn of its own: this is called in the middle of a callback of asyncio's.
-  void wake() noexcept {
-    if (!waiting_) return;
-    waiting_ = false;
-    io_.add_callback(blocking::resumes(thread_.fiber()));
-  }
-
- private:
-  void end_early() noexcept override {
-    if (std::exchange(waiting_, false)) thread_.fiber().resume();
-  }
-
-  VirtualThread& thread_;
-  loop::IoLoop& io_;
-  loop::TimerWatcher<Waiter, &Waiter::wake> timer_;
-  bool waiting_ = false;
-};
-
 // What the future's callback knows; it may be called when nobody waits any more.
 struct Wish {
-  Waiter* waiter;
+  suspend::Baton* baton;
 };
 
 constexpr char kWishName[] = "uwsgi_tornado.Wish";
@@ -139,14 +105,15 @@ constexpr char kWishName[] = "uwsgi_tornado.Wish";
 // The callback of the future: callback(future), with the wish in a capsule.
 PyObject* future_is_done(PyObject* capsule, PyObject*) noexcept {
   auto* const wish = static_cast<Wish*>(PyCapsule_GetPointer(capsule, kWishName));
-  if (wish->waiter != nullptr) wish->waiter->wake();
+  // In a turn of its own: this is called in the middle of a callback of asyncio's.
+  if (wish->baton != nullptr) wish->baton->post_next_turn();
   return PyRef::borrow(Py_None).release();
 }
 
 PyMethodDef future_is_done_method = {"uwsgi_tornado_resume", future_is_done, METH_O, nullptr};
 
-PyRef capsule_of(Waiter& waiter) {
-  auto wish = std::make_unique<Wish>(Wish{&waiter});
+PyRef capsule_of(suspend::Baton& baton) {
+  auto wish = std::make_unique<Wish>(Wish{&baton});
   PyRef capsule = py_check(PyCapsule_New(wish.get(), kWishName, [](PyObject* dying) noexcept {
     delete static_cast<Wish*>(PyCapsule_GetPointer(dying, kWishName));
   }));
@@ -155,18 +122,18 @@ PyRef capsule_of(Waiter& waiter) {
 }
 
 // True when `future` was done in time.
-bool wait_until_done(VirtualThread& thread, loop::IoLoop& io, PyObject* future, double seconds) {
-  Waiter waiter(thread, io);
+bool wait_until_done(VirtualThread& thread, PyObject* future, double seconds) {
+  suspend::Baton baton(thread.fiber(), "future", blocking::Abort::kAllowed);
   PyRef capsule, callback;
   {
     const Undisturbed undisturbed(thread);
     if (is_done(future)) return true;
-    capsule = capsule_of(waiter);
+    capsule = capsule_of(baton);
     callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
     py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
   }
-  waiter.wait(seconds);
-  static_cast<Wish*>(PyCapsule_GetPointer(capsule.get(), kWishName))->waiter = nullptr;
+  blocking::wait(baton, loop::Deadline::after_or_never(seconds));
+  static_cast<Wish*>(PyCapsule_GetPointer(capsule.get(), kWishName))->baton = nullptr;
   return is_done(future);
 }
 
@@ -188,10 +155,10 @@ PyRef result_of_cancelled(PyObject* future) {
 }
 
 // The request is interrupted: what it awaited is cancelled and given time to clean up.
-void end_interrupted(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
+void end_interrupted(VirtualThread& thread, PyObject* future) {
   py_check(PyObject_CallMethod(future, "cancel", nullptr));
   const Shielded shielded(thread);
-  if (!wait_until_done(thread, io, future, kCleanUpS)) return;
+  if (!wait_until_done(thread, future, kCleanUpS)) return;
   try {
     result_of_cancelled(future);
   } catch (const PyError&) {
@@ -201,9 +168,9 @@ void end_interrupted(VirtualThread& thread, loop::IoLoop& io, PyObject* future) 
 
 // As asyncio.wait_for() ends: cancelled, and given time to clean up. A result that came all the
 // same is the result.
-PyRef end_timed_out(VirtualThread& thread, loop::IoLoop& io, PyObject* future) {
+PyRef end_timed_out(VirtualThread& thread, PyObject* future) {
   py_check(PyObject_CallMethod(future, "cancel", nullptr));
-  const bool done = wait_until_done(thread, io, future, kCleanUpS);
+  const bool done = wait_until_done(thread, future, kCleanUpS);
   if (!done) raise_if_interrupted(thread);
   if (!done) raise_timeout();
   if (PyRef result = result_of_cancelled(future)) return result;
@@ -221,11 +188,11 @@ PyRef as_future(PyObject* awaitable, PyObject* event_loop) {
   return call_with_option(asyncio_names().ensure_future, py_check(PyTuple_Pack(1, awaitable)), "loop", event_loop);
 }
 
-PyRef await_future(VirtualThread& thread, loop::IoLoop& io, PyObject* future, double seconds) {
-  if (wait_until_done(thread, io, future, seconds)) return result_of(future);
-  if (thread.fiber().interrupted()) end_interrupted(thread, io, future);
+PyRef await_future(VirtualThread& thread, PyObject* future, double seconds) {
+  if (wait_until_done(thread, future, seconds)) return result_of(future);
+  if (thread.interrupt().in_force()) end_interrupted(thread, future);
   raise_if_interrupted(thread);
-  return end_timed_out(thread, io, future);
+  return end_timed_out(thread, future);
 }
 
 // It waits for a lock of its own, which suspends: no loop is needed.
@@ -248,7 +215,7 @@ PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   if (is_concurrent_future(awaitable)) return await_concurrent(awaitable, timeout == nullptr ? Py_None : timeout);
   WorkerLoop& worker = running_worker_loop("await_");
   const PyRef future = as_future(awaitable, worker.event_loop());
-  return await_future(thread, worker.io(), future.get(), seconds);
+  return await_future(thread, future.get(), seconds);
 }
 
 namespace {
@@ -289,7 +256,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())), "return_exceptions",
                                        return_exceptions);
     undisturbed.reset();
-    return await_future(thread, worker.io(), all.get(), seconds_of(timeout));
+    return await_future(thread, all.get(), seconds_of(timeout));
   });
 }
 
@@ -354,7 +321,7 @@ PyObject* to_thread(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     const PyRef call = py_check(PyObject_Call(asyncio_names().partial, all.get(), kwargs));
     const PyRef future =
         py_check(PyObject_CallMethod(worker.event_loop(), "run_in_executor", "OO", Py_None, call.get()));
-    return await_future(thread, worker.io(), future.get(), -1);
+    return await_future(thread, future.get(), -1);
   });
 }
 

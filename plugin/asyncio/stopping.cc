@@ -13,11 +13,11 @@
 #include "plugin/asyncio/await.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/loop/fd_wait.h"
+#include "plugin/blocking/wait.h"
+#include "plugin/blocking/watched.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/virtual_thread.h"
-#include "suspend/waiting.h"
 
 namespace python {
 namespace {
@@ -59,12 +59,9 @@ PyObject* fileno(PyObject*, PyObject*) noexcept {
 
 void suspend_until_set(double seconds) {
   VirtualThread& thread = waiting_thread("stopping.wait");
-  const suspend::ResumedEarly waiting(thread.fiber(), "stopping", descriptor());
-  if (!waiting.interrupted()) {
-    loop::FdWait wait(thread.loop(), blocking::resumes(thread.fiber()));
-    wait.start(descriptor(), EV_READ, seconds);
-    thread.suspend();
-  }
+  suspend::Baton baton(thread.fiber(), "stopping", blocking::Abort::kAllowed, descriptor());
+  const blocking::Watched watched(baton, descriptor(), EV_READ);
+  blocking::wait(baton, loop::Deadline::after_or_never(seconds));
   raise_if_interrupted(thread);
 }
 

@@ -5,10 +5,12 @@
 #include <atomic>
 #include <cassert>
 #include <cerrno>
+#include <optional>
 
 #include "plugin/blocking/closing.h"
-#include "plugin/blocking/error_numbers.h"
 #include "plugin/loop/clock.h"
+#include "plugin/loop/watcher.h"
+#include "suspend/baton.h"
 
 namespace blocking {
 namespace {
@@ -17,6 +19,30 @@ namespace {
 std::atomic<Gate*> open_gate_{nullptr};
 std::atomic<loop::IoLoop*> open_loop_{nullptr};
 std::atomic<pid_t> open_in_{0};
+
+class LoopResumer final : public suspend::Resumer {
+ public:
+  explicit LoopResumer(loop::IoLoop& loop) noexcept : loop_(loop), bell_(loop.raw(), this) { bell_.start(); }
+
+ private:
+  void next_turn(suspend::Baton& baton) noexcept override {
+    loop_.add_callback({[](void* posted) noexcept { deliver(*static_cast<suspend::Baton*>(posted)); }, &baton});
+  }
+  void ring() noexcept override { bell_.send(); }
+  void on_rung() noexcept { deliver_posted(); }
+
+  loop::IoLoop& loop_;
+  loop::AsyncWatcher<LoopResumer, &LoopResumer::on_rung> bell_;
+};
+
+// While the gate is open.
+std::optional<LoopResumer> resumer;
+
+void install_resumer(loop::IoLoop* loop) noexcept {
+  suspend::Resumer::install(nullptr);
+  resumer.reset();
+  if (loop != nullptr) suspend::Resumer::install(&resumer.emplace(*loop));
+}
 
 }  // namespace
 
@@ -29,6 +55,7 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
   }
   open_gate_.store(gate, std::memory_order_release);
   if (gate == nullptr) open_loop_.store(nullptr, std::memory_order_release);
+  install_resumer(loop);
   gate_thread.store(gate == nullptr ? 0 : suspend::Fiber::os_thread(), std::memory_order_relaxed);
 }
 
@@ -86,16 +113,6 @@ void NativeCall::note() noexcept {
   const int saved_errno = errno;
   if (loop::monotonic_ns() - started_ns_ >= kBlockedNs) ++tally_.blocked[static_cast<int>(why_)];
   errno = saved_errno;
-}
-
-void park(suspend::Fiber& fiber) noexcept {
-  const ErrorNumbers saved = ErrorNumbers::of_this_thread();
-  gate()->suspend(fiber);
-  saved.set();
-}
-
-loop::Callback resumes(suspend::Fiber& fiber) noexcept {
-  return {[](void* argument) noexcept { static_cast<suspend::Fiber*>(argument)->resume(); }, &fiber};
 }
 
 }  // namespace blocking

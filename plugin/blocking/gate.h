@@ -1,4 +1,4 @@
-// The one question and the one move that the layer above answers for blocking calls.
+// Whether a blocking call may suspend, which the layer above says.
 #pragma once
 
 #include <atomic>
@@ -23,9 +23,6 @@ class Gate {
   virtual suspend::Fiber* can_suspend() noexcept = 0;
   // Why may_suspend() is null though a fiber runs; the loop's thread only.
   virtual Refusal why_not() noexcept = 0;
-  // Suspends the fiber that was just given. What the caller gave up for the call (the GIL)
-  // is given up again when this returns, what it kept it has.
-  virtual void suspend(suspend::Fiber& fiber) noexcept = 0;
   // The fiber, which runs, was interrupted in its wait for a lock, and the caller is about to hear of it.
   virtual void lock_wait_interrupted(suspend::Fiber& fiber) noexcept = 0;
 
@@ -41,7 +38,7 @@ class Gate {
 };
 
 // Opens the calls to suspension on this thread's `loop`, or closes them with null.
-// While closed every call is libc's. The loop's thread only.
+// While closed every call is libc's. While open batons are posted through the loop. The loop's thread only.
 void open_gate(Gate* gate, loop::IoLoop* loop) noexcept;
 
 // Signal handlers of CPython's that run on this thread (signal_calls.h).
@@ -75,9 +72,6 @@ inline suspend::Fiber* may_suspend() noexcept {
 // ready it may take without being asked, which costs a tenth of the question.
 inline bool in_fiber() noexcept { return suspend::Fiber::current() != nullptr && gate() != nullptr; }
 
-// Suspends `fiber`, the one that runs, until somebody resumes it. errno and h_errno survive.
-void park(suspend::Fiber& fiber) noexcept;
-
 // Notes that a request's call blocked the worker, when it did, and why it was not let suspend.
 class NativeCall {
  public:
@@ -103,8 +97,5 @@ auto natively(Tally& tally, Native native) noexcept {
   const NativeCall watch(tally);
   return native();
 }
-
-// A callback that resumes `fiber`.
-loop::Callback resumes(suspend::Fiber& fiber) noexcept;
 
 }  // namespace blocking

@@ -5,18 +5,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cassert>
 #include <cerrno>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/identity.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
-#include "plugin/loop/fd_wait.h"
-#include "suspend/waiting.h"
+#include "suspend/baton.h"
 
 namespace blocking {
 namespace {
@@ -25,14 +24,11 @@ using suspend::Fiber;
 
 Tally lock_tally("lock");
 
-// Who waits for a semaphore: a fiber, or the loop itself. Lives on the waiting stack.
+// One wait for a semaphore.
 struct Waiter {
-  Fiber* fiber;         // Null: the loop waits, turning.
-  bool listed = false;  // In a queue of the lobby or among its woken. Under the lobby's mutex.
-
-  void wake() noexcept {
-    if (fiber != nullptr) fiber->resume();
-  }
+  suspend::Baton* baton;  // Null: the loop waits, turning.
+  bool queued = false;    // Under the lobby's mutex, as the next.
+  bool woken = false;
 };
 
 // Where fibers wait for semaphores. The kernel's futex does not know fibers, so a post
@@ -46,104 +42,60 @@ class Lobby {
   // consistent, so one of the two sees the other.
   void posted(sem_t* semaphore) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (waiting_.load(std::memory_order_seq_cst) != 0) wake_first(semaphore);
+    if (waiting_.load(std::memory_order_seq_cst) == 0) return;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    wake_first(semaphore);
   }
 
   void enter(sem_t* semaphore, Waiter& waiter) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    assert(!waiter.listed);
     queues_[semaphore].push_back(&waiter);
-    waiter.listed = true;
+    waiter.queued = true;
     waiting_.fetch_add(1, std::memory_order_seq_cst);
   }
 
-  // Takes a waiter out, woken or not. A wake-up it had but did not use goes to the next.
-  void leave(sem_t* semaphore, Waiter& waiter) noexcept {
-    bool handed_on = false;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (waiter.listed) {
-        handed_on = !remove_from_queue(semaphore, waiter);
-        if (handed_on) woken_.remove(&waiter);
-        waiter.listed = false;
-      }
-      waiting_.fetch_sub(1, std::memory_order_seq_cst);
-    }
-    if (handed_on) wake_first(semaphore);
+  // Takes a waiter out, woken or not. A wake-up that came before it `waited` goes to the next.
+  void leave(sem_t* semaphore, Waiter& waiter, bool waited) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_.fetch_sub(1, std::memory_order_seq_cst);
+    if (waiter.woken && !waited) wake_first(semaphore);
+    if (!waiter.queued) return;
+    const auto queue = queues_.find(semaphore);
+    queue->second.remove(&waiter);
+    if (queue->second.empty()) queues_.erase(queue);
   }
 
   int waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
 
  private:
   void wake_first(sem_t* semaphore) noexcept {
-    bool tell_loop = false;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      const auto queue = queues_.find(semaphore);
-      if (queue == queues_.end()) return;
-      Waiter* first = queue->second.front();
-      queue->second.pop_front();
-      if (queue->second.empty()) queues_.erase(queue);
-      tell_loop = woken_.empty();
-      woken_.push_back(first);
-    }
-    if (!tell_loop) return;
-    const loop::Callback resume{[](void* self) noexcept { static_cast<Lobby*>(self)->resume_woken(); },
-                                this};
-    if (on_loop_thread()) gate_loop().add_callback(resume);
-    else post_to_loop(resume);
-  }
-
-  void resume_woken() noexcept {
-    // Those woken meanwhile wait for the next turn, or two fibers that pass a lock to
-    // and fro would keep the loop from everything else.
-    std::size_t count;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      count = woken_.size();
-    }
-    while (count-- > 0) {
-      Waiter* next;
-      {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        if (woken_.empty()) return;
-        next = woken_.front();
-        woken_.pop_front();
-        next->listed = false;
-        if (count == 0 && !woken_.empty()) {
-          gate_loop().add_callback(
-              {[](void* self) noexcept { static_cast<Lobby*>(self)->resume_woken(); }, this});
-        }
-      }
-      next->wake();
-    }
-  }
-
-  bool remove_from_queue(sem_t* semaphore, Waiter& waiter) noexcept {
     const auto queue = queues_.find(semaphore);
-    if (queue == queues_.end()) return false;
-    const std::size_t before = queue->second.size();
-    queue->second.remove(&waiter);
-    const bool removed = queue->second.size() != before;
+    if (queue == queues_.end()) return;
+    for (bool woken = false; !woken && !queue->second.empty();) {
+      Waiter& first = *queue->second.front();
+      queue->second.pop_front();
+      first.queued = false;
+      woken = first.woken = wake(first);
+    }
     if (queue->second.empty()) queues_.erase(queue);
-    return removed;
+  }
+
+  // False where its wait has ended otherwise. It goes on in the next turn, or two fibers that pass a lock to
+  // and fro would keep the loop from everything else.
+  static bool wake(Waiter& waiter) noexcept {
+    if (waiter.baton != nullptr) return on_loop_thread() ? waiter.baton->post_next_turn() : waiter.baton->post_soon();
+    if (!on_loop_thread()) post_to_loop({[](void*) noexcept {}, nullptr});
+    return true;
   }
 
   std::mutex mutex_;
   std::unordered_map<sem_t*, std::list<Waiter*>> queues_;
-  std::list<Waiter*> woken_;  // Taken from a queue, not yet resumed.
   std::atomic<int> waiting_{0};
 };
 
 Lobby& lobby() noexcept {
   static Lobby* const forever = new Lobby;  // Other threads post until the process ends.
   return *forever;
-}
-
-// A timer that only has to be there: who set it looks at timed_out().
-loop::Callback just_wake(Fiber* fiber) noexcept {
-  if (fiber != nullptr) return resumes(*fiber);
-  return {[](void*) noexcept {}, nullptr};
 }
 
 // Who posts a semaphore. CPython's own locks are posted by CPython. One of another module may be posted
@@ -156,31 +108,37 @@ constexpr double kSlowestLookS = 0.02;
 // exception takes locks (a pool's, a log's), and they are free in a moment.
 constexpr double kLastPatienceS = 1;
 
-// Takes the semaphore; let_others_run() is called until it can be had, or says that it is to be had no
-// more. False with ETIMEDOUT or EINTR.
-template <typename LetOthersRun>
-bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, Posts posts, LetOthersRun let_others_run) {
-  Waiter waiter{fiber};
+// One wait for a semaphore that was found taken. The loop's own code waits for what a suspended request
+// holds: it lets the requests run on.
+Woken wait_once(suspend::Baton* baton, Deadline until) noexcept {
+  if (baton != nullptr) {
+    ++lock_tally.suspended;
+    return wait(*baton, until);
+  }
+  turn(until);
+  return until.passed() ? Woken::kTimedOut : Woken::kPosted;
+}
+
+// Takes the semaphore; the loop waits where `fiber` is null. False with ETIMEDOUT or EINTR.
+bool take(Fiber* fiber, sem_t* semaphore, Deadline deadline, Posts posts, Abort abort) {
   for (double look_s = kFirstLookS;; look_s = std::min(2 * look_s, kSlowestLookS)) {
     const bool unseen = posts == Posts::kPerhapsUnseen;
-    const Deadline until = unseen ? deadline.sooner(Deadline::after(look_s)) : deadline;
+    std::optional<suspend::Baton> baton;
+    if (fiber != nullptr) baton.emplace(*fiber, lock_tally.name, abort);
+    Waiter waiter{fiber == nullptr ? nullptr : &*baton};
     lobby().enter(semaphore, waiter);
     bool taken = sem_trywait(semaphore) == 0;
-    bool timed_out = false;
-    bool go_on = true;
+    Woken woken = Woken::kNotYet;
     if (!taken) {
-      loop::FdWait timer(gate_loop(), just_wake(fiber));
-      if (!until.is_never()) timer.start(until.left_s());
-      go_on = let_others_run();
-      timed_out = timer.timed_out() && (!unseen || deadline.passed());
+      woken = wait_once(waiter.baton, unseen ? deadline.sooner(Deadline::after(look_s)) : deadline);
       taken = sem_trywait(semaphore) == 0;
     }
-    lobby().leave(semaphore, waiter);
+    lobby().leave(semaphore, waiter, woken != Woken::kNotYet);
     if (taken) return true;
-    if (timed_out || !go_on) {
-      errno = timed_out ? ETIMEDOUT : EINTR;
-      return false;
-    }
+    const bool timed_out = woken == Woken::kTimedOut && (!unseen || deadline.passed());
+    if (!timed_out && woken != Woken::kInterrupted) continue;
+    errno = timed_out ? ETIMEDOUT : EINTR;
+    return false;
   }
 }
 
@@ -197,31 +155,17 @@ struct MayWait {
 
 // An interruption of CPython's own is EINTR, which it answers by looking for a signal: it finds the
 // exception there. Others are told as by any call (interruption.h).
-bool take(Fiber& fiber, sem_t* semaphore, Deadline deadline, Posts posts) {
-  const bool was_interrupted = fiber.interrupted() && fiber.interrupt_met();
-  const Deadline patience =
-      was_interrupted ? deadline.sooner(Deadline::after(kLastPatienceS)) : deadline;
-  const bool taken = take(&fiber, semaphore, patience, posts, [&] {
-    ++lock_tally.suspended;
-    const suspend::ResumedEarly waiting(fiber, lock_tally.name);
-    if (was_interrupted || !waiting.interrupted()) park(fiber);
-    return was_interrupted || !waiting.interrupted();
-  });
-  if (taken) return true;
+bool take(const MayWait& who, sem_t* semaphore, Deadline deadline, Posts posts) {
+  if (who.fiber == nullptr) return take(nullptr, semaphore, deadline, posts, Abort::kNever);
+  Fiber& fiber = *who.fiber;
+  const bool was_interrupted = fiber.interrupt().in_force() && fiber.interrupt().met();
+  const Deadline patience = was_interrupted ? deadline.sooner(Deadline::after(kLastPatienceS)) : deadline;
+  if (take(&fiber, semaphore, patience, posts, was_interrupted ? Abort::kNever : Abort::kAllowed)) return true;
   if (was_interrupted && !deadline.passed()) errno = EINTR;
   if (errno != EINTR) return false;
   if (posts == Posts::kSeen) gate()->lock_wait_interrupted(fiber);
   else errno = kInterruptedErrno;
   return false;
-}
-
-bool take(const MayWait& who, sem_t* semaphore, Deadline deadline, Posts posts) {
-  if (who.fiber != nullptr) return take(*who.fiber, semaphore, deadline, posts);
-  // A suspended request holds what the loop's own code needs: let the requests run on.
-  return take(nullptr, semaphore, deadline, posts, [] {
-    gate()->turn();
-    return true;
-  });
 }
 
 template <Posts posts>

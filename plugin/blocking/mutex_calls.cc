@@ -10,7 +10,7 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
-#include "suspend/waiting.h"
+#include "plugin/blocking/wait.h"
 
 // A C library may keep a mutex of its own while it waits: psycopg2 holds the connection's
 // during a query, SQLite the connection's during a busy timeout. To the kernel all fibers
@@ -34,7 +34,7 @@ struct Held {
 
 struct Waiter {
   pthread_mutex_t* mutex;
-  Fiber* fiber;
+  suspend::Baton* baton;
 };
 
 // The loop's thread only.
@@ -62,14 +62,12 @@ class MutexTable {
 
   // Suspends `fiber` until no other fiber holds the mutex.
   void wait(Fiber& fiber, pthread_mutex_t* mutex) {
-    Waiter waiter{mutex, &fiber};
-    waiters_.push_back(&waiter);
-    for (;;) {
+    for (bool overtaken = false; another_holds(mutex); overtaken = true) {
+      suspend::Baton baton(fiber, mutex_tally.name, Abort::kNever);
+      // Overtaken while it was on its way it keeps its place.
+      waiters_.insert(overtaken ? waiters_.begin() : waiters_.end(), {mutex, &baton});
       ++mutex_tally.suspended;
-      const suspend::Waiting waiting(fiber, mutex_tally.name);
-      park(fiber);
-      if (!another_holds(mutex)) return;
-      waiters_.push_front(&waiter);  // Overtaken while it was on its way; it keeps its place.
+      blocking::wait(baton);
     }
   }
 
@@ -77,15 +75,14 @@ class MutexTable {
   // A recursive mutex may still be held; the one woken looks again.
   void wake_first(pthread_mutex_t* mutex) noexcept {
     const auto first = std::find_if(waiters_.begin(), waiters_.end(),
-                                    [=](const Waiter* waiter) { return waiter->mutex == mutex; });
+                                    [=](const Waiter& waiter) { return waiter.mutex == mutex; });
     if (first == waiters_.end()) return;
-    Fiber& fiber = *(*first)->fiber;
+    first->baton->post_next_turn();
     waiters_.erase(first);
-    gate_loop().add_callback(resumes(fiber));
   }
 
   std::vector<Held> held_;  // Those of suspended fibers, and a few of the one that runs.
-  std::list<Waiter*> waiters_;
+  std::list<Waiter> waiters_;
 };
 
 MutexTable& table() noexcept {

@@ -70,13 +70,11 @@ class Helpers {
       Job* job = jobs_.front();
       jobs_.pop_front();
       const bool waits = job->kind == JobKind::kWait;
-      suspend::Fiber& fiber = *job->fiber;
       lock.unlock();
       job->run(job->argument);
       lock.lock();
       if (waits) --waits_;
-      // From here on the job may be gone: its fiber runs.
-      post_to_loop(resumes(fiber));
+      job->baton->post_soon();  // From here on the job may be gone: its fiber runs.
     }
     --count_;
   }

@@ -7,8 +7,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/patience.h"
 #include "plugin/blocking/wait.h"
-#include "suspend/fiber.h"
-#include "suspend/waiting.h"
+#include "suspend/baton.h"
 
 namespace blocking {
 
@@ -22,11 +21,11 @@ enum class JobKind {
 struct Job {
   void (*run)(void* argument) noexcept;
   void* argument;
-  suspend::Fiber* fiber;
+  suspend::Baton* baton;
   JobKind kind;
 };
 
-// Hands `job` to a helper thread; its fiber is resumed from the loop once it has run.
+// Hands `job` to a helper thread; its baton is posted once it has run.
 // Returns false when no thread can be had for it.
 bool start_job(Job& job) noexcept;
 
@@ -40,17 +39,17 @@ auto offload(suspend::Fiber& fiber, Tally& tally, JobKind kind, Native call, Oth
     decltype(call()) result;
     ErrorNumbers errors;  // A call may leave them as it finds them.
   } errand{call, {}, ErrorNumbers::of_this_thread()};
+  suspend::Baton baton(fiber, tally.name, Abort::kNever);
   Job job{[](void* argument) noexcept {
             auto* mine = static_cast<Errand*>(argument);
             mine->errors.set();
             mine->result = mine->call();
             mine->errors = ErrorNumbers::of_this_thread();
           },
-          &errand, &fiber, kind};
+          &errand, &baton, kind};
   if (!start_job(job)) return otherwise();
   ++tally.suspended;
-  const suspend::Waiting waiting(fiber, tally.name);
-  park(fiber);
+  baton.wait();
   errand.errors.set();
   return errand.result;
 }
@@ -67,9 +66,8 @@ auto wait_looking(suspend::Fiber& fiber, Tally& tally, Look look) noexcept {
   for (;;) {
     if (const auto done = look()) return *done;
     ++tally.suspended;
-    fiber.shield();  // As one that a helper waits in, it cannot be ended early.
-    sleep_until(fiber, Deadline::after(kMomentS));
-    fiber.unshield();
+    suspend::Baton baton(fiber, tally.name, Abort::kNever);  // As where a helper waits.
+    wait(baton, Deadline::after(kMomentS));
   }
 }
 

@@ -86,7 +86,7 @@ bool Patience::wait(short events, Deadline moment) {
   const Woken woken = wait_for(fiber_, fd_, events, deadline_.sooner(moment));
   if (woken == Woken::kClosed) errno = EBADF;
   if (woken == Woken::kInterrupted) errno = kInterruptedErrno;
-  return woken == Woken::kReady || (woken == Woken::kTimedOut && !deadline_.passed());
+  return woken == Woken::kPosted || (woken == Woken::kTimedOut && !deadline_.passed());
 }
 
 }  // namespace blocking

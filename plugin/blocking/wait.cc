@@ -9,9 +9,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/watched.h"
-#include "plugin/loop/clock.h"
+#include "plugin/loop/watcher.h"
 
 namespace blocking {
 namespace {
@@ -59,6 +60,22 @@ bool is_plain(const pollfd& descriptor) noexcept {
   return asked != 0 && (asked & ~(kReadEvents | kWriteEvents)) == 0;
 }
 
+// Posts a baton, if there is one, when its deadline passes.
+class Due {
+ public:
+  Due(suspend::Baton* baton, Deadline deadline) noexcept : baton_(baton), timer_(gate_loop().raw(), this) {
+    if (!deadline.is_never()) timer_.start(deadline.left_s());
+  }
+
+ private:
+  void on_due() noexcept {
+    if (baton_ != nullptr) baton_->post(Woken::kTimedOut);
+  }
+
+  suspend::Baton* const baton_;
+  loop::TimerWatcher<Due, &Due::on_due> timer_;
+};
+
 const char* name_of(short events) noexcept {
   if (events == 0) return "sleep";  // It hears of the close alone.
   return (events & kWriteEvents) != 0 ? "write" : "read";
@@ -66,36 +83,42 @@ const char* name_of(short events) noexcept {
 
 }  // namespace
 
-Deadline Deadline::after(double seconds) noexcept { return Deadline(loop::monotonic_s() + std::max(seconds, 0.0)); }
+Woken wait(suspend::Baton& baton, Deadline deadline) noexcept {
+  const ErrorNumbers saved = ErrorNumbers::of_this_thread();
+  const Due due(&baton, deadline);
+  const Woken woken = baton.wait();
+  saved.set();
+  return woken;
+}
 
-double Deadline::left_s() const noexcept {
-  assert(!is_never());
-  return std::max(at_s_ - loop::monotonic_s(), 0.0);
+void turn(Deadline deadline) noexcept {
+  const Due due(nullptr, deadline);
+  gate()->turn();
 }
 
 Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline) {
-  Wait wait(fiber, name_of(events), fd);
-  const Watched watched(wait, fd, ev_events(events));
-  const Woken woken = wait.park_until(deadline);
+  suspend::Baton baton(fiber, name_of(events), Abort::kAllowed, fd);
+  const Watched watched(baton, fd, ev_events(events));
+  const Woken woken = wait(baton, deadline);
   return watched.closed() ? Woken::kClosed : woken;
 }
 
 Woken wait_for(suspend::Fiber& fiber, pollfd* descriptors, nfds_t count, Deadline deadline) {
-  Wait wait(fiber, "poll", count > 0 ? descriptors[0].fd : -1);
+  suspend::Baton baton(fiber, "poll", Abort::kAllowed, count > 0 ? descriptors[0].fd : -1);
   std::unique_ptr<Epoll> rest;
   std::vector<std::unique_ptr<Watched>> watched(count);
   for (nfds_t i = 0; i < count; ++i) {
     const pollfd& descriptor = descriptors[i];
     if (descriptor.fd < 0) continue;
     const int events = is_plain(descriptor) ? ev_events(descriptor.events) : 0;
-    watched[i] = std::make_unique<Watched>(wait, descriptor.fd, events);
+    watched[i] = std::make_unique<Watched>(baton, descriptor.fd, events);
     if (events != 0) continue;
     if (!rest) rest = std::make_unique<Epoll>();
     rest->add(descriptor);
   }
   std::unique_ptr<Watched> watched_rest;
-  if (rest && rest->fd() >= 0) watched_rest = std::make_unique<Watched>(wait, rest->fd(), EV_READ);
-  const Woken woken = wait.park_until(deadline);
+  if (rest && rest->fd() >= 0) watched_rest = std::make_unique<Watched>(baton, rest->fd(), EV_READ);
+  const Woken woken = wait(baton, deadline);
   const auto is_closed = [](const auto& one) { return one && one->closed(); };
   if (std::none_of(watched.begin(), watched.end(), is_closed)) return woken;
   for (nfds_t i = 0; i < count; ++i) descriptors[i].revents = is_closed(watched[i]) ? POLLNVAL : 0;
@@ -104,7 +127,8 @@ Woken wait_for(suspend::Fiber& fiber, pollfd* descriptors, nfds_t count, Deadlin
 
 Woken sleep_until(suspend::Fiber& fiber, Deadline deadline) {
   assert(!deadline.is_never());
-  return Wait(fiber, "sleep", -1).park_until(deadline);
+  suspend::Baton baton(fiber, "sleep", Abort::kAllowed);
+  return wait(baton, deadline);
 }
 
 }  // namespace blocking

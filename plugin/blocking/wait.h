@@ -1,50 +1,28 @@
-// Waiting for descriptors on behalf of a blocking call.
+// Waiting for descriptors and deadlines on behalf of a blocking call.
 #pragma once
 
 #include <poll.h>
-#include <time.h>
 
 #include <cerrno>
 
-#include "suspend/fiber.h"
+#include "plugin/loop/deadline.h"
+#include "suspend/baton.h"
 
 namespace blocking {
 
-// A point in time on CLOCK_MONOTONIC, or never.
-class Deadline {
- public:
-  static Deadline never() noexcept { return Deadline(-1); }
-  // A negative `seconds` is now.
-  static Deadline after(double seconds) noexcept;
-  static Deadline after(const timespec& interval) noexcept {
-    return after(static_cast<double>(interval.tv_sec) + static_cast<double>(interval.tv_nsec) * 1e-9);
-  }
-
-  bool is_never() const noexcept { return at_s_ < 0; }
-  // The one that comes first.
-  Deadline sooner(Deadline other) const noexcept {
-    if (is_never()) return other;
-    return other.is_never() || at_s_ < other.at_s_ ? *this : other;
-  }
-  // Seconds left, never below 0. REQUIRES: not never.
-  double left_s() const noexcept;
-  bool passed() const noexcept { return !is_never() && left_s() <= 0; }
-
- private:
-  explicit Deadline(double at_s) noexcept : at_s_(at_s) {}
-  double at_s_;
-};
-
-// How a wait ended.
-enum class Woken {
-  kReady,  // Perhaps: it is a hint, the caller looks again itself.
-  kTimedOut,
-  kClosed,  // A descriptor was closed meanwhile; its number may mean another file by now.
-  kInterrupted,  // The fiber is to wait no more (suspend::Fiber::interrupt()).
-};
+using loop::Deadline;
+using suspend::Abort;
+using suspend::Woken;
 
 // What a call says that was interrupted so: no caller tries again on it, as on EINTR.
 constexpr int kInterruptedErrno = ECANCELED;
+
+// Waits until `baton` is posted or the deadline passes. errno and h_errno survive.
+Woken wait(suspend::Baton& baton, Deadline deadline = Deadline::never()) noexcept;
+
+// For a wait of the loop's own stack: turns the loop once, and at the deadline at the latest.
+// REQUIRES: the gate's can_turn().
+void turn(Deadline deadline) noexcept;
 
 // Suspends `fiber`, the one that runs, until one of the descriptors may be ready for what
 // it asks, one is closed, or the deadline passes. Negative descriptors are skipped.

@@ -1,66 +1,38 @@
-// The waits of fibers for descriptors.
+// The descriptors that fibers wait for.
 #pragma once
-
-#include <cassert>
 
 #include "plugin/blocking/close_listener.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/wait.h"
 #include "plugin/loop/watcher.h"
-#include "suspend/waiting.h"
+#include "suspend/baton.h"
 
 namespace blocking {
 
-// The wait of one fiber for some descriptors and a deadline. Ends once; the fiber goes on
-// from the loop.
-class Wait final : public suspend::Waiting {
- public:
-  // `what` and `fd` as for Waiting.
-  Wait(suspend::Fiber& fiber, const char* what, int fd) noexcept
-      : Waiting(fiber, what, fd), timer_(gate_loop().raw(), this) {}
-  ~Wait() { assert(!pending_); }
-  Wait(const Wait&) = delete;
-  Wait& operator=(const Wait&) = delete;
-
-  void end() noexcept {
-    if (!pending_) fiber().resume();
-  }
-  // Ends the wait from the loop instead of here and now.
-  void end_soon() noexcept;
-
-  // Ready, timed out or interrupted.
-  Woken park_until(Deadline deadline) noexcept;
-
- private:
-  void on_due() noexcept {
-    timed_out_ = !pending_;
-    end();
-  }
-  void end_early() noexcept override { end(); }
-
-  loop::TimerWatcher<Wait, &Wait::on_due> timer_;
-  bool timed_out_ = false;
-  bool pending_ = false;
-};
-
-// One descriptor of a Wait. The loop's thread only.
+// Posts a baton when its descriptor is ready or closed. The loop's thread only.
 class Watched final : public CloseListener {
  public:
   // `events` of libev's; 0 to hear only of its closing.
-  Watched(Wait& wait, int fd, int events) : wait_(wait), io_(gate_loop().raw(), this) {
+  Watched(suspend::Baton& baton, int fd, int events) : baton_(baton), io_(gate_loop().raw(), this) {
     listen(fd);
     if (events != 0) io_.start(fd, events);
   }
 
+  // The descriptor was ready first.
+  bool ready() const noexcept { return ready_; }
+
  private:
-  void on_ready(int) noexcept { wait_.end(); }
+  void on_ready(int) noexcept {
+    ready_ = true;
+    baton_.post();
+  }
   void let_go() noexcept override {
     io_.stop();
-    wait_.end_soon();
+    baton_.post_next_turn(closed() ? suspend::Woken::kClosed : suspend::Woken::kPosted);
   }
 
-  Wait& wait_;
+  suspend::Baton& baton_;
   loop::IoWatcher<Watched, &Watched::on_ready> io_;
+  bool ready_ = false;
 };
 
 }  // namespace blocking

@@ -14,11 +14,10 @@
 #include <vector>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/wait.h"
 #include "plugin/engine/engine.h"
-#include "plugin/loop/watcher.h"
 #include "plugin/request/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
-#include "suspend/waiting.h"
 
 namespace engine {
 namespace {
@@ -90,35 +89,27 @@ constexpr double kLongRestS = 0.005;
 // A request, or null for the loop itself, that waits for its turn to take a lock.
 class Waiter {
  public:
-  explicit Waiter(RequestThread* thread) noexcept
-      : thread_(thread), timer_(Engine::instance()->loop().raw(), this) {}
+  explicit Waiter(RequestThread* thread) noexcept : thread_(thread) {}
 
-  // Until wake(), or for so long; below 0: no longer than it takes.
-  void wait(double seconds) noexcept {
-    if (seconds >= 0) wake_after(seconds);
-    if (thread_ != nullptr) {
-      const suspend::Waiting waiting(thread_->fiber(), "uwsgi.lock");
-      thread_->suspend();
-    } else {
-      blocking::gate()->turn();
+  // Until wake(), or the deadline.
+  void wait(loop::Deadline deadline) noexcept {
+    if (thread_ == nullptr) {
+      blocking::turn(deadline);
+      return;
     }
-    timer_.stop();
+    suspend::Baton baton(thread_->fiber(), "uwsgi.lock", suspend::Abort::kNever);
+    baton_ = &baton;
+    blocking::wait(baton, deadline);
+    baton_ = nullptr;
   }
 
-  // One timer wakes, whatever the reason, so that nothing wakes twice.
-  void wake() noexcept { wake_after(0); }
+  void wake() noexcept {
+    if (baton_ != nullptr) baton_->post_next_turn();
+  }
 
  private:
-  void wake_after(double seconds) noexcept {
-    timer_.stop();
-    timer_.start(seconds);
-  }
-  void on_due() noexcept {
-    if (thread_ != nullptr) thread_->fiber().resume();
-  }
-
   RequestThread* const thread_;
-  loop::TimerWatcher<Waiter, &Waiter::on_due> timer_;
+  suspend::Baton* baton_ = nullptr;
 };
 
 // Who holds and who waits for which lock. The loop's thread only: to the locks themselves all
@@ -224,7 +215,7 @@ class Locks {
     for (;;) {
       const bool is_first = queue.front() == &waiter;
       // Its holder here wakes the first, who wakes the next.
-      waiter.wait(!is_first || is_held(item) ? -1 : rest_s);
+      waiter.wait(!is_first || is_held(item) ? loop::Deadline::never() : loop::Deadline::after(rest_s));
       if ((use == Use::kRead || queue.front() == &waiter) && take_now(item, take, use)) break;
       rest_s = std::min(2 * rest_s, kLongRestS);
     }

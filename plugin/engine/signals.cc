@@ -8,33 +8,17 @@
 #include <new>
 #include <utility>
 
-#include "plugin/blocking/gate.h"
 #include "plugin/engine/engine.h"
 #include "plugin/request/request_thread.h"
-#include "suspend/waiting.h"
+#include "suspend/baton.h"
 
 namespace engine {
 
 // A request that waits for a signal.
-class Signals::Waiter final : public suspend::Waiting {
- public:
-  Waiter(Signals& signals, RequestThread& waiting_thread, int wanted) noexcept
-      : Waiting(waiting_thread.fiber(), "signal"), thread(waiting_thread), number(wanted), signals_(signals) {}
-
-  RequestThread& thread;
+struct Signals::Waiter {
+  suspend::Baton baton;
   const int number;
   int received = -1;
-
- private:
-  // One that has its signal goes on in the next turn as it is.
-  void end_early() noexcept override {
-    const auto place = std::find(signals_.waiters_.begin(), signals_.waiters_.end(), this);
-    if (place == signals_.waiters_.end()) return;
-    signals_.waiters_.erase(place);
-    thread.fiber().resume();
-  }
-
-  Signals& signals_;
 };
 
 Signals::Signals(Engine& engine) noexcept
@@ -60,16 +44,15 @@ void Signals::stop() noexcept {
   shared_.stop();
   own_.stop();
   for (Waiter* waiter : std::exchange(waiters_, {})) {
-    engine_.loop().add_callback(blocking::resumes(waiter->thread.fiber()));
+    waiter->baton.post_next_turn();
   }
 }
 
 int Signals::wait(RequestThread& thread, int number) noexcept {
   if (!shared_.active()) return -1;
-  Waiter waiter(*this, thread, number);
-  if (waiter.interrupted()) return -1;
+  Waiter waiter{{thread.fiber(), "signal", suspend::Abort::kAllowed}, number};
   waiters_.push_back(&waiter);
-  thread.suspend();
+  if (waiter.baton.wait() == suspend::Woken::kInterrupted) waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
   return waiter.received;
 }
 
@@ -146,7 +129,7 @@ void Signals::end_waits(int number) noexcept {
   const auto ended = std::stable_partition(waiters_.begin(), waiters_.end(), still_waits);
   for (auto waiter = ended; waiter != waiters_.end(); ++waiter) {
     (*waiter)->received = number;
-    engine_.loop().add_callback(blocking::resumes((*waiter)->thread.fiber()));
+    (*waiter)->baton.post_next_turn();
   }
   waiters_.erase(ended, waiters_.end());
 }

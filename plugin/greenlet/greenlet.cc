@@ -7,7 +7,7 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/python/thread_state.h"
-#include "suspend/waiting.h"
+#include "suspend/baton.h"
 
 namespace python {
 namespace {
@@ -488,11 +488,9 @@ PyRef GreenletThread::go_to_loop(Greenlet* target) {
   } else if (is_asked_) {
     answer_ = switch_result(std::move(args), std::move(kwargs));
   }
-  waits_ = true;
-  {
-    const suspend::Waiting waiting(fiber_->fiber(), "greenlet");
-    fiber_->suspend();
-  }
+  suspend::Baton baton(fiber_->fiber(), "greenlet", suspend::Abort::kNever);
+  baton_ = &baton;
+  baton.wait();
   assert(wake_target_);
   const PyRef wanted = std::move(wake_target_);
   wake_error_.restore();
@@ -501,20 +499,20 @@ PyRef GreenletThread::go_to_loop(Greenlet* target) {
 
 // On the loop or in another request: has `request`, which waits, go on in `target`.
 PyRef GreenletThread::wake(GreenletThread& request, Greenlet* target) {
-  if (!request.waits_) {
+  if (request.baton_ == nullptr) {
     PyErr_Clear();
     raise("cannot switch to a request that does not wait in a switch to its parent");
   }
-  request.waits_ = false;
+  suspend::Baton& baton = *std::exchange(request.baton_, nullptr);
   request.wake_target_ = PyRef::borrow(as_object(target));
   request.wake_error_.fetch();
   if (fiber_ != nullptr) {
-    request.fiber_->loop().add_callback(blocking::resumes(request.fiber_->fiber()));
+    baton.post_next_turn();
     return py_check(PyTuple_New(0));
   }
   request.keep();
   request.is_asked_ = true;
-  request.fiber_->fiber().resume();
+  baton.post();
   request.is_asked_ = false;
   PyRef answer = std::move(request.answer_);
   request.answer_error_.restore();

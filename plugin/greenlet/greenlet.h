@@ -146,7 +146,7 @@ class GreenletThread {
   };
 
   // A request that waits on the loop.
-  bool waits_ = false;
+  suspend::Baton* baton_ = nullptr;
   PyRef wake_target_;
   Error wake_error_;
   // What it said to whoever switched to it from the loop.

@@ -44,8 +44,8 @@ struct NoSuspend {
 
 struct Shield {
   static constexpr char kName[] = "uwsgi_tornado.shield";
-  static void begin(VirtualThread& thread) noexcept { thread.fiber().shield(); }
-  static void end(VirtualThread& thread) noexcept { thread.fiber().unshield(); }
+  static void begin(VirtualThread& thread) noexcept { thread.interrupt().shield(); }
+  static void end(VirtualThread& thread) noexcept { thread.interrupt().unshield(); }
   static constexpr char kDoc[] =
       "shield()\n--\n\n"
       "A context manager: inside it the waits of this request are not ended by RequestTimeout or\n"

@@ -18,7 +18,7 @@
 #include "plugin/request/request_host.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
-#include "suspend/waiting.h"
+#include "suspend/baton.h"
 
 extern "C" void (*uwsgi_fifo_table[256])(int);
 
@@ -55,7 +55,7 @@ std::string peer_of(int fd) {
 bool runs(const RequestThread& thread) noexcept { return &thread == RequestThread::current(); }
 
 // Null: it runs, or has given way.
-const suspend::Waiting* wait_of(RequestThread& thread) noexcept { return runs(thread) ? nullptr : thread.fiber().waiting(); }
+const suspend::Baton* wait_of(RequestThread& thread) noexcept { return runs(thread) ? nullptr : thread.fiber().waiting(); }
 
 const char* state_of(RequestThread& thread) noexcept {
   if (runs(thread)) return "runs";
@@ -74,7 +74,7 @@ void set(const PyRef& dict, const char* key, PyRef value) {
 PyRef described(RequestThread& thread) {
   const wsgi_request& request = *thread.request();
   const bool of_request = is_request(thread);
-  const suspend::Waiting* const waiting = wait_of(thread);
+  const suspend::Baton* const waiting = wait_of(thread);
   const int fd = waiting == nullptr ? -1 : waiting->fd();
   PyRef dict = py_check(PyDict_New());
   set(dict, "core", of_request ? py_check(PyLong_FromLong(request.async_id)) : none());
@@ -104,7 +104,7 @@ std::string summary_of(RequestThread& thread) {
   std::snprintf(times, sizeof times, ": %.3f s old, %s", thread.age_s(), state_of(thread));
   std::string line = title_of(thread) + times;
   if (runs(thread)) return line;
-  if (const suspend::Waiting* const waiting = wait_of(thread)) {
+  if (const suspend::Baton* const waiting = wait_of(thread)) {
     line += std::string(" for ") + waiting->what();
     if (waiting->fd() >= 0) line += " of descriptor " + std::to_string(waiting->fd());
     const std::string peer = peer_of(waiting->fd());

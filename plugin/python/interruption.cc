@@ -72,12 +72,12 @@ int raise_in_lock_wait(void*) noexcept {
 // --- os.fork() --------------------------------------------------------------------------------------
 
 PyObject* before_fork(PyObject*, PyObject*) noexcept {
-  if (VirtualThread* const thread = VirtualThread::current()) thread->fiber().shield();
+  if (VirtualThread* const thread = VirtualThread::current()) thread->interrupt().shield();
   return PyRef::borrow(Py_None).release();
 }
 
 PyObject* after_fork(PyObject*, PyObject*) noexcept {
-  if (VirtualThread* const thread = VirtualThread::current()) thread->fiber().unshield();
+  if (VirtualThread* const thread = VirtualThread::current()) thread->interrupt().unshield();
   return PyRef::borrow(Py_None).release();
 }
 
@@ -106,13 +106,13 @@ void Interruption::begin(VirtualThread& thread, PyObject* type, std::string mess
   if (begun()) return;
   type_ = type;
   message_ = std::move(message);
-  thread.fiber().interrupt();
+  thread.interrupt().begin(thread.fiber());
 }
 
 void Interruption::end(VirtualThread& thread) noexcept {
   if (!begun()) return;
   type_ = nullptr;
-  thread.fiber().calm();
+  thread.interrupt().end();
   if (std::exchange(soon_, false)) PyThreadState_SetAsyncExc(ident_of(thread), nullptr);
 }
 
@@ -131,22 +131,22 @@ void Interruption::raise_soon(VirtualThread& thread) noexcept {
   PyThreadState_SetAsyncExc(ident_of(thread), type_);
 }
 
-Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.fiber().shield(); }
-Shielded::~Shielded() { thread_.fiber().unshield(); }
+Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.interrupt().shield(); }
+Shielded::~Shielded() { thread_.interrupt().unshield(); }
 
 VirtualThread* interrupted_thread() noexcept {
   VirtualThread* const thread = VirtualThread::current();
-  return thread != nullptr && thread->fiber().interrupted() ? thread : nullptr;
+  return thread != nullptr && thread->interrupt().in_force() ? thread : nullptr;
 }
 
 void raise_if_interrupted(VirtualThread& thread) {
-  if (!thread.fiber().interrupted()) return;
+  if (!thread.interrupt().in_force()) return;
   thread.interruption().raise();
   throw PyError{};
 }
 
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
-  if (!thread.fiber().interrupted()) return;
+  if (!thread.interrupt().in_force()) return;
   thread.interruption().raise_soon(thread);
 }
 

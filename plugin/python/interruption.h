@@ -17,7 +17,7 @@ PyObject* request_interrupted_type();  // The base of the two.
 PyObject* request_timeout_type();
 PyObject* client_disconnected_type();
 
-// What a thread is interrupted with. The waits themselves are ended by suspend::Fiber::interrupt();
+// What a thread is interrupted with. The waits themselves are ended by suspend::Interrupt;
 // this is what becomes of that in Python:
 //
 // - a blocking call fails with ECANCELED, and the OSError that CPython makes of it is the exception;

@@ -82,7 +82,7 @@ bool VirtualThread::left() noexcept {
   // Asked here, with the GIL: where it gave way it had none. A finaliser runs where its object
   // died, in the middle of anything.
   if (runs_finaliser(state_.get())) return true;
-  loop_.add_idle_callback(blocking::resumes(fiber_));
+  loop_.add_idle_callback({[](void* fiber) noexcept { static_cast<suspend::Fiber*>(fiber)->resume(); }, &fiber_});
   return false;
 }
 
@@ -124,7 +124,8 @@ void VirtualThread::set_name(const std::string& name) noexcept {
 
 // The switch wants the fiber's own state attached: left detached, PyGILState_Ensure in C code
 // that runs after it would find the hub's and run Python on it.
-void VirtualThread::suspend() noexcept {
+void VirtualThread::park(suspend::Fiber& fiber) noexcept {
+  assert(current_ == this && &fiber == &fiber_);
   const bool gil_given_up = !state_.attached();
   if (gil_given_up) {
     // What ends the wait is armed already: to give way here would have two resume it.
@@ -134,16 +135,9 @@ void VirtualThread::suspend() noexcept {
   }
   {
     const InOwnInterpreter here(state_.get());
-    fiber_.suspend();
+    fiber.suspend();
   }
   if (gil_given_up) PyEval_SaveThread();
-}
-
-void GilGate::suspend(suspend::Fiber& fiber) noexcept {
-  VirtualThread* const thread = VirtualThread::current();
-  assert(&thread->fiber() == &fiber);
-  (void)fiber;
-  thread->suspend();
 }
 
 void GilGate::lock_wait_interrupted(suspend::Fiber&) noexcept { interrupt_lock_wait(); }

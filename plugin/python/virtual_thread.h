@@ -9,7 +9,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/thread_state.h"
-#include "suspend/fiber.h"
+#include "suspend/baton.h"
 
 namespace python {
 
@@ -41,10 +41,6 @@ class VirtualThread : public suspend::SwitchObserver {
   // Names the thread that threading.current_thread() shows for this one. REQUIRES: this is current(),
   // with the GIL held.
   void set_name(const std::string& name) noexcept;
-
-  // Gives the CPU up until somebody resumes the fiber. REQUIRES: this is current().
-  // Whether the GIL was held or given up before, it is so afterwards.
-  void suspend() noexcept;
 
   // Gives the CPU up until nobody else wants it. REQUIRES: this is current(), and CPython is
   // about to take the GIL back for it: the state is detached, the GIL not held.
@@ -80,6 +76,9 @@ class VirtualThread : public suspend::SwitchObserver {
   void entered() noexcept override;
   void leaving() noexcept override;
   bool left() noexcept override;
+  // Whether the GIL was held or given up before, it is so afterwards.
+  void park(suspend::Fiber& fiber) noexcept override;
+  suspend::Interrupt& interrupt() noexcept override { return interrupt_; }
 
  protected:
   ~VirtualThread() = default;
@@ -93,6 +92,7 @@ class VirtualThread : public suspend::SwitchObserver {
   ThreadState state_;
   GreenletThread* greenlets_ = nullptr;
   Interruption interruption_;
+  suspend::Interrupt interrupt_;
   loop::IoLoop& loop_;
   int forbidden_ = 0;
   int turns_kept_ = 0;
@@ -127,7 +127,6 @@ class GilGate : public blocking::Gate {
   suspend::Fiber* may_suspend() noexcept override;
   suspend::Fiber* can_suspend() noexcept override;
   blocking::Refusal why_not() noexcept override;
-  void suspend(suspend::Fiber& fiber) noexcept override;
   void lock_wait_interrupted(suspend::Fiber& fiber) noexcept override;
   bool may_turn() noexcept override;
   bool can_turn() noexcept override;

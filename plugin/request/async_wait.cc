@@ -8,7 +8,6 @@
 
 #include "plugin/request/request_host.h"
 #include "plugin/request/request_thread.h"
-#include "suspend/waiting.h"
 
 namespace engine {
 
@@ -23,7 +22,7 @@ void AsyncWait::sleep_for(double seconds) noexcept {
   if (!(seconds > 0) || thread_.request()->async_timeout != nullptr) return;
   // uWSGI's own timer says that the request waits, deadline_ how long.
   async_add_timeout(thread_.request(), static_cast<int>(std::min(std::ceil(seconds), double{INT_MAX})));
-  deadline_ = blocking::Deadline::after(seconds);
+  deadline_ = loop::Deadline::after(seconds);
 }
 
 // uWSGI notes the whole second in which a wait of whole seconds ends, not the seconds. What
@@ -37,32 +36,25 @@ double AsyncWait::left_s() const noexcept {
 void AsyncWait::park() noexcept {
   assert(RequestThread::current() == &thread_);
   look_at_rested();
-  if (thread_.fiber().interrupted()) forget();
-  if (!asked()) resume_next_turn();
-  else if (thread_.request()->async_timeout != nullptr) timer_.start(left_s());
+  const bool was_interrupted = thread_.interrupt().in_force();
+  if (was_interrupted) forget();
   // Interrupted before, it still lets the others have their turn.
-  const suspend::ResumedEarly waiting(thread_.fiber(), "event");
-  parked_ = true;
-  thread_.suspend();
-  parked_ = false;
+  suspend::Baton baton(thread_.fiber(), "event", was_interrupted ? suspend::Abort::kNever : suspend::Abort::kAllowed);
+  baton_ = &baton;
+  if (!asked()) baton.post_next_turn();
+  else if (thread_.request()->async_timeout != nullptr) timer_.start(left_s());
+  const suspend::Woken woken = baton.wait();
+  baton_ = nullptr;
   timer_.stop();
-  if (waiting.interrupted()) forget();
+  if (woken == suspend::Woken::kInterrupted) forget();
 }
 
 void AsyncWait::resume_next_turn() noexcept {
-  if (resume_queued_ || asked()) return;
-  resume_queued_ = true;
-  thread_.loop().add_callback({[](void* wait) noexcept {
-                                 auto* self = static_cast<AsyncWait*>(wait);
-                                 self->resume_queued_ = false;
-                                 // It may have asked for something since.
-                                 if (self->parked_ && !self->asked()) self->thread_.fiber().resume();
-                               },
-                               this});
+  if (baton_ != nullptr && !asked()) baton_->post_next_turn();
 }
 
 void AsyncWait::on_ready(int fd) noexcept {
-  if (!parked_) {
+  if (baton_ == nullptr) {
     rest(fd);
     return;
   }
@@ -106,7 +98,7 @@ void AsyncWait::look_at_rested() noexcept {
 
 void AsyncWait::forget() noexcept {
   async_reset_request(thread_.request());
-  deadline_ = blocking::Deadline::never();
+  deadline_ = loop::Deadline::never();
 }
 
 void AsyncWait::end() noexcept {

@@ -3,8 +3,9 @@
 
 #include <vector>
 
-#include "plugin/blocking/wait.h"
+#include "plugin/loop/deadline.h"
 #include "plugin/loop/watcher.h"
+#include "suspend/baton.h"
 
 namespace engine {
 
@@ -53,9 +54,8 @@ class AsyncWait {
   double left_s() const noexcept;
 
   RequestThread& thread_;
-  bool parked_ = false;         // In park().
-  bool resume_queued_ = false;  // A callback will resume it.
-  blocking::Deadline deadline_ = blocking::Deadline::never();  // Of sleep_for().
+  suspend::Baton* baton_ = nullptr;  // In park().
+  loop::Deadline deadline_ = loop::Deadline::never();  // Of sleep_for().
   std::vector<Rested> rested_;
   loop::TimerWatcher<AsyncWait, &AsyncWait::on_timeout> timer_;
 };

@@ -4,7 +4,6 @@
 #include "plugin/loop/clock.h"
 #include "plugin/request/request_host.h"
 #include "plugin/uwsgi/python_bridge.h"
-#include "suspend/waiting.h"
 
 namespace engine {
 namespace {

@@ -7,10 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "plugin/blocking/gate.h"
 #include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
-#include "suspend/waiting.h"
 
 extern "C" ssize_t uwsgi_proto_base_read_body(wsgi_request*, char*, size_t);
 
@@ -38,24 +36,22 @@ void FiberLock::lock(RequestThread& thread) {
   if (!thread.may_suspend()) {
     throw std::runtime_error("another fiber uses this websocket, and none may wait for it inside no_suspend()");
   }
-  waiting_.push_back(&thread);
-  const suspend::Waiting waiting(thread.fiber(), "websocket");
-  thread.suspend();  // It is handed over: taken_ stays.
+  suspend::Baton baton(thread.fiber(), "websocket", suspend::Abort::kNever);
+  waiting_.push_back(&baton);
+  baton.wait();  // It is handed over: taken_ stays.
 }
 
 void FiberLock::unlock() noexcept {
   taken_ = !waiting_.empty();
   if (!taken_) return;
-  RequestThread* const next = waiting_.front();
+  waiting_.front()->post_next_turn();
   waiting_.pop_front();
-  next->loop().add_callback(blocking::resumes(next->fiber()));
 }
 
 // --- Receiving ----------------------------------------------------------------------------
 
 WebSocket::WebSocket(loop::IoLoop& loop, wsgi_request* request) noexcept
-    : loop_(loop),
-      request_(request),
+    : request_(request),
       frames_(uwsgi.websockets_max_size * 1024),
       readable_(loop.raw(), this),
       silent_(loop.raw(), this),
@@ -132,39 +128,30 @@ bool WebSocket::fill(RequestThread& thread, bool wait, bool& would_wait) {
   }
 }
 
-// Ends the wait of a reader.
-class WebSocket::ReaderWait final : public suspend::Waiting {
- public:
-  ReaderWait(RequestThread& thread, WebSocket& socket) noexcept
-      : Waiting(thread.fiber(), "websocket", socket.request_->fd), socket_(socket) {}
-
- private:
-  void end_early() noexcept override { socket_.wake(); }
-
-  WebSocket& socket_;
-};
-
 // False when it is closed. Throws PyError where the thread is interrupted.
 bool WebSocket::wait_for_bytes(RequestThread& thread) {
   if (!thread.may_suspend()) {
     if (uwsgi.wait_read_hook(request_->fd, uwsgi.websockets_ping_freq) < 0) set_closed(close_code::kConnectionLost, {});
     return !closed_;
   }
-  const ReaderWait waiting(thread, *this);
-  if (waiting.interrupted()) python::raise_if_interrupted(thread);
+  suspend::Baton baton(thread.fiber(), "websocket", suspend::Abort::kAllowed, request_->fd);
+  reader_ = &baton;
   readable_.start(request_->fd, EV_READ);
   if (uwsgi.websockets_ping_freq > 0) silent_.start(heard_at_ + silence_allowed_s() - loop::monotonic_s());
-  reader_ = &thread;
-  thread.suspend();
-  assert(reader_ == nullptr);
-  if (waiting.interrupted()) python::raise_if_interrupted(thread);
+  const suspend::Woken woken = baton.wait();
+  stop_reading();
+  if (woken == suspend::Woken::kInterrupted) python::raise_if_interrupted(thread);
   return !closed_;
 }
 
-void WebSocket::wake() noexcept {
+suspend::Baton* WebSocket::stop_reading() noexcept {
   readable_.stop();
   silent_.stop();
-  if (RequestThread* const thread = std::exchange(reader_, nullptr)) thread->fiber().resume();
+  return std::exchange(reader_, nullptr);
+}
+
+void WebSocket::wake() noexcept {
+  if (suspend::Baton* const reader = stop_reading()) reader->post();
 }
 
 // --- Keeping alive ------------------------------------------------------------------------
@@ -236,17 +223,12 @@ void WebSocket::going_away() noexcept {
 
 // Whoever waits for a message is to hear of what another does.
 void WebSocket::wake_next_turn() noexcept {
-  if (reader_ == nullptr) return;
-  readable_.stop();
-  silent_.stop();
-  loop_.add_callback(blocking::resumes(std::exchange(reader_, nullptr)->fiber()));
+  if (suspend::Baton* const reader = stop_reading()) reader->post_next_turn();
 }
 
 void WebSocket::left() noexcept {
   if (--users_ > 0) return;
-  if (RequestThread* const thread = std::exchange(ender_, nullptr)) {
-    loop_.add_callback(blocking::resumes(thread->fiber()));
-  }
+  if (suspend::Baton* const ender = std::exchange(ender_, nullptr)) ender->post_next_turn();
 }
 
 void WebSocket::end(RequestThread& thread) noexcept {
@@ -255,9 +237,9 @@ void WebSocket::end(RequestThread& thread) noexcept {
   // A fiber that waits for a slow client to read is not to wait any longer.
   shutdown(request_->fd, SHUT_RDWR);
   while (users_ > 0) {
-    ender_ = &thread;
-    const suspend::Waiting waiting(thread.fiber(), "websocket");
-    thread.suspend();
+    suspend::Baton baton(thread.fiber(), "websocket", suspend::Abort::kNever);
+    ender_ = &baton;
+    baton.wait();
   }
 }
 

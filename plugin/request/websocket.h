@@ -23,7 +23,7 @@ class FiberLock {
 
  private:
   bool taken_ = false;
-  std::deque<RequestThread*> waiting_;
+  std::deque<suspend::Baton*> waiting_;
 };
 
 // uWSGI's own functions keep one buffer for the fragments of every connection, and let one fiber
@@ -97,7 +97,6 @@ class WebSocket {
   Received receive_next(RequestThread& thread, bool wait);
   Received closed_by_client(RequestThread& thread);
   bool fill(RequestThread& thread, bool wait, bool& would_wait);
-  class ReaderWait;
   bool wait_for_bytes(RequestThread& thread);
   bool look_after(RequestThread& thread);
   double silence_allowed_s() const noexcept;
@@ -106,18 +105,18 @@ class WebSocket {
   void left() noexcept;
   void on_readable(int) noexcept { wake(); }
   void on_silent() noexcept { wake(); }
+  suspend::Baton* stop_reading() noexcept;
   void wake() noexcept;
   void wake_next_turn() noexcept;
 
-  loop::IoLoop& loop_;
   wsgi_request* const request_;
   FrameReader frames_;
   FiberLock receiving_;
   FiberLock sending_;
   std::string outgoing_;  // The frame that is being sent.
 
-  RequestThread* reader_ = nullptr;  // Who waits for bytes.
-  RequestThread* ender_ = nullptr;   // Who waits for the users to leave.
+  suspend::Baton* reader_ = nullptr;  // Who waits for bytes.
+  suspend::Baton* ender_ = nullptr;   // Who waits for the users to leave.
   loop::IoWatcher<WebSocket, &WebSocket::on_readable> readable_;
   loop::TimerWatcher<WebSocket, &WebSocket::on_silent> silent_;
   int users_ = 0;

@@ -333,6 +333,19 @@ def from_threads(query):
     return total, asyncio.run_coroutine_threadsafe(later('threadsafe'), loop).result(10)
 
 
+class SlowToListen(asyncio.Future):
+    """Done while add_done_callback() still waits for something else."""
+
+    def add_done_callback(self, *args, **kwargs):
+        super().add_done_callback(*args, **kwargs)
+        loop.call_soon(self.set_result, 'done meanwhile')
+        time.sleep(0.05)
+
+
+def done_before_the_wait(query):
+    return await_(SlowToListen(loop=loop), timeout=5)
+
+
 def application(environ, start_response):
     route, query = environ['PATH_INFO'].strip('/'), urllib.parse.unquote(environ['QUERY_STRING'])
     answer = globals()[route](query)

@@ -42,6 +42,10 @@ def test_gather_that_takes_too_long_is_a_timeout(ask):
     assert ask('/gather_timed_out') == 'TimeoutError None'
 
 
+def test_result_that_comes_before_the_wait_begins_ends_it(ask):
+    assert ask('/done_before_the_wait') == 'done meanwhile'
+
+
 def test_finalisers_that_wait_meanwhile_lose_no_result(ask):
     assert ask('/while_finalisers_wait') == 'through'
 

@@ -1,4 +1,5 @@
 // A call suspends only where the gate lets it; everywhere else it is libc's.
+#include "plugin/blocking/wait.h"
 #include "tests/unit/blocking/test_gate.h"
 
 namespace unit {
@@ -47,16 +48,16 @@ TEST_F(GateTest, AbsentNobodyMaySuspend) {
 }
 
 TEST_F(GateTest, ParkedFibersKeepTheirErrno) {
-  suspend::Fiber* fiber = nullptr;
+  suspend::Baton* posted = nullptr;
   spawn([&] {
-    fiber = suspend::Fiber::current();
+    suspend::Baton baton(*suspend::Fiber::current(), "something", blocking::Abort::kNever);
+    posted = &baton;
     errno = ERANGE;
-    blocking::park(*fiber);
+    blocking::wait(baton);
     EXPECT_EQ(ERANGE, errno);
   });
   errno = EDOM;
-  const loop::Callback resume = blocking::resumes(*fiber);
-  resume.function(resume.argument);
+  posted->post();
   EXPECT_EQ(0u, running());
 }
 

@@ -1,5 +1,4 @@
 // A fiber that is interrupted has the call it waits in fail with ECANCELED, and each later one.
-#include "suspend/waiting.h"
 #include "tests/unit/blocking/test_gate.h"
 
 namespace unit {
@@ -12,10 +11,10 @@ class InterruptTest : public FibersTest {
     spawn([this, body] {
       fiber_ = suspend::Fiber::current();
       body();
-      fiber_->calm();
+      fiber_->interrupt().end();
     });
     ASSERT_EQ(1u, running());
-    fiber_->interrupt();
+    fiber_->interrupt().begin(*fiber_);
   }
 
   template <typename Call>
@@ -24,6 +23,7 @@ class InterruptTest : public FibersTest {
   }
 
   suspend::Fiber* fiber_ = nullptr;
+  suspend::Baton* baton_ = nullptr;
   Pair sockets_ = socket_pair();
   char byte_ = 0;
 };
@@ -105,10 +105,10 @@ TEST_F(InterruptTest, WhatALockWasPostedMeanwhileGoesToTheNext) {
   spawn([&] {
     fiber_ = suspend::Fiber::current();
     EXPECT_EQ(fails_with(EINTR), outcome_of([&] { return calls().sem_wait(&semaphore); }));
-    fiber_->calm();
+    fiber_->interrupt().end();
   });
   spawn([&] { EXPECT_EQ(gives(0), outcome_of([&] { return calls().sem_wait(&semaphore); })); });
-  fiber_->interrupt();
+  fiber_->interrupt().begin(*fiber_);
   calls().sem_post(&semaphore);
   run();
   sem_destroy(&semaphore);
@@ -117,25 +117,25 @@ TEST_F(InterruptTest, WhatALockWasPostedMeanwhileGoesToTheNext) {
 TEST_F(InterruptTest, AShieldKeepsItOffUntilItEnds) {
   spawn([this] {
     fiber_ = suspend::Fiber::current();
-    fiber_->shield();
-    fiber_->shield();
+    fiber_->interrupt().shield();
+    fiber_->interrupt().shield();
     EXPECT_EQ(gives(0), outcome_of([] { return calls().usleep(1000); }));
-    fiber_->unshield();
+    fiber_->interrupt().unshield();
     EXPECT_EQ(gives(0), outcome_of([] { return calls().usleep(1000); }));
-    fiber_->unshield();
+    fiber_->interrupt().unshield();
     expect_cancelled([] { return calls().usleep(1000); });
-    fiber_->calm();
+    fiber_->interrupt().end();
   });
-  fiber_->interrupt();
+  fiber_->interrupt().begin(*fiber_);
   EXPECT_EQ(1u, running());
   run();
 }
 
-TEST_F(InterruptTest, CalmIsAsIfNothingHadBeen) {
+TEST_F(InterruptTest, ItsEndIsAsIfNothingHadBeen) {
   interrupt([this] {
     expect_cancelled([] { return calls().usleep(60000000); });
-    fiber_->calm();
-    EXPECT_FALSE(fiber_->interrupt_met());
+    fiber_->interrupt().end();
+    EXPECT_FALSE(fiber_->interrupt().met());
     EXPECT_EQ(gives(0), outcome_of([] { return calls().usleep(1000); }));
   });
   run();
@@ -144,15 +144,16 @@ TEST_F(InterruptTest, CalmIsAsIfNothingHadBeen) {
 TEST_F(InterruptTest, AWaitThatCannotBeEndedGoesOn) {
   spawn([this] {
     fiber_ = suspend::Fiber::current();
-    const suspend::Waiting waiting(*fiber_, "something");
-    blocking::park(*fiber_);
-    EXPECT_TRUE(waiting.interrupted());
-    fiber_->calm();
+    suspend::Baton baton(*fiber_, "something", suspend::Abort::kNever);
+    baton_ = &baton;
+    EXPECT_EQ(suspend::Woken::kPosted, baton.wait());
+    EXPECT_FALSE(fiber_->interrupt().met());
+    fiber_->interrupt().end();
   });
   EXPECT_STREQ("something", fiber_->waiting()->what());
-  fiber_->interrupt();
+  fiber_->interrupt().begin(*fiber_);
   EXPECT_EQ(1u, running());
-  fiber_->resume();
+  baton_->post();
   EXPECT_EQ(0u, running());
 }
 

@@ -24,6 +24,7 @@
 #include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/replacements.h"
 #include "tests/unit/descriptors.h"
+#include "tests/unit/suspend/bare_observer.h"
 
 namespace unit {
 
@@ -37,7 +38,6 @@ class TestGate final : public blocking::Gate {
   blocking::Refusal why_not() noexcept override {
     return open ? blocking::Refusal::kNone : blocking::Refusal::kGuarded;
   }
-  void suspend(suspend::Fiber& fiber) noexcept override { fiber.suspend(); }
   int lock_waits_interrupted = 0;
   void lock_wait_interrupted(suspend::Fiber&) noexcept override { ++lock_waits_interrupted; }
 
@@ -48,14 +48,6 @@ class TestGate final : public blocking::Gate {
   }
   bool can_turn() noexcept override { return may_turn(); }
   void turn() noexcept override { turned->turn(); }
-};
-
-class SilentObserver final : public suspend::SwitchObserver {
- public:
-  void entering() noexcept override {}
-  void entered() noexcept override {}
-  void leaving() noexcept override {}
-  bool left() noexcept override { return false; }
 };
 
 // The redirected calls, by name, as CPython itself makes them, with the signatures of their manual pages.
@@ -209,7 +201,7 @@ class WorldTest : public ::testing::Test {
         thread_ = std::thread(work_);
         return;
       }
-      fiber_.emplace(256 * 1024, test.observer_);
+      fiber_.emplace(256 * 1024, observer_);
       fiber_->start([](void* self) noexcept { static_cast<Body*>(self)->run_on_fiber(); }, this);
     }
     bool done() const { return fiber_ ? fiber_->idle() : !thread_.joinable(); }
@@ -226,6 +218,7 @@ class WorldTest : public ::testing::Test {
 
     WorldTest& test_;
     std::function<void()> work_;
+    suspend::BareObserver observer_;
     std::optional<suspend::Fiber> fiber_;
     std::thread thread_;
   };
@@ -259,7 +252,6 @@ class WorldTest : public ::testing::Test {
   }
 
   const World world_;
-  SilentObserver observer_;
   std::optional<loop::IoLoop> loop_;
   std::vector<std::unique_ptr<Body>> bodies_;
   const std::size_t descriptors_before_ = descriptors_at_start();

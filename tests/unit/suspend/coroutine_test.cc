@@ -7,6 +7,7 @@
 #include <string>
 
 #include "suspend/fiber.h"
+#include "tests/unit/suspend/bare_observer.h"
 
 namespace suspend {
 namespace {
@@ -26,13 +27,6 @@ class Runner {
  private:
   Coroutine coroutine_;
   Work work_;
-};
-
-struct Silent final : SwitchObserver {
-  void entering() noexcept override {}
-  void entered() noexcept override {}
-  void leaving() noexcept override {}
-  bool left() noexcept override { return false; }
 };
 
 class CoroutineTest : public ::testing::Test {
@@ -122,7 +116,7 @@ TEST_F(CoroutineTest, KeepsItsExceptionsToItself) {
 
 // The fiber is resumed in the coroutine that ran as it suspended.
 TEST_F(CoroutineTest, SuspendsTheFiberItRunsOn) {
-  Silent observer;
+  BareObserver observer;
   Fiber fiber(kStackSize, observer);
   Coroutine of_fiber;
   Runner runner([&]() -> Coroutine& {

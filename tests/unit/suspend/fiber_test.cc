@@ -9,10 +9,12 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/suspend/bare_observer.h"
+
 namespace suspend {
 namespace {
 
-struct Steps final : SwitchObserver {
+struct Steps final : BareObserver {
   std::string seen;
   void entering() noexcept override { seen += "entering "; }
   void entered() noexcept override { seen += "entered "; }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "suspend/fiber.h"
+#include "tests/unit/suspend/bare_observer.h"
 
 namespace suspend {
 namespace {
@@ -168,13 +169,6 @@ TEST(Stack, SaysThatThereIsNoRoom) {
 
 const Stack* overrun = nullptr;
 
-struct Silent final : SwitchObserver {
-  void entering() noexcept override {}
-  void entered() noexcept override {}
-  void leaving() noexcept override {}
-  bool left() noexcept override { return false; }
-};
-
 void on_fault(int, siginfo_t* info, void*) {
   // AddressSanitizer asks the kernel about this thread as the process ends on the alternate stack.
   const suspend::ThreadBlock::OnKernelThread here_runs(Fiber::current()->thread());
@@ -200,7 +194,7 @@ void overrun_a_fiber(Fiber::Task task) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigaction(SIGSEGV, &action, nullptr);
 
-  Silent silent;
+  BareObserver silent;
   Fiber fiber(64 * 1024, silent);
   overrun = &fiber.stack();
   fiber.start(task, nullptr);

@@ -1,0 +1,43 @@
+// A point in time until which to wait.
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <cassert>
+
+#include "plugin/loop/clock.h"
+
+namespace loop {
+
+// A point in time on CLOCK_MONOTONIC, or never.
+class Deadline {
+ public:
+  static Deadline never() noexcept { return Deadline(-1); }
+  // A negative `seconds` is now.
+  static Deadline after(double seconds) noexcept { return Deadline(monotonic_s() + std::max(seconds, 0.0)); }
+  static Deadline after(const timespec& interval) noexcept {
+    return after(static_cast<double>(interval.tv_sec) + static_cast<double>(interval.tv_nsec) * 1e-9);
+  }
+  // As many functions take a timeout: negative for never.
+  static Deadline after_or_never(double seconds) noexcept { return seconds < 0 ? never() : after(seconds); }
+
+  bool is_never() const noexcept { return at_s_ < 0; }
+  // The one that comes first.
+  Deadline sooner(Deadline other) const noexcept {
+    if (is_never()) return other;
+    return other.is_never() || at_s_ < other.at_s_ ? *this : other;
+  }
+  // Seconds left, never below 0. REQUIRES: not never.
+  double left_s() const noexcept {
+    assert(!is_never());
+    return std::max(at_s_ - monotonic_s(), 0.0);
+  }
+  bool passed() const noexcept { return !is_never() && left_s() <= 0; }
+
+ private:
+  explicit Deadline(double at_s) noexcept : at_s_(at_s) {}
+  double at_s_;
+};
+
+}  // namespace loop
