@@ -84,7 +84,7 @@ class Lobby {
   // and fro would keep the loop from everything else.
   static bool wake(Waiter& waiter) noexcept {
     if (waiter.baton != nullptr) return on_loop_thread() ? waiter.baton->post_next_turn() : waiter.baton->post_soon();
-    if (!on_loop_thread()) post_to_loop({[](void*) noexcept {}, nullptr});
+    end_turn();
     return true;
   }
 

@@ -57,7 +57,19 @@ class MutexTable {
     });
     if (last == held_.rend()) return;  // Locked before the worker began to serve.
     held_.erase(std::next(last).base());
+    if (loop_waits_ > 0) end_turn();
     if (!waiters_.empty()) wake_first(mutex);
+  }
+
+  // Turns the loop until no fiber holds the mutex. False where it may not turn.
+  bool wait_turning(pthread_mutex_t* mutex) noexcept {
+    while (another_holds(mutex)) {
+      if (!gate()->can_turn()) return false;
+      ++loop_waits_;
+      turn(Deadline::never());
+      --loop_waits_;
+    }
+    return true;
   }
 
   // Suspends `fiber` until no other fiber holds the mutex.
@@ -82,6 +94,7 @@ class MutexTable {
   }
 
   std::vector<Held> held_;  // Those of suspended fibers, and a few of the one that runs.
+  int loop_waits_ = 0;
   std::list<Waiter> waiters_;
 };
 
@@ -109,11 +122,8 @@ void wait_for_holder(pthread_mutex_t* mutex) noexcept {
   if (!table().another_holds(mutex)) return;
   if (Fiber* const fiber = gate()->can_suspend()) {
     table().wait(*fiber, mutex);
-  } else {
-    while (table().another_holds(mutex)) {
-      if (!gate()->can_turn()) give_up();
-      gate()->turn();
-    }
+  } else if (!table().wait_turning(mutex)) {
+    give_up();
   }
   assert(!table().another_holds(mutex));
 }

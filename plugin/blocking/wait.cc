@@ -96,6 +96,12 @@ void turn(Deadline deadline) noexcept {
   gate()->turn();
 }
 
+void end_turn() noexcept {
+  const loop::Callback nothing{[](void*) noexcept {}, nullptr};
+  if (on_loop_thread()) gate_loop().add_callback(nothing);
+  else post_to_loop(nothing);
+}
+
 Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline) {
   suspend::Baton baton(fiber, name_of(events), Abort::kAllowed, fd);
   const Watched watched(baton, fd, ev_events(events));

@@ -23,6 +23,8 @@ Woken wait(suspend::Baton& baton, Deadline deadline = Deadline::never()) noexcep
 // For a wait of the loop's own stack: turns the loop once, and at the deadline at the latest.
 // REQUIRES: the gate's can_turn().
 void turn(Deadline deadline) noexcept;
+// What such a wait is for has come: the turn that is under way does not sleep. Any thread.
+void end_turn() noexcept;
 
 // Suspends `fiber`, the one that runs, until one of the descriptors may be ready for what
 // it asks, one is closed, or the deadline passes. Negative descriptors are skipped.

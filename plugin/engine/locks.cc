@@ -104,7 +104,8 @@ class Waiter {
   }
 
   void wake() noexcept {
-    if (baton_ != nullptr) baton_->post_next_turn();
+    if (thread_ == nullptr) blocking::end_turn();
+    else if (baton_ != nullptr) baton_->post_next_turn();
   }
 
  private:

@@ -43,7 +43,7 @@ def test_gather_that_takes_too_long_is_a_timeout(ask):
 
 
 def test_result_that_comes_before_the_wait_begins_ends_it(ask):
-    assert ask('/done_before_the_wait') == 'done meanwhile'
+    assert ask('/done_before_the_wait') == "('done meanwhile', True)"
 
 
 def test_finalisers_that_wait_meanwhile_lose_no_result(ask):
