@@ -66,20 +66,20 @@ PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, 
 class Undisturbed {
  public:
   explicit Undisturbed(VirtualThread& thread) noexcept : thread_(thread) {
-    thread_.keep_turn();
+    thread_.task().keep_turn();
 #if PY_VERSION_HEX >= 0x030A0000
     collects_ = PyGC_Disable() != 0;
 #else
-    thread_.forbid_suspension();
+    thread_.task().forbid_suspension();
 #endif
   }
   ~Undisturbed() {
 #if PY_VERSION_HEX >= 0x030A0000
     if (collects_) PyGC_Enable();
 #else
-    thread_.allow_suspension();
+    thread_.task().allow_suspension();
 #endif
-    thread_.yield_turn();
+    thread_.task().yield_turn();
   }
   Undisturbed(const Undisturbed&) = delete;
   Undisturbed& operator=(const Undisturbed&) = delete;
@@ -190,7 +190,7 @@ PyRef as_future(PyObject* awaitable, PyObject* event_loop) {
 
 PyRef await_future(VirtualThread& thread, PyObject* future, double seconds) {
   if (wait_until_done(thread, future, seconds)) return result_of(future);
-  if (thread.interrupt().in_force()) end_interrupted(thread, future);
+  if (thread.task().interrupt().in_force()) end_interrupted(thread, future);
   raise_if_interrupted(thread);
   return end_timed_out(thread, future);
 }

@@ -325,7 +325,7 @@ void Core::serve() noexcept {
   uwsgi.wsgi_req = request_;  // Routing may have left another.
   thread_->async_wait().end();
   // A request outside Python, ended in a wait of uWSGI's own, has said nothing.
-  if (thread_->interruption().begun() && !request_->headers_sent) failed_ = true;
+  if (thread_->task().interruption().begun() && !request_->headers_sent) failed_ = true;
   thread_->limits().settle();
   if (failed_ && !request_->headers_sent && request_->response_size == 0) answer_failure();
   if (socket_->retry != nullptr) {

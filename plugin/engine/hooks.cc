@@ -22,7 +22,7 @@ int answer_of(Woken woken) noexcept { return woken == Woken::kPosted ? 1 : woken
 
 // What an interrupted application makes its answer is sent all the same.
 int wait_fd(RequestThread& thread, int fd, int events, int timeout_s) noexcept {
-  const bool answers = events == EV_WRITE && fd == thread.request()->fd && thread.interrupt().met();
+  const bool answers = events == EV_WRITE && fd == thread.request()->fd && thread.task().interrupt().met();
   suspend::Baton baton(thread.fiber(), events == EV_READ ? "read" : "write", answers ? Abort::kNever : Abort::kAllowed, fd);
   const blocking::Watched watched(baton, fd, events);
   return answer_of(blocking::wait(baton, deadline_of(timeout_s)));  // Other requests run here.

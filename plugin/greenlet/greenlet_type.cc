@@ -204,10 +204,10 @@ int greenlet_is_gc(PyObject* self) noexcept {
 class KeptTurn {
  public:
   KeptTurn() noexcept : thread_(VirtualThread::current()) {
-    if (thread_ != nullptr) thread_->keep_turn();
+    if (thread_ != nullptr) thread_->task().keep_turn();
   }
   ~KeptTurn() {
-    if (thread_ != nullptr) thread_->yield_turn();
+    if (thread_ != nullptr) thread_->task().yield_turn();
   }
   KeptTurn(const KeptTurn&) = delete;
   KeptTurn& operator=(const KeptTurn&) = delete;

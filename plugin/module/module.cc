@@ -26,56 +26,61 @@ namespace {
 
 struct Section {
   PyObject_HEAD
-  VirtualThread* thread;  // Whose it is; null outside a request, where there is nothing to do.
+  std::uint64_t task;  // Whose it is (TaskState::number()); 0 outside a request, where there is nothing to do.
 };
 
 // What begins and ends a kind of section.
 struct NoSuspend {
   static constexpr char kName[] = "uwsgi_tornado.no_suspend";
-  static void begin(VirtualThread& thread) noexcept { thread.forbid_suspension(); }
-  static void end(VirtualThread& thread) noexcept { thread.allow_suspension(); }
+  static void begin(TaskState& task) noexcept { task.forbid_suspension(); }
+  static void end(TaskState& task) noexcept { task.allow_suspension(); }
   static constexpr char kDoc[] =
       "no_suspend()\n--\n\n"
       "A context manager: inside it blocking calls of this request block the worker instead of\n"
       "suspending the request, so no other request runs. For short sections that must not be\n"
-      "interleaved. Sections nest; make a no_suspend() for each. Does nothing outside a request.\n\n"
+      "interleaved. Sections nest; make a no_suspend() for each. One that is left open ends with the\n"
+      "request. Does nothing outside a request.\n\n"
       "Raises RuntimeError when one object is entered twice or left by another request.";
 };
 
 struct Shield {
   static constexpr char kName[] = "uwsgi_tornado.shield";
-  static void begin(VirtualThread& thread) noexcept { thread.interrupt().shield(); }
-  static void end(VirtualThread& thread) noexcept { thread.interrupt().unshield(); }
+  static void begin(TaskState& task) noexcept { task.interrupt().shield(); }
+  static void end(TaskState& task) noexcept { task.interrupt().unshield(); }
   static constexpr char kDoc[] =
       "shield()\n--\n\n"
       "A context manager: inside it the waits of this request are not ended by RequestTimeout or\n"
       "ClientDisconnected. For work that must be finished, such as a clean-up. What came meanwhile is\n"
-      "raised at the first wait after it. Sections nest; make a shield() for each. Does nothing outside\n"
-      "a request.\n\n"
+      "raised at the first wait after it. Sections nest; make a shield() for each. One that is left open\n"
+      "ends with the request. Does nothing outside a request.\n\n"
       "Raises RuntimeError when one object is entered twice or left by another request.";
 };
 
 template <typename Kind>
 PyObject* section_enter(PyObject* self, PyObject*) noexcept {
   auto* section = reinterpret_cast<Section*>(self);
-  if (section->thread != nullptr) {
+  if (section->task != 0) {
     PyErr_Format(PyExc_RuntimeError, "this %s() has been entered; make another for a nested section", Kind::kName);
     return nullptr;
   }
-  section->thread = VirtualThread::current();
-  if (section->thread != nullptr) Kind::begin(*section->thread);
+  if (VirtualThread* const thread = VirtualThread::current()) {
+    section->task = thread->task().number();
+    Kind::begin(thread->task());
+  }
   return PyRef::borrow(self).release();
 }
 
 template <typename Kind>
 PyObject* section_exit(PyObject* self, PyObject*) noexcept {
   auto* section = reinterpret_cast<Section*>(self);
-  if (section->thread != nullptr && section->thread != VirtualThread::current()) {
+  if (section->task == 0) return PyRef::borrow(Py_None).release();
+  VirtualThread* const thread = VirtualThread::current();
+  if (thread == nullptr || thread->task().number() != section->task) {
     PyErr_Format(PyExc_RuntimeError, "a %s() section ends in the request that began it", Kind::kName);
     return nullptr;
   }
-  if (section->thread != nullptr) Kind::end(*section->thread);
-  section->thread = nullptr;
+  Kind::end(thread->task());
+  section->task = 0;
   return PyRef::borrow(Py_None).release();
 }
 

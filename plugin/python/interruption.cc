@@ -51,7 +51,7 @@ PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count
   return py_boundary([=] {
     const auto count = static_cast<std::size_t>(PyVectorcall_NARGS(count_and_flag));
     VirtualThread* const thread = interrupted_thread();
-    if (thread != nullptr && says_cancelled(args, count)) return thread->interruption().make();
+    if (thread != nullptr && says_cancelled(args, count)) return thread->task().interruption().make();
     return make_as_always(type, args, count, names);
   });
 }
@@ -65,19 +65,19 @@ int raise_in_lock_wait(void*) noexcept {
   blocking::show_loop_thread(false);
   VirtualThread* const thread = interrupted_thread();
   if (thread == nullptr) return 0;
-  thread->interruption().raise();
+  thread->task().interruption().raise();
   return -1;
 }
 
 // --- os.fork() --------------------------------------------------------------------------------------
 
 PyObject* before_fork(PyObject*, PyObject*) noexcept {
-  if (VirtualThread* const thread = VirtualThread::current()) thread->interrupt().shield();
+  if (VirtualThread* const thread = VirtualThread::current()) thread->task().interrupt().shield();
   return PyRef::borrow(Py_None).release();
 }
 
 PyObject* after_fork(PyObject*, PyObject*) noexcept {
-  if (VirtualThread* const thread = VirtualThread::current()) thread->interrupt().unshield();
+  if (VirtualThread* const thread = VirtualThread::current()) thread->task().interrupt().unshield();
   return PyRef::borrow(Py_None).release();
 }
 
@@ -106,13 +106,13 @@ void Interruption::begin(VirtualThread& thread, PyObject* type, std::string mess
   if (begun()) return;
   type_ = type;
   message_ = std::move(message);
-  thread.interrupt().begin(thread.fiber());
+  thread.task().interrupt().begin(thread.fiber());
 }
 
 void Interruption::end(VirtualThread& thread) noexcept {
   if (!begun()) return;
   type_ = nullptr;
-  thread.interrupt().end();
+  thread.task().interrupt().end();
   if (std::exchange(soon_, false)) PyThreadState_SetAsyncExc(ident_of(thread), nullptr);
 }
 
@@ -131,23 +131,23 @@ void Interruption::raise_soon(VirtualThread& thread) noexcept {
   PyThreadState_SetAsyncExc(ident_of(thread), type_);
 }
 
-Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.interrupt().shield(); }
-Shielded::~Shielded() { thread_.interrupt().unshield(); }
+Shielded::Shielded(VirtualThread& thread) noexcept : thread_(thread) { thread_.task().interrupt().shield(); }
+Shielded::~Shielded() { thread_.task().interrupt().unshield(); }
 
 VirtualThread* interrupted_thread() noexcept {
   VirtualThread* const thread = VirtualThread::current();
-  return thread != nullptr && thread->interrupt().in_force() ? thread : nullptr;
+  return thread != nullptr && thread->task().interrupt().in_force() ? thread : nullptr;
 }
 
 void raise_if_interrupted(VirtualThread& thread) {
-  if (!thread.interrupt().in_force()) return;
-  thread.interruption().raise();
+  if (!thread.task().interrupt().in_force()) return;
+  thread.task().interruption().raise();
   throw PyError{};
 }
 
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept {
-  if (!thread.interrupt().in_force()) return;
-  thread.interruption().raise_soon(thread);
+  if (!thread.task().interrupt().in_force()) return;
+  thread.task().interruption().raise_soon(thread);
 }
 
 // The slot for calls, which classes derived from it do not inherit, as they would __new__'s; CPython

@@ -53,7 +53,7 @@ bool is_due() noexcept {
 }
 
 bool should_give_way(const VirtualThread& thread) noexcept {
-  return is_due() && !thread.suspension_is_forbidden() && !thread.keeps_turn() && collecting() != &thread;
+  return is_due() && !thread.task().suspension_is_forbidden() && !thread.task().keeps_turn() && collecting() != &thread;
 }
 
 // The loop's thread does not keep the GIL: it drops it, or waits for it.

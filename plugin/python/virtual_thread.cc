@@ -108,7 +108,7 @@ blocking::Refusal GilGate::why_not() noexcept {
   VirtualThread* const thread = VirtualThread::current();
   if (thread == nullptr) return blocking::Refusal::kNone;
   if (thread->thread_state().attached()) return blocking::Refusal::kGilHeld;
-  if (thread->suspension_is_forbidden()) return blocking::Refusal::kGuarded;
+  if (thread->task().suspension_is_forbidden()) return blocking::Refusal::kGuarded;
   return blocking::Refusal::kNone;
 }
 
@@ -129,9 +129,9 @@ void VirtualThread::park(suspend::Fiber& fiber) noexcept {
   const bool gil_given_up = !state_.attached();
   if (gil_given_up) {
     // What ends the wait is armed already: to give way here would have two resume it.
-    forbid_suspension();
+    task_.forbid_suspension();
     PyEval_RestoreThread(state_.get());
-    allow_suspension();
+    task_.allow_suspension();
   }
   {
     const InOwnInterpreter here(state_.get());

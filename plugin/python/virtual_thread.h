@@ -7,7 +7,7 @@
 #include <string>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/python/interruption.h"
+#include "plugin/python/task_state.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/baton.h"
 
@@ -50,27 +50,15 @@ class VirtualThread : public suspend::SwitchObserver {
   GreenletThread* greenlets() const noexcept { return greenlets_; }
   void set_greenlets(GreenletThread* greenlets) noexcept { greenlets_ = greenlets; }
 
-  // The exception it is being ended with.
-  Interruption& interruption() noexcept { return interruption_; }
+  // Of the request or function that it runs.
+  TaskState& task() noexcept { return task_; }
+  const TaskState& task() const noexcept { return task_; }
 
   // Somebody asked for what this thread does, and their connection: -1 where it is closed, or nobody did.
   virtual bool has_client() const noexcept { return false; }
   virtual int client_fd() const noexcept { return -1; }
 
-  // Sections in which this thread must not be suspended nest.
-  void forbid_suspension() noexcept { ++forbidden_; }
-  void allow_suspension() noexcept { --forbidden_; }
-  bool suspension_is_forbidden() const noexcept { return forbidden_ != 0; }
-
-  // Sections in which this thread waits as it likes but does not give way: it holds what another
-  // would stop the OS thread for. An end without a beginning is ignored.
-  void keep_turn() noexcept { ++turns_kept_; }
-  void yield_turn() noexcept {
-    if (turns_kept_ > 0) --turns_kept_;
-  }
-  bool keeps_turn() const noexcept { return turns_kept_ != 0; }
-
-  bool may_suspend() const noexcept { return !suspension_is_forbidden(); }
+  bool may_suspend() const noexcept { return !task_.suspension_is_forbidden(); }
 
   void entering() noexcept override;
   void entered() noexcept override;
@@ -78,10 +66,13 @@ class VirtualThread : public suspend::SwitchObserver {
   bool left() noexcept override;
   // Whether the GIL was held or given up before, it is so afterwards.
   void park(suspend::Fiber& fiber) noexcept override;
-  suspend::Interrupt& interrupt() noexcept override { return interrupt_; }
+  suspend::Interrupt& interrupt() noexcept override { return task_.interrupt(); }
 
  protected:
   ~VirtualThread() = default;
+
+  // A task begins.
+  void begin_task() noexcept { task_ = TaskState(); }
 
   // Suspended by give_way(): its state stays detached until it runs again.
   bool gave_way() const noexcept { return gave_way_; }
@@ -91,11 +82,8 @@ class VirtualThread : public suspend::SwitchObserver {
   suspend::Fiber fiber_;
   ThreadState state_;
   GreenletThread* greenlets_ = nullptr;
-  Interruption interruption_;
-  suspend::Interrupt interrupt_;
+  TaskState task_;
   loop::IoLoop& loop_;
-  int forbidden_ = 0;
-  int turns_kept_ = 0;
   bool gave_way_ = false;
 
   static inline VirtualThread* current_ = nullptr;
@@ -105,10 +93,10 @@ class VirtualThread : public suspend::SwitchObserver {
 class SuspensionForbidden {
  public:
   SuspensionForbidden() noexcept : thread_(VirtualThread::current()) {
-    if (thread_ != nullptr) thread_->forbid_suspension();
+    if (thread_ != nullptr) thread_->task().forbid_suspension();
   }
   ~SuspensionForbidden() {
-    if (thread_ != nullptr) thread_->allow_suspension();
+    if (thread_ != nullptr) thread_->task().allow_suspension();
   }
   SuspensionForbidden(const SuspensionForbidden&) = delete;
   SuspensionForbidden& operator=(const SuspensionForbidden&) = delete;

@@ -36,7 +36,7 @@ double AsyncWait::left_s() const noexcept {
 void AsyncWait::park() noexcept {
   assert(RequestThread::current() == &thread_);
   look_at_rested();
-  const bool was_interrupted = thread_.interrupt().in_force();
+  const bool was_interrupted = thread_.task().interrupt().in_force();
   if (was_interrupted) forget();
   // Interrupted before, it still lets the others have their turn.
   suspend::Baton baton(thread_.fiber(), "event", was_interrupted ? suspend::Abort::kNever : suspend::Abort::kAllowed);

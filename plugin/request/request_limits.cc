@@ -95,20 +95,20 @@ void RequestLimits::worker_ends() noexcept {
 
 // The first stands.
 void RequestLimits::interrupt(EndedBy by, PyObject* type, const std::string& message) noexcept {
-  if (thread_.interruption().begun()) return;
+  if (thread_.task().interruption().begun()) return;
   ended_by_ = by;
-  thread_.interruption().begin(thread_, type, message);
+  thread_.task().interruption().begin(thread_, type, message);
 }
 
 void RequestLimits::settle() noexcept {
-  if (thread_.interruption().begun()) end();
+  if (thread_.task().interruption().begun()) end();
 }
 
 void RequestLimits::end() noexcept {
   timer_.stop();
   client_.stop();
   timeout_read_ = python::PyRef();
-  thread_.interruption().end(thread_);
+  thread_.task().interruption().end(thread_);
 }
 
 }  // namespace engine

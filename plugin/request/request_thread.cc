@@ -37,6 +37,7 @@ RequestThread* RequestThread::waiting() noexcept {
 }
 
 void RequestThread::begin(double began_s) noexcept {
+  begin_task();
   began_s_ = began_s;
   times_resumed_ = 0;
   if (RequestTimes::wanted()) times_.begin(static_cast<std::int64_t>(uwsgi_micros() - request_->start_of_request));

@@ -20,7 +20,7 @@ bool raised_instead(PyObject* type) noexcept {
   if (type != PyExc_OSError) return false;
   python::VirtualThread* const thread = python::interrupted_thread();
   if (thread == nullptr) return false;
-  thread->interruption().raise();
+  thread->task().interruption().raise();
   return true;
 }
 
