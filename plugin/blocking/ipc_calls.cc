@@ -92,7 +92,7 @@ auto queue_call(Tally& tally, int queue, short events, const timespec* until, Ca
     if (result >= 0 || errno != ETIMEDOUT || deadline.passed()) return result;
     ++tally.suspended;
     const Woken woken = wait_for(*fiber, queue, events, deadline);
-    if (woken == Woken::kReady || woken == Woken::kTimedOut) continue;
+    if (woken == Woken::kPosted || woken == Woken::kTimedOut) continue;
     errno = woken == Woken::kClosed ? EBADF : kInterruptedErrno;
     return result;
   }
