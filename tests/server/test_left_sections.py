@@ -1,8 +1,7 @@
 """A section that a request leaves open ends with the request: the next one on the same core is free of it."""
 import pytest
 
-REFUSED = ('await_() in a no_suspend() section or in a greenlet of the greenlet package would wait for ever: the event '
-           'loop cannot run meanwhile')
+REFUSED = 'await_() in a no_suspend() section would wait for ever: the event loop cannot run meanwhile'
 
 
 @pytest.fixture

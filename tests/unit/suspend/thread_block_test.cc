@@ -17,18 +17,11 @@
 #include <vector>
 
 #include "suspend/fiber.h"
+#include "tests/unit/suspend/bare_observer.h"
 
 namespace {
 
 using suspend::Fiber;
-
-class SilentObserver : public suspend::SwitchObserver {
- public:
-  void entering() noexcept override {}
-  void entered() noexcept override {}
-  void leaving() noexcept override {}
-  bool left() noexcept override { return false; }
-};
 
 // A fiber that runs what it is given.
 class Thread {
@@ -41,7 +34,7 @@ class Thread {
   Fiber& fiber() { return fiber_; }
 
  private:
-  SilentObserver observer_;
+  suspend::BareObserver observer_;
   Fiber fiber_{256u << 10, observer_};
   std::function<void()> body_;
 };
