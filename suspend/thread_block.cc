@@ -155,15 +155,6 @@ std::size_t offset_of_tid() noexcept {
   return offset;
 }
 
-// libc tells threads apart by this number where a mutex has an owner. No kernel thread has one
-// above 2^22, and a mutex keeps 30 bits of it.
-pid_t next_thread_number() noexcept {
-  static std::atomic<unsigned> last{0};
-  constexpr unsigned kFirst = 1u << 24;
-  constexpr unsigned kRange = (1u << 29) - kFirst;
-  return static_cast<pid_t>(kFirst + last.fetch_add(1, std::memory_order_relaxed) % kRange);
-}
-
 // The kernel writes the number of the CPU to the OS thread's area alone: sched_getcpu() and its
 // kin ask the kernel where this is negative.
 void disown_rseq_area(ThreadPointer pointer) noexcept {
@@ -208,8 +199,13 @@ ThreadBlock::ThreadBlock(Stack& stack) : stack_(stack) {
   if (error != 0) throw std::bad_alloc();
   wait_for_donor();
   tid_ = reinterpret_cast<pid_t*>(reinterpret_cast<char*>(id_) + tid_offset);
-  *tid_ = next_thread_number();
+  *tid_ = next_number();
   disown_rseq_area(pointer_);
+}
+
+pid_t ThreadBlock::next_number() noexcept {
+  static std::atomic<unsigned> given{0};
+  return kFirstNumber + static_cast<pid_t>(given.fetch_add(1, std::memory_order_relaxed) % kNumbers);
 }
 
 // Until the donor's kernel thread uses the stack no more. The last it does is to set a word of libc's to

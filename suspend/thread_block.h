@@ -39,6 +39,10 @@ class ThreadBlock {
   void* stack_top() const noexcept { return stack_top_; }
   pthread_t id() const noexcept { return id_; }
 
+  // By which libc tells threads apart where a lock has an owner: no kernel thread has such a number.
+  pid_t number() const noexcept { return *tid_; }
+  static bool is_number(pid_t number) noexcept { return number >= kFirstNumber; }
+
   // Makes this the thread that runs. Returns the thread pointer before, for leave().
   ThreadPointer enter() const noexcept;
   // Makes the thread with that thread pointer run again.
@@ -64,6 +68,11 @@ class ThreadBlock {
   [[noreturn]] static void leave_kernel(ThreadBlock& self) noexcept;
   static int come_back(void* self) noexcept;
   void wait_for_donor() noexcept;
+
+  // The kernel's numbers go up to 2^22; a mutex keeps 30 bits of one.
+  static constexpr pid_t kFirstNumber = 1 << 24;
+  static constexpr pid_t kNumbers = (1 << 29) - kFirstNumber;
+  static pid_t next_number() noexcept;
 
   Stack& stack_;
   ThreadPointer pointer_ = 0;  // Written by the donor, last.

@@ -1,24 +1,27 @@
 #include "plugin/blocking/mutex_calls.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
-#include <list>
+#include <vector>
 
+#include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/real.h"
 #include "plugin/blocking/wait.h"
+#include "plugin/loop/clock.h"
 
 // A C library may keep a mutex of its own while it waits: psycopg2 holds the connection's
-// during a query, SQLite the connection's during a busy timeout. To the kernel all fibers
-// are one thread. The second to come would stop that thread for ever, or, the mutex being
-// recursive, walk in. So who holds what is known here per fiber, and the second is suspended.
-//
-// Only what runs on the loop's thread is listed. Other threads meet the real mutex, which
-// is locked as always.
+// during a query, SQLite the connection's during a busy timeout. A fiber is a thread to libc, which
+// therefore knows who holds what; but to wait for it libc would stop the OS thread, and the holder with it.
+// So whoever finds a mutex taken is suspended here until it is unlocked.
 
 namespace blocking {
 namespace {
@@ -27,86 +30,72 @@ using suspend::Fiber;
 
 Tally mutex_tally("pthread_mutex_lock");
 
-struct Held {
-  pthread_mutex_t* mutex;
-  const Fiber* holder;  // Null: the loop itself.
-};
+bool is_locked_by(int result) noexcept { return result == 0 || result == EOWNERDEAD; }
 
-struct Waiter {
-  pthread_mutex_t* mutex;
-  suspend::Baton* baton;
-};
+// The kernel itself knows who holds a robust mutex, or one that inherits priorities: by the number of
+// the OS thread, which a fiber does not have. Bits of libc's kind of a mutex.
+constexpr int kRobust = 16, kInheritsPriority = 32, kTypeMask = 3;
 
-// The loop's thread only.
-class MutexTable {
+bool kernel_knows_holder(const pthread_mutex_t& mutex) noexcept {
+  return (mutex.__data.__kind & (kRobust | kInheritsPriority)) != 0;
+}
+
+// Which fiber holds such a mutex: to the kernel all are one. The loop's thread only.
+class HeldAsOsThread {
  public:
-  bool another_holds(pthread_mutex_t* mutex) const noexcept {
+  bool another_holds(const pthread_mutex_t* mutex) const noexcept {
     const Fiber* const self = Fiber::current();
-    return std::any_of(held_.begin(), held_.end(), [=](const Held& held) {
-      return held.mutex == mutex && held.holder != self;
-    });
+    return std::any_of(held_.begin(), held_.end(), [=](const Held& held) { return held.mutex == mutex && held.holder != self; });
   }
-
-  void locked(pthread_mutex_t* mutex) { held_.push_back({mutex, Fiber::current()}); }
-
-  // Mutexes are unlocked in the reverse order as a rule, so the last one is the first to try.
-  void unlocked(pthread_mutex_t* mutex) noexcept {
+  void locked(const pthread_mutex_t* mutex) { held_.push_back({mutex, Fiber::current()}); }
+  void unlocked(const pthread_mutex_t* mutex) noexcept {
     const Fiber* const self = Fiber::current();
-    const auto last = std::find_if(held_.rbegin(), held_.rend(), [=](const Held& held) {
-      return held.mutex == mutex && held.holder == self;
-    });
-    if (last == held_.rend()) return;  // Locked before the worker began to serve.
-    held_.erase(std::next(last).base());
-    if (loop_waits_ > 0) end_turn();
-    if (!waiters_.empty()) wake_first(mutex);
-  }
-
-  // Turns the loop until no fiber holds the mutex. False where it may not turn.
-  bool wait_turning(pthread_mutex_t* mutex) noexcept {
-    while (another_holds(mutex)) {
-      if (!gate()->can_turn()) return false;
-      ++loop_waits_;
-      turn(Deadline::never());
-      --loop_waits_;
-    }
-    return true;
-  }
-
-  // Suspends `fiber` until no other fiber holds the mutex.
-  void wait(Fiber& fiber, pthread_mutex_t* mutex) {
-    for (bool overtaken = false; another_holds(mutex); overtaken = true) {
-      suspend::Baton baton(fiber, mutex_tally.name, Abort::kNever);
-      // Overtaken while it was on its way it keeps its place.
-      waiters_.insert(overtaken ? waiters_.begin() : waiters_.end(), {mutex, &baton});
-      ++mutex_tally.suspended;
-      blocking::wait(baton);
-    }
+    const auto last = std::find_if(held_.rbegin(), held_.rend(),
+                                   [=](const Held& held) { return held.mutex == mutex && held.holder == self; });
+    if (last != held_.rend()) held_.erase(std::next(last).base());  // Else locked before the worker began to serve.
   }
 
  private:
-  // A recursive mutex may still be held; the one woken looks again.
-  void wake_first(pthread_mutex_t* mutex) noexcept {
-    const auto first = std::find_if(waiters_.begin(), waiters_.end(),
-                                    [=](const Waiter& waiter) { return waiter.mutex == mutex; });
-    if (first == waiters_.end()) return;
-    first->baton->post_next_turn();
-    waiters_.erase(first);
-  }
-
-  std::vector<Held> held_;  // Those of suspended fibers, and a few of the one that runs.
-  int loop_waits_ = 0;
-  std::list<Waiter> waiters_;
+  struct Held {
+    const pthread_mutex_t* mutex;
+    const Fiber* holder;  // Null: the loop itself.
+  };
+  std::vector<Held> held_;
 };
 
-MutexTable& table() noexcept {
-  static MutexTable* const forever = new MutexTable;  // Libraries lock until the process ends.
+HeldAsOsThread& held_as_os_thread() noexcept {
+  static HeldAsOsThread* const forever = new HeldAsOsThread;  // Libraries lock until the process ends.
   return *forever;
 }
 
-bool is_locked_by(int result) noexcept { return result == 0 || result == EOWNERDEAD; }
+// 0, EOWNERDEAD, or why not. The loop's thread.
+int try_lock(pthread_mutex_t* mutex) noexcept {
+  if (!kernel_knows_holder(*mutex)) return real::pthread_mutex_trylock(mutex);
+  HeldAsOsThread& held = held_as_os_thread();
+  if (held.another_holds(mutex)) return EBUSY;
+  int result;
+  {
+    const suspend::AsOsThread holder;
+    result = real::pthread_mutex_trylock(mutex);
+  }
+  if (is_locked_by(result)) held.locked(mutex);
+  return result;
+}
 
-// What the kernel has been told is that this thread holds the mutex, so to ask it would stop
-// the thread for good or, the mutex being recursive, let a second request in.
+// By which libc knows who holds a mutex.
+pid_t own_number() noexcept {
+  const Fiber* const self = Fiber::current();
+  return self == nullptr ? static_cast<pid_t>(syscall(SYS_gettid)) : self->thread().number();
+}
+
+// Its own holder locks a mutex again that forbids that: libc says so at once. A recursive one was had by
+// trying; any other stands still, as it does for a thread.
+bool is_own_error(const pthread_mutex_t& mutex) noexcept {
+  return (mutex.__data.__kind & kTypeMask) == PTHREAD_MUTEX_ERRORCHECK_NP && !kernel_knows_holder(mutex) &&
+         mutex.__data.__owner == own_number();
+}
+
+// The one that must go on holds what this one needs, and this one may not let it.
 [[noreturn]] void give_up() noexcept {
   static const char reason[] =
       "tornado: a request that must not be suspended needs a mutex of a C library that a suspended request holds: "
@@ -115,65 +104,98 @@ bool is_locked_by(int result) noexcept { return result == 0 || result == EOWNERD
   std::abort();
 }
 
-// Returns once no other fiber holds the mutex. With the GIL held, too: a request that waits for
-// another's mutex with the GIL in hand lets others run Python, which no thread would, but the
-// holder could not go on otherwise.
-void wait_for_holder(pthread_mutex_t* mutex) noexcept {
-  if (!table().another_holds(mutex)) return;
-  if (Fiber* const fiber = gate()->can_suspend()) {
-    table().wait(*fiber, mutex);
-  } else if (!table().wait_turning(mutex)) {
-    give_up();
+bool held_by_fiber(const pthread_mutex_t* mutex) noexcept {
+  return kernel_knows_holder(*mutex) ? held_as_os_thread().another_holds(mutex)
+                                     : suspend::ThreadBlock::is_number(mutex->__data.__owner);
+}
+
+// Between looks of one that may not be suspended.
+constexpr std::int64_t kShortestSleepNs = 50'000;
+
+// Another thread holds it: most often for a moment, for which it is not worth to be suspended.
+int try_a_moment(pthread_mutex_t* mutex) noexcept {
+  constexpr int kTries = 50;
+  int result = EBUSY;
+  for (int i = 0; i < kTries && result == EBUSY && !held_by_fiber(mutex); ++i) {
+    sched_yield();
+    result = try_lock(mutex);
   }
-  assert(!table().another_holds(mutex));
-}
-
-// The kernel itself knows who holds a robust mutex, or one that inherits priorities: by the number of
-// the OS thread, which a fiber does not have.
-bool kernel_knows_holder(const pthread_mutex_t& mutex) noexcept {
-  constexpr int kRobust = 16, kInheritsPriority = 32;  // Bits of libc's kind of a mutex.
-  return (mutex.__data.__kind & (kRobust | kInheritsPriority)) != 0;
-}
-
-template <typename Call>
-int as_holder(pthread_mutex_t* mutex, Call call) noexcept {
-  if (!kernel_knows_holder(*mutex)) return call(mutex);
-  const suspend::AsOsThread holder;
-  return call(mutex);
-}
-
-// Past the wait, who holds it is another thread, or this very fiber.
-int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  if (!on_loop_thread()) return real::pthread_mutex_lock(mutex);
-  wait_for_holder(mutex);
-  int result = as_holder(mutex, real::pthread_mutex_trylock);
-  if (result == EBUSY) result = natively(mutex_tally, [=] { return as_holder(mutex, real::pthread_mutex_lock); });
-  if (is_locked_by(result)) table().locked(mutex);
   return result;
+}
+
+// Stops the OS thread, as any thread that waits for another.
+int lock_natively(pthread_mutex_t* mutex, Deadline deadline) noexcept {
+  int result = EBUSY;
+  while ((result = try_lock(mutex)) == EBUSY && !deadline.passed()) {
+    const timespec moment = loop::to_timespec(kShortestSleepNs);
+    real::nanosleep(&moment, nullptr);
+  }
+  return result == EBUSY ? ETIMEDOUT : result;
+}
+
+// With the GIL held, too: a request that waits for another's mutex with the GIL in hand lets others run
+// Python, which no thread would, but the holder could not go on otherwise.
+int lock_until(pthread_mutex_t* mutex, Deadline deadline) noexcept {
+  int result = try_lock(mutex);
+  if (result != EBUSY) return result;
+  if (is_own_error(*mutex)) return EDEADLK;
+  if ((result = try_a_moment(mutex)) != EBUSY) return result;
+  LockWaiter who = LockWaiter::where_allowed();
+  if (!who && held_by_fiber(mutex) && !(who = LockWaiter::where_possible())) give_up();
+  if (!who) return natively(mutex_tally, [=] { return lock_natively(mutex, deadline); });
+  const Woken woken = wait_to_take(who, mutex, deadline, mutex_tally, Changes::kPerhapsUnseen, Abort::kNever, [&] {
+    result = try_lock(mutex);
+    return result != EBUSY;
+  });
+  return woken == Woken::kPosted ? result : ETIMEDOUT;
+}
+
+int suspending_mutex_timedlock(pthread_mutex_t* mutex, const timespec* until) noexcept {
+  const auto deadline = deadline_of(CLOCK_REALTIME, until);
+  if (!on_loop_thread() || !deadline) return real::pthread_mutex_timedlock(mutex, until);
+  return lock_until(mutex, *deadline);
+}
+
+int suspending_mutex_clocklock(pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
+  const auto deadline = deadline_of(clock, until);
+  if (!on_loop_thread() || !deadline) return real::pthread_mutex_clocklock(mutex, clock, until);
+  return lock_until(mutex, *deadline);
 }
 
 int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept {
-  if (!on_loop_thread()) return real::pthread_mutex_trylock(mutex);
-  if (table().another_holds(mutex)) return EBUSY;
-  const int result = as_holder(mutex, real::pthread_mutex_trylock);
-  if (is_locked_by(result)) table().locked(mutex);
-  return result;
+  return on_loop_thread() ? try_lock(mutex) : real::pthread_mutex_trylock(mutex);
 }
 
-int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept {
-  if (!on_loop_thread()) return real::pthread_mutex_unlock(mutex);
-  const int result = as_holder(mutex, real::pthread_mutex_unlock);
-  if (result == 0) table().unlocked(mutex);
-  return result;
+// What a fiber holds is its own to unlock; of those that the kernel knows, the OS thread's.
+int unlock_as_holder(pthread_mutex_t* mutex) noexcept {
+  if (!on_loop_thread() || !kernel_knows_holder(*mutex)) return real::pthread_mutex_unlock(mutex);
+  HeldAsOsThread& held = held_as_os_thread();
+  if (held.another_holds(mutex)) return EPERM;
+  held.unlocked(mutex);
+  const suspend::AsOsThread holder;
+  return real::pthread_mutex_unlock(mutex);
 }
 
 }  // namespace
+
+int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
+  return on_loop_thread() ? lock_until(mutex, Deadline::never()) : real::pthread_mutex_lock(mutex);
+}
+
+int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept {
+  const int result = unlock_as_holder(mutex);
+  // `mutex` may be gone by now: from here on it is a name only.
+  if (result == 0) AddressWaiters::all().changed(mutex);
+  return result;
+}
 
 std::vector<Call> mutex_calls() {
   // Not libpython's: those are the GIL's.
   return {
       {"pthread_mutex_lock", address_of(suspending_mutex_lock), Scope::kAnyLibrary},
       {"pthread_mutex_trylock", address_of(knowing_mutex_trylock), Scope::kAnyLibrary},
+      {"pthread_mutex_timedlock", address_of(suspending_mutex_timedlock), Scope::kAnyLibrary},
+      {"pthread_mutex_clocklock", address_of(suspending_mutex_clocklock), Scope::kAnyLibrary},
       {"pthread_mutex_unlock", address_of(waking_mutex_unlock), Scope::kAnyLibrary},
   };
 }

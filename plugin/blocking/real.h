@@ -96,6 +96,32 @@ inline const auto pthread_mutex_lock = find_as<int(pthread_mutex_t*)>("pthread_m
 inline const auto pthread_mutex_trylock = find_as<int(pthread_mutex_t*)>("pthread_mutex_trylock");
 inline const auto pthread_cond_timedwait =
     find_as<int(pthread_cond_t*, pthread_mutex_t*, const timespec*)>("pthread_cond_timedwait");
+inline const auto pthread_mutex_timedlock = find_as<int(pthread_mutex_t*, const timespec*)>("pthread_mutex_timedlock");
+inline const auto pthread_mutex_clocklock =
+    find_as<int(pthread_mutex_t*, clockid_t, const timespec*)>("pthread_mutex_clocklock");
+inline const auto pthread_cond_wait = find_as<int(pthread_cond_t*, pthread_mutex_t*)>("pthread_cond_wait");
+inline const auto pthread_cond_clockwait =
+    find_as<int(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*)>("pthread_cond_clockwait");
+inline const auto pthread_cond_signal = find_as<int(pthread_cond_t*)>("pthread_cond_signal");
+inline const auto pthread_cond_broadcast = find_as<int(pthread_cond_t*)>("pthread_cond_broadcast");
+inline const auto pthread_rwlock_rdlock = find_as<int(pthread_rwlock_t*)>("pthread_rwlock_rdlock");
+inline const auto pthread_rwlock_wrlock = find_as<int(pthread_rwlock_t*)>("pthread_rwlock_wrlock");
+inline const auto pthread_rwlock_tryrdlock = find_as<int(pthread_rwlock_t*)>("pthread_rwlock_tryrdlock");
+inline const auto pthread_rwlock_trywrlock = find_as<int(pthread_rwlock_t*)>("pthread_rwlock_trywrlock");
+inline const auto pthread_rwlock_unlock = find_as<int(pthread_rwlock_t*)>("pthread_rwlock_unlock");
+inline const auto pthread_rwlock_timedrdlock =
+    find_as<int(pthread_rwlock_t*, const timespec*)>("pthread_rwlock_timedrdlock");
+inline const auto pthread_rwlock_timedwrlock =
+    find_as<int(pthread_rwlock_t*, const timespec*)>("pthread_rwlock_timedwrlock");
+inline const auto pthread_rwlock_clockrdlock =
+    find_as<int(pthread_rwlock_t*, clockid_t, const timespec*)>("pthread_rwlock_clockrdlock");
+inline const auto pthread_rwlock_clockwrlock =
+    find_as<int(pthread_rwlock_t*, clockid_t, const timespec*)>("pthread_rwlock_clockwrlock");
+inline const auto pthread_barrier_wait = find_as<int(pthread_barrier_t*)>("pthread_barrier_wait");
+inline const auto pthread_join = find_as<int(pthread_t, void**)>("pthread_join");
+inline const auto pthread_tryjoin_np = find_as<int(pthread_t, void**)>("pthread_tryjoin_np");
+inline const auto pthread_once = find_as<int(pthread_once_t*, void (*)())>("pthread_once");
+inline const auto syscall = find_as<long(long, ...)>("syscall");
 inline const auto pthread_mutex_unlock = find_as<int(pthread_mutex_t*)>("pthread_mutex_unlock");
 inline const auto getaddrinfo = find_as<decltype(::getaddrinfo)>("getaddrinfo");
 inline const auto getnameinfo = find_as<decltype(::getnameinfo)>("getnameinfo");

@@ -1,6 +1,8 @@
 #include "plugin/blocking/replacements.h"
 
+#include "plugin/blocking/condition_calls.h"
 #include "plugin/blocking/file_calls.h"
+#include "plugin/blocking/futex_calls.h"
 #include "plugin/blocking/identity.h"
 #include "plugin/blocking/io_calls.h"
 #include "plugin/blocking/ipc_calls.h"
@@ -13,6 +15,7 @@
 #include "plugin/blocking/signal_calls.h"
 #include "plugin/blocking/sigwait_calls.h"
 #include "plugin/blocking/sleep_calls.h"
+#include "plugin/blocking/thread_calls.h"
 
 // tools/write-blocking reads both tables and the rows of the groups, {"name", ...} in the file that
 // defines the group's function: keep the spelling.
@@ -38,6 +41,9 @@ constexpr Group kGroups[] = {
     {"sleeping", sleep_calls, true},
     {"locks of Python", lock_calls, true},
     {"locks of C libraries", mutex_calls},
+    {"condition variables of C libraries", condition_calls},
+    {"what else threads wait for each other by", thread_calls},
+    {"futexes", futex_calls},
     {"names", name_calls, true},
     {"answers of name servers", resolver_calls, true},
     {"children", process_calls, true},
@@ -84,19 +90,8 @@ const std::vector<LeftAlone>& left_alone() {
       {"pthread_cond_wait", kPython, kGil},
       {"pthread_cond_timedwait", kPython, kGil},
       {"pthread_cond_clockwait", kPython, kGil},
-      {"pthread_mutex_timedlock", kOthers, kLock},
-      {"pthread_cond_wait", kOthers, kLock},
-      {"pthread_cond_timedwait", kOthers, kLock},
-      {"pthread_cond_clockwait", kOthers, kLock},
-      {"pthread_mutex_clocklock", kAll, kLock},
-      {"pthread_rwlock_rdlock", kAll, kLock},
-      {"pthread_rwlock_wrlock", kAll, kLock},
-      {"pthread_rwlock_timedrdlock", kAll, kLock},
-      {"pthread_rwlock_timedwrlock", kAll, kLock},
-      {"pthread_rwlock_clockrdlock", kAll, kLock},
-      {"pthread_rwlock_clockwrlock", kAll, kLock},
-      {"pthread_barrier_wait", kAll, kLock},
-      {"pthread_join", kAll, kLock},
+      {"pthread_mutex_clocklock", kPython, kGil},
+      {"pthread_join", kPython, kLock},
       {"pthread_timedjoin_np", kAll, kLock},
       {"pthread_clockjoin_np", kAll, kLock},
       {"mtx_lock", kAll, kLock},
@@ -106,7 +101,6 @@ const std::vector<LeftAlone>& left_alone() {
       {"thrd_join", kAll, kLock},
       {"thrd_sleep", kAll, kLock},
       {"pthread_spin_lock", kAll, kSpin},
-      {"pthread_once", kAll, kOnce},
       {"call_once", kAll, kOnce},
       {"fread", kAll, kStdio},
       {"fgets", kAll, kStdio},
@@ -122,7 +116,7 @@ const std::vector<LeftAlone>& left_alone() {
       {"getpmsg", kAll, kRare},
       {"putmsg", kAll, kRare},
       {"putpmsg", kAll, kRare},
-      {"syscall", kAll, kAnyCall},
+      {"syscall", kPython, kAnyCall},
   };
   return table;
 }

@@ -1,0 +1,110 @@
+// Waiting for what lies at an address: a semaphore, a mutex, a condition variable, a futex.
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/wait.h"
+#include "suspend/baton.h"
+
+namespace blocking {
+
+// Where fibers wait. The kernel's futexes do not know fibers, so whoever changes something asks here
+// whether one waits for it. That happens on any thread; waiting, on the loop's.
+class AddressWaiters {
+ public:
+  struct Waiter {
+    suspend::Baton* baton;  // Null: the loop itself waits, turning.
+    bool queued = false;    // Under the mutex, as the next.
+    bool woken = false;
+  };
+
+  // Of the process, for its whole life: other threads post until it ends.
+  static AddressWaiters& all() noexcept;
+
+  // What lies at `address` was changed: the first who waits for it, or all, go on. Returns how many. Any thread;
+  // one load when nobody waits for anything.
+  //
+  // No wake-up is lost: a waiter is counted before it looks a last time, a change is made before the count is
+  // read, and both are sequentially consistent, so one of the two sees the other.
+  int changed(const void* address, int wake_max = 1) noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return waiting_.load(std::memory_order_seq_cst) == 0 ? 0 : wake(address, wake_max);
+  }
+
+  // `again`: it has waited before, and keeps its place in front of the others. True when it is the first.
+  bool enter(const void* address, Waiter& waiter, bool again = false);
+  // Takes a waiter out, woken or not. A wake-up that came before it `waited` goes to the next.
+  void leave(const void* address, Waiter& waiter, bool waited) noexcept;
+
+  int waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+
+ private:
+  int wake(const void* address, int wake_max) noexcept;
+  int wake_locked(const void* address, int wake_max) noexcept;
+
+  std::mutex mutex_;
+  std::unordered_map<const void*, std::list<Waiter*>> queues_;
+  std::atomic<int> waiting_{0};
+};
+
+// Who would wait for a lock: a fiber; the loop's own code, which lets requests run on meanwhile, since one
+// may hold what it waits for; or nobody here, and the call is libc's.
+struct LockWaiter {
+  suspend::Fiber* fiber = nullptr;
+  bool loop = false;
+
+  // Where CPython would let another thread run.
+  static LockWaiter where_allowed() noexcept;
+  // The same where the thread would otherwise stop for good: also with the GIL kept.
+  static LockWaiter where_possible() noexcept;
+
+  explicit operator bool() const noexcept { return fiber != nullptr || loop; }
+};
+
+// The deadline of an absolute time on one of libc's clocks; none where a call with that fails.
+std::optional<Deadline> deadline_of(clockid_t clock, const timespec* until) noexcept;
+
+// One wait of `baton`, or of the loop where that is null.
+Woken wait_once(suspend::Baton* baton, Tally& tally, Deadline until) noexcept;
+
+// Whether all who change what is waited for are seen. Another process, or code that does not go through
+// a redirected call, is not: then the first who waits looks now and then, and has the next look after it.
+enum class Changes { kSeen, kPerhapsUnseen };
+
+// Between looks, at first and at most.
+constexpr double kFirstLookS = 0.001;
+constexpr double kSlowestLookS = 0.02;
+
+// Waits until take() says true. Else why not: kTimedOut or, with Abort::kAllowed, kInterrupted.
+// REQUIRES: `who` may wait.
+template <typename Take>
+Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally, Changes changes, Abort abort,
+                   Take take) {
+  AddressWaiters& waiters = AddressWaiters::all();
+  bool again = false;
+  for (double look_s = kFirstLookS;; look_s = look_s < kSlowestLookS ? 2 * look_s : kSlowestLookS) {
+    std::optional<suspend::Baton> baton;
+    if (who.fiber != nullptr) baton.emplace(*who.fiber, tally.name, abort);
+    AddressWaiters::Waiter waiter{baton ? &*baton : nullptr};
+    const bool looks = waiters.enter(address, waiter, again) && changes == Changes::kPerhapsUnseen;
+    bool taken = take();
+    Woken woken = Woken::kNotYet;
+    if (!taken) {
+      woken = wait_once(waiter.baton, tally, looks ? deadline.sooner(Deadline::after(look_s)) : deadline);
+      taken = take();
+    }
+    waiters.leave(address, waiter, woken != Woken::kNotYet);
+    const bool goes = taken || woken == Woken::kInterrupted || deadline.passed();
+    if (goes && woken != Woken::kNotYet && changes == Changes::kPerhapsUnseen) waiters.changed(address);
+    if (taken) return Woken::kPosted;
+    if (goes) return woken == Woken::kInterrupted ? woken : Woken::kTimedOut;
+    again = looks || woken == Woken::kPosted;
+  }
+}
+
+}  // namespace blocking

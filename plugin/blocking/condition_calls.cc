@@ -1,0 +1,121 @@
+#include "plugin/blocking/condition_calls.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdint>
+
+#include "plugin/blocking/address_waiters.h"
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/mutex_calls.h"
+#include "plugin/blocking/real.h"
+#include "plugin/loop/clock.h"
+
+// A wait for a condition may end for no reason (POSIX), and whoever waits looks again. So a fiber that
+// waits goes on now and then, too, in case that whoever signalled did so by a call that is not redirected.
+
+namespace blocking {
+namespace {
+
+Tally condition_tally("pthread_cond_wait");
+
+// How long a wait lasts at most before its caller looks again.
+constexpr double kLookS = 0.05;
+
+// How long a wait with the GIL kept stops the OS thread, as it stops every thread, before it is taken for
+// one that a suspended request is to end.
+constexpr std::int64_t kNativelyNs = 100'000'000;
+
+// 0, ETIMEDOUT or what its mutex says.
+int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline) noexcept {
+  AddressWaiters& waiters = AddressWaiters::all();
+  std::optional<suspend::Baton> baton;
+  if (who.fiber != nullptr) baton.emplace(*who.fiber, condition_tally.name, Abort::kNever);
+  AddressWaiters::Waiter waiter{baton ? &*baton : nullptr};
+  waiters.enter(condition, waiter);
+  const int unlocked = waking_mutex_unlock(mutex);
+  if (unlocked == 0) wait_once(waiter.baton, condition_tally, deadline.sooner(Deadline::after(kLookS)));
+  waiters.leave(condition, waiter, unlocked == 0);
+  if (unlocked != 0) return unlocked;
+  const int locked = suspending_mutex_lock(mutex);
+  if (locked != 0) return locked;
+  return !waiter.woken && deadline.passed() ? ETIMEDOUT : 0;
+}
+
+// `natively(until)` is libc's wait until a time on the monotonic clock, null: for ever. Where C code
+// keeps the GIL the signal comes from another thread as a rule, and Python of no request may run meanwhile.
+template <typename Natively>
+int wait_until(pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline, Natively natively_until) noexcept {
+  if (!on_loop_thread()) return natively_until(nullptr);
+  if (const LockWaiter who = LockWaiter::where_allowed()) return wait_as(who, condition, mutex, deadline);
+  const LockWaiter who = LockWaiter::where_possible();
+  if (!who) return natively(condition_tally, [&] { return natively_until(nullptr); });
+  const timespec slice = loop::to_timespec(loop::monotonic_ns() + kNativelyNs);
+  const int result = natively(condition_tally, [&] { return natively_until(&slice); });
+  if (result != ETIMEDOUT || deadline.passed()) return result;
+  return wait_as(who, condition, mutex, deadline);
+}
+
+int suspending_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) noexcept {
+  return wait_until(condition, mutex, Deadline::never(), [=](const timespec* slice) {
+    return slice == nullptr ? real::pthread_cond_wait(condition, mutex)
+                            : real::pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, slice);
+  });
+}
+
+// `wait` is libc's call with the caller's own time.
+template <typename Wait>
+int wait_with_deadline(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until, Wait wait) noexcept {
+  const auto deadline = deadline_of(clock, until);
+  if (!deadline) return wait();
+  return wait_until(condition, mutex, *deadline, [&](const timespec* slice) {
+    const bool slice_first = slice != nullptr && deadline->left_s() > static_cast<double>(kNativelyNs) * 1e-9;
+    return slice_first ? real::pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, slice) : wait();
+  });
+}
+
+// pthread_condattr_setclock() chose it: a bit of libc's (nptl/pthread_cond_init.c).
+clockid_t clock_of(const pthread_cond_t& condition) noexcept {
+  constexpr unsigned kMonotonic = 2;
+  return (condition.__data.__wrefs & kMonotonic) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
+}
+
+int suspending_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) noexcept {
+  return wait_with_deadline(condition, mutex, clock_of(*condition), until,
+                            [=] { return real::pthread_cond_timedwait(condition, mutex, until); });
+}
+
+int suspending_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
+  return wait_with_deadline(condition, mutex, clock, until,
+                            [=] { return real::pthread_cond_clockwait(condition, mutex, clock, until); });
+}
+
+// Both: a fiber and a thread may wait for the same, and one too many looks again.
+int waking_cond_signal(pthread_cond_t* condition) noexcept {
+  const int result = real::pthread_cond_signal(condition);
+  AddressWaiters::all().changed(condition);
+  return result;
+}
+
+int waking_cond_broadcast(pthread_cond_t* condition) noexcept {
+  const int result = real::pthread_cond_broadcast(condition);
+  AddressWaiters::all().changed(condition, INT_MAX);
+  return result;
+}
+
+}  // namespace
+
+std::vector<Call> condition_calls() {
+  // Not libpython's: those are the GIL's.
+  return {
+      {"pthread_cond_wait", address_of(suspending_cond_wait), Scope::kAnyLibrary},
+      {"pthread_cond_timedwait", address_of(suspending_cond_timedwait), Scope::kAnyLibrary},
+      {"pthread_cond_clockwait", address_of(suspending_cond_clockwait), Scope::kAnyLibrary},
+      {"pthread_cond_signal", address_of(waking_cond_signal), Scope::kAnyLibrary},
+      {"pthread_cond_broadcast", address_of(waking_cond_broadcast), Scope::kAnyLibrary},
+  };
+}
+
+}  // namespace blocking
