@@ -5,7 +5,6 @@ import os
 import random
 
 on_wait = ctypes.CFUNCTYPE(None)
-NOT_YET = ('lock_', 'semaphore_', 'once_')  # Conditions, read-write locks and futexes do not suspend.
 
 
 class Library:
@@ -20,8 +19,6 @@ class Library:
         """(name, function of a number and a callback) of each; a canary that waits for no lock is there with the GIL kept, too."""
         for which in range(self.with_gil.canaries()):
             name = self.with_gil.canary_name(which).decode()
-            if name.startswith(NOT_YET):
-                continue
             yield f'{name} of {self.name}', functools.partial(self.without_gil.canary_run, which)
             if name.startswith('local_'):
                 yield f'{name} of {self.name} with the GIL', functools.partial(self.with_gil.canary_run, which)

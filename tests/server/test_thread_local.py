@@ -47,6 +47,12 @@ def test_the_same_is_right_under_threads(threaded_server, canaries):
     assert_all_right(threaded_server('native_canaries.py', threads=20, environ={'CANARIES': canaries, 'QUANTUM_MS': '1'}))
 
 
+def test_destructors_of_a_spawned_function_find_its_own_data(server, threaded_server, canaries):
+    ends = server('native_canaries.py', environ={'CANARIES': canaries}).get('/ends')[2]
+    assert ends == threaded_server('native_canaries.py', environ={'CANARIES': canaries}).get('/ends')[2]
+    assert b'False' not in ends
+
+
 def test_destructors_find_their_own_data_as_the_worker_ends(server, canaries):
     running = server('native_canaries.py', cores=60, environ={'CANARIES': canaries, 'NO_THREAD': '1'})
     running.get('/say_ends')
