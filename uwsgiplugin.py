@@ -153,6 +153,7 @@ GCC_LIST = [
     'plugin/blocking/lock_calls.cc',
     'plugin/blocking/condition_calls.cc',
     'plugin/blocking/thread_calls.cc',
+    'plugin/blocking/c11_calls.cc',
     'plugin/blocking/futex_calls.cc',
     'plugin/blocking/mutex_calls.cc',
     'plugin/blocking/name_calls.cc',

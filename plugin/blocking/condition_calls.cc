@@ -58,12 +58,16 @@ int wait_until(pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadl
   return wait_as(who, condition, mutex, deadline);
 }
 
+}  // namespace
+
 int suspending_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) noexcept {
   return wait_until(condition, mutex, Deadline::never(), [=](const timespec* slice) {
     return slice == nullptr ? real::pthread_cond_wait(condition, mutex)
                             : real::pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, slice);
   });
 }
+
+namespace {
 
 // `wait` is libc's call with the caller's own time.
 template <typename Wait>
@@ -82,12 +86,14 @@ clockid_t clock_of(const pthread_cond_t& condition) noexcept {
   return (condition.__data.__wrefs & kMonotonic) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
 }
 
+}  // namespace
+
 int suspending_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) noexcept {
   return wait_with_deadline(condition, mutex, clock_of(*condition), until,
                             [=] { return real::pthread_cond_timedwait(condition, mutex, until); });
 }
 
-int suspending_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
+static int suspending_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
   return wait_with_deadline(condition, mutex, clock, until,
                             [=] { return real::pthread_cond_clockwait(condition, mutex, clock, until); });
 }
@@ -104,8 +110,6 @@ int waking_cond_broadcast(pthread_cond_t* condition) noexcept {
   AddressWaiters::all().changed(condition, INT_MAX);
   return result;
 }
-
-}  // namespace
 
 std::vector<Call> condition_calls() {
   // Not libpython's: those are the GIL's.

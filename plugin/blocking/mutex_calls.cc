@@ -150,20 +150,10 @@ int lock_until(pthread_mutex_t* mutex, Deadline deadline) noexcept {
   return woken == Woken::kPosted ? result : ETIMEDOUT;
 }
 
-int suspending_mutex_timedlock(pthread_mutex_t* mutex, const timespec* until) noexcept {
-  const auto deadline = deadline_of(CLOCK_REALTIME, until);
-  if (!on_loop_thread() || !deadline) return real::pthread_mutex_timedlock(mutex, until);
-  return lock_until(mutex, *deadline);
-}
-
 int suspending_mutex_clocklock(pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
   const auto deadline = deadline_of(clock, until);
   if (!on_loop_thread() || !deadline) return real::pthread_mutex_clocklock(mutex, clock, until);
   return lock_until(mutex, *deadline);
-}
-
-int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept {
-  return on_loop_thread() ? try_lock(mutex) : real::pthread_mutex_trylock(mutex);
 }
 
 // What a fiber holds is its own to unlock; of those that the kernel knows, the OS thread's.
@@ -180,6 +170,16 @@ int unlock_as_holder(pthread_mutex_t* mutex) noexcept {
 
 int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
   return on_loop_thread() ? lock_until(mutex, Deadline::never()) : real::pthread_mutex_lock(mutex);
+}
+
+int suspending_mutex_timedlock(pthread_mutex_t* mutex, const timespec* until) noexcept {
+  const auto deadline = deadline_of(CLOCK_REALTIME, until);
+  if (!on_loop_thread() || !deadline) return real::pthread_mutex_timedlock(mutex, until);
+  return lock_until(mutex, *deadline);
+}
+
+int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept {
+  return on_loop_thread() ? try_lock(mutex) : real::pthread_mutex_trylock(mutex);
 }
 
 int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept {

@@ -11,9 +11,10 @@ namespace blocking {
 
 std::vector<Call> mutex_calls();
 
-// The calls of these names without `suspending_` and `waking_`: what waits for a condition gives its
-// mutex up and takes it back by them.
+// The calls of these names after their first word, for what is made of them.
 int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept;
+int suspending_mutex_timedlock(pthread_mutex_t* mutex, const timespec* until) noexcept;
+int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept;
 int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept;
 
 }  // namespace blocking

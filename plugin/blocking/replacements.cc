@@ -1,5 +1,6 @@
 #include "plugin/blocking/replacements.h"
 
+#include "plugin/blocking/c11_calls.h"
 #include "plugin/blocking/condition_calls.h"
 #include "plugin/blocking/file_calls.h"
 #include "plugin/blocking/futex_calls.h"
@@ -43,6 +44,7 @@ constexpr Group kGroups[] = {
     {"locks of C libraries", mutex_calls},
     {"condition variables of C libraries", condition_calls},
     {"what else threads wait for each other by", thread_calls},
+    {"C11's threads", c11_calls},
     {"futexes", futex_calls},
     {"names", name_calls, true},
     {"answers of name servers", resolver_calls, true},
@@ -63,7 +65,6 @@ constexpr Reason kGil{"the GIL is made of it, and handed over as ever", false};
 constexpr Reason kLock{"the worker stands still until it returns", true};
 constexpr Reason kStdio{"a FILE is libc's own, whose reads and writes are not seen", false};
 constexpr Reason kMask{"the mask that it sets is the thread's, not the request's", true};
-constexpr Reason kOnce{"the function that it calls is seen, not the others that wait for it", false};
 constexpr Reason kSpin{"it is held for a moment, without a wait", false};
 constexpr Reason kAnyCall{"its number may mean any system call", false};
 constexpr Reason kRare{"no library that is known to be used calls it", false};
@@ -94,14 +95,9 @@ const std::vector<LeftAlone>& left_alone() {
       {"pthread_join", kPython, kLock},
       {"pthread_timedjoin_np", kAll, kLock},
       {"pthread_clockjoin_np", kAll, kLock},
-      {"mtx_lock", kAll, kLock},
-      {"mtx_timedlock", kAll, kLock},
-      {"cnd_wait", kAll, kLock},
-      {"cnd_timedwait", kAll, kLock},
       {"thrd_join", kAll, kLock},
       {"thrd_sleep", kAll, kLock},
       {"pthread_spin_lock", kAll, kSpin},
-      {"call_once", kAll, kOnce},
       {"fread", kAll, kStdio},
       {"fgets", kAll, kStdio},
       {"fgetc", kAll, kStdio},

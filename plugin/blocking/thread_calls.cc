@@ -107,8 +107,10 @@ constexpr int kOnceInProgress = 1, kOnceDone = 2;
 
 int once_state(pthread_once_t* control) noexcept { return __atomic_load_n(control, __ATOMIC_ACQUIRE); }
 
+}  // namespace
+
 // The one that calls the function may be suspended in it; those that wait for it are, too.
-int suspending_once(pthread_once_t* control, void (*function)()) noexcept(false) {
+int suspending_once(pthread_once_t* control, void (*function)()) {
   const auto is_free = [=] { return (once_state(control) & kOnceInProgress) == 0 || (once_state(control) & kOnceDone) != 0; };
   while (on_loop_thread() && !is_free()) {
     LockWaiter who = LockWaiter::where_allowed();
@@ -122,8 +124,6 @@ int suspending_once(pthread_once_t* control, void (*function)()) noexcept(false)
   } told{control};
   return real::pthread_once(control, function);
 }
-
-}  // namespace
 
 std::vector<Call> thread_calls() {
   return {

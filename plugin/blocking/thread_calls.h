@@ -1,6 +1,8 @@
 // What else threads wait for each other by: read-write locks, barriers, once, the end of a thread.
 #pragma once
 
+#include <pthread.h>
+
 #include <vector>
 
 #include "plugin/blocking/call.h"
@@ -8,5 +10,8 @@
 namespace blocking {
 
 std::vector<Call> thread_calls();
+
+// pthread_once(), for what is made of it. Lets through what `function` throws.
+int suspending_once(pthread_once_t* control, void (*function)());
 
 }  // namespace blocking

@@ -1,16 +1,25 @@
 #include "plugin/engine/side_threads.h"
 
 #include <algorithm>
+#include <new>
+#include <utility>
 
 #include "plugin/engine/engine.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/loop/clock.h"
 
 namespace engine {
+namespace {
+
+// How long one waits that there was no memory for, until another look.
+constexpr double kRetryS = 0.05;
+
+}  // namespace
 
 struct SideThreads::Thread {
-  explicit Thread(SideThreads& owner)
+  Thread(SideThreads& owner, Order given)
       : threads(owner),
+        order(given),
         virtual_thread(owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
                        loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {
     request.fd = -1;  // Nobody asked for what it does.
@@ -21,40 +30,31 @@ struct SideThreads::Thread {
     virtual_thread.fiber().start(
         [](void* self) noexcept {
           auto* const thread = static_cast<Thread*>(self);
-          thread->run(thread->argument);
+          thread->order.run(thread->order.argument);
           python::end_greenlets_of(thread->virtual_thread);
           thread->virtual_thread.async_wait().end();
         },
         this);
   }
 
+  // In the midst of its last switch.
   void finished() noexcept {
-    --threads.running_;
-    threads.free_.push_back(this);
-    if (threads.engine_.draining()) threads.engine_.drain();
+    threads.engine_.loop().add_callback({[](void* self) noexcept {
+                                           auto* const thread = static_cast<Thread*>(self);
+                                           thread->threads.end(*thread);
+                                         },
+                                         this});
   }
 
   SideThreads& threads;
+  const Order order;
   wsgi_request request{};
-  void (*run)(void*) noexcept = nullptr;
-  void* argument = nullptr;
   RequestThread virtual_thread;
 };
 
-SideThreads::SideThreads(Engine& engine) noexcept : engine_(engine) {}
+SideThreads::SideThreads(Engine& engine) noexcept : engine_(engine), retry_(engine.loop().raw(), this) {}
 
 SideThreads::~SideThreads() = default;
-
-SideThreads::Thread& SideThreads::take() {
-  if (free_.empty()) {
-    free_.reserve(threads_.size() + 1);  // finished() must not throw.
-    threads_.push_back(std::make_unique<Thread>(*this));
-    return *threads_.back();
-  }
-  Thread& thread = *free_.back();
-  free_.pop_back();
-  return thread;
-}
 
 RequestThread* SideThreads::thread_of(const wsgi_request* request) noexcept {
   const auto found = std::find_if(threads_.begin(), threads_.end(),
@@ -70,34 +70,50 @@ std::vector<RequestThread*> SideThreads::all_running() const {
   return found;
 }
 
+// A new thread state is made with the hub's attached, so a request's begins in the next turn.
 void SideThreads::spawn(void (*run)(void*) noexcept, void* argument) {
-  // A new thread state is made with the hub's attached.
-  const bool in_fiber = RequestThread::current() != nullptr;
-  if (in_fiber && free_.empty()) {
-    struct Order {
-      SideThreads* threads;
-      void (*run)(void*) noexcept;
-      void* argument;
-    };
-    auto order = std::make_unique<Order>(Order{this, run, argument});
-    ++running_;
-    engine_.loop().add_callback({[](void* given) noexcept {
-                                   const std::unique_ptr<Order> taken(static_cast<Order*>(given));
-                                   --taken->threads->running_;
-                                   taken->threads->spawn(taken->run, taken->argument);
-                                 },
-                                 order.release()});
+  if (RequestThread::current() == nullptr) {
+    begin({run, argument});
     return;
   }
-  Thread& thread = take();
-  thread.run = run;
-  thread.argument = argument;
+  ordered_.push_back({run, argument});
   ++running_;
-  if (!in_fiber) {
-    thread.start();
-    return;
+  if (std::exchange(looks_, true)) return;
+  engine_.loop().add_callback({[](void* self) noexcept { static_cast<SideThreads*>(self)->begin_ordered(); }, this});
+}
+
+void SideThreads::begin(Order order) {
+  auto thread = std::make_unique<Thread>(*this, order);
+  threads_.push_back(std::move(thread));
+  ++running_;
+  threads_.back()->start();
+}
+
+// Where there is no memory for one, those that run may end and leave some.
+void SideThreads::begin_ordered() noexcept {
+  looks_ = false;
+  for (std::size_t left = ordered_.size(); left > 0; --left) {
+    const Order order = ordered_.front();
+    ordered_.pop_front();  // First: what begins may have the loop turn.
+    --running_;
+    try {
+      begin(order);
+    } catch (const std::bad_alloc&) {
+      ordered_.push_front(order);  // Where it was: there is room.
+      ++running_;
+      looks_ = true;
+      retry_.start(kRetryS);
+      return;
+    }
   }
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<Thread*>(self)->start(); }, &thread});
+}
+
+void SideThreads::end(Thread& thread) noexcept {
+  const auto place = std::find_if(threads_.begin(), threads_.end(), [&](const auto& one) { return one.get() == &thread; });
+  const std::unique_ptr<Thread> ended = std::move(*place);
+  threads_.erase(place);
+  --running_;
+  if (engine_.draining()) engine_.drain();
 }
 
 }  // namespace engine

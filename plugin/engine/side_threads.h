@@ -1,10 +1,12 @@
 // Virtual threads that serve no request: handlers of uWSGI signals, functions of spawn().
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <vector>
 
 #include "plugin/asyncio/await.h"
+#include "plugin/loop/watcher.h"
 #include "plugin/request/request_thread.h"
 
 namespace engine {
@@ -12,7 +14,7 @@ namespace engine {
 class Engine;
 
 // Each runs with a request of its own to stand on, nobody's: no socket, no core, only something
-// for uwsgi.* functions to act on. They are kept for the next.
+// for uwsgi.* functions to act on. It ends with its function, as a thread does.
 class SideThreads final : public python::Spawner {
  public:
   explicit SideThreads(Engine& engine) noexcept;
@@ -20,8 +22,8 @@ class SideThreads final : public python::Spawner {
   SideThreads(const SideThreads&) = delete;
   SideThreads& operator=(const SideThreads&) = delete;
 
-  // Calls run(argument) on one of them; it may wait. Called by a request it begins in the next
-  // turn, else at once. Throws std::bad_alloc.
+  // Calls run(argument) on one of them; it may wait. Called by a request it begins in the next turn, or once
+  // there is memory for it; else at once. Throws std::bad_alloc.
   void spawn(void (*run)(void*) noexcept, void* argument) override;
 
   // The one that stands on `request`, or null.
@@ -29,17 +31,25 @@ class SideThreads final : public python::Spawner {
 
   // Those that have begun and not ended.
   std::vector<RequestThread*> all_running() const;
-  // Those that have not ended.
+  // Those that have not ended, or are to begin.
   int running() const noexcept { return running_; }
 
  private:
   struct Thread;
+  struct Order {
+    void (*run)(void*) noexcept;
+    void* argument;
+  };
 
-  Thread& take();
+  void begin(Order order);
+  void begin_ordered() noexcept;
+  void end(Thread& thread) noexcept;
 
   Engine& engine_;
   std::vector<std::unique_ptr<Thread>> threads_;
-  std::vector<Thread*> free_;
+  std::deque<Order> ordered_;
+  bool looks_ = false;  // begin_ordered() is going to be called.
+  loop::TimerWatcher<SideThreads, &SideThreads::begin_ordered> retry_;
   int running_ = 0;
 };
 

@@ -78,8 +78,23 @@ class VirtualThread : public suspend::SwitchObserver {
   bool gave_way() const noexcept { return gave_way_; }
 
  private:
+  // The destructors of C's thread-local data run as the fiber ends, on a thread of their own: the GIL is theirs to
+  // take. Members end from the last to the first: the thread state, the GIL's release, the fiber, the GIL's return.
+  struct GilTakenBack {
+    PyThreadState* state = nullptr;
+    ~GilTakenBack() {
+      if (state != nullptr) PyEval_RestoreThread(state);
+    }
+  };
+  struct GilReleased {
+    GilTakenBack& back;
+    ~GilReleased() { back.state = PyEval_SaveThread(); }
+  };
+
   const Hub& hub_;
+  GilTakenBack gil_taken_back_;
   suspend::Fiber fiber_;
+  GilReleased gil_released_{gil_taken_back_};
   ThreadState state_;
   GreenletThread* greenlets_ = nullptr;
   TaskState task_;
