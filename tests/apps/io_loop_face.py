@@ -81,13 +81,14 @@ def sockets(query):
 
     def readable(sock, events):
         received.append((sock is ours, events, sock.recv(10)))
-        if len(received) == 2:
+        if len(received) == 1:
+            io_loop.call_later(0.02, theirs.send, b'two')
+        else:
             io_loop.remove_handler(sock)
             done.set()
 
     io_loop.add_handler(ours, readable, io_loop.READ)
     theirs.send(b'one')
-    io_loop.call_later(0.02, theirs.send, b'two')
     done.wait(10)
     with ours, theirs:
         return received

@@ -221,7 +221,7 @@ static void find_dlsym(void) {
 // The last call is a jump, not a call: RTLD_NEXT goes by who asks.
 void* dlsym(void* handle, const char* name) {
   if (real_dlsym == NULL) find_dlsym();
-  if (handle != RTLD_NEXT && handle != RTLD_DEFAULT) {
+  if (handle != RTLD_NEXT) {
     for (size_t i = 0; i < sizeof for_engine / sizeof *for_engine; ++i) {
       if (strcmp(for_engine[i].name, name) == 0) return for_engine[i].function;
     }
