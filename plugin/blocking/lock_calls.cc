@@ -19,8 +19,9 @@ using suspend::Fiber;
 
 Tally lock_tally("lock");
 
-// CPython's own locks are posted by CPython. A semaphore of another module may be posted by another process
-// (multiprocessing) or a library that is left alone.
+// CPython's own locks are posted by CPython (Changes::kSeen). A semaphore of another module may be posted by
+// another process (multiprocessing) or by a library that is left alone.
+
 // How long a fiber that has been interrupted may still wait for a lock: who cleans up after the
 // exception takes locks (a pool's, a log's), and they are free in a moment.
 constexpr double kLastPatienceS = 1;
