@@ -66,6 +66,7 @@ constexpr Reason kLock{"the worker stands still until it returns", true};
 constexpr Reason kStdio{"a FILE is libc's own, whose reads and writes are not seen", false};
 constexpr Reason kMask{"the mask that it sets is the thread's, not the request's", true};
 constexpr Reason kSpin{"it is held for a moment, without a wait", false};
+constexpr Reason kNotPythons{"CPython does not call it", false};
 constexpr Reason kAnyCall{"its number may mean any system call", false};
 constexpr Reason kRare{"no library that is known to be used calls it", false};
 
@@ -92,7 +93,20 @@ const std::vector<LeftAlone>& left_alone() {
       {"pthread_cond_timedwait", kPython, kGil},
       {"pthread_cond_clockwait", kPython, kGil},
       {"pthread_mutex_clocklock", kPython, kGil},
-      {"pthread_join", kPython, kLock},
+      {"pthread_rwlock_rdlock", kPython, kNotPythons},
+      {"pthread_rwlock_wrlock", kPython, kNotPythons},
+      {"pthread_rwlock_timedrdlock", kPython, kNotPythons},
+      {"pthread_rwlock_timedwrlock", kPython, kNotPythons},
+      {"pthread_rwlock_clockrdlock", kPython, kNotPythons},
+      {"pthread_rwlock_clockwrlock", kPython, kNotPythons},
+      {"pthread_barrier_wait", kPython, kNotPythons},
+      {"pthread_once", kPython, kNotPythons},
+      {"mtx_lock", kPython, kNotPythons},
+      {"mtx_timedlock", kPython, kNotPythons},
+      {"cnd_wait", kPython, kNotPythons},
+      {"cnd_timedwait", kPython, kNotPythons},
+      {"call_once", kPython, kNotPythons},
+      {"pthread_join", kPython, kNotPythons},
       {"pthread_timedjoin_np", kAll, kLock},
       {"pthread_clockjoin_np", kAll, kLock},
       {"thrd_join", kAll, kLock},
