@@ -226,7 +226,7 @@ def stays(n):
 
     kept['stays'] = greenlet.greenlet(body)
     kept['stays'].switch()
-    while 'stays' in kept:
+    while not kept.pop('looked', False):
         time.sleep(0.001)
     before = len(ended)
     getcurrent()  # As with threads: its own are ended when it next asks.
@@ -238,7 +238,9 @@ def collect(n):
         time.sleep(0.001)
     gone = weakref.ref(kept.pop('stays'))
     gc.collect()
-    return gone() is None
+    is_gone = gone() is None
+    kept['looked'] = True
+    return is_gone
 
 
 def on_loop(n):
