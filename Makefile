@@ -18,7 +18,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed test-embed asan \
+.PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed asan \
 	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -181,7 +181,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.
 
-test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-embed ## build and run everything
+test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package embed-smoke ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -252,7 +252,10 @@ embed: ## build/embed/uwsgi: one binary with Python and this engine inside (UWSG
 	@echo "building $(BUILD)/embed/uwsgi, some minutes (build.log beside it)"
 	@PYTHON=$(PYTHON) tools/build-embedded $(BUILD)/embed
 
-test-embed: test-deps embed ## the server tests against that binary
+embed-smoke: test-deps embed ## a part of the server tests against that binary
+	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server -m smoke
+
+test-embed: test-deps embed ## all server tests against that binary
 	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server
 
 asan: test-deps $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server tests under ASan and UBSan

@@ -166,6 +166,7 @@ def test_plugin_that_uwsgi_drops_for_one_of_the_same_name_says_so(tmp_path):
     assert 'tornado: uWSGI has another plugin named tornado already and leaves this one out' in result.stdout
 
 
+@pytest.mark.smoke
 @pytest.mark.skipif(not conftest.EMBEDDED, reason='needs the embedded engine')
 def test_engine_inside_the_program_survives_a_plugin_of_it(server, tmp_path):
     plugin = conftest.ROOT / 'build' / 'tornado_plugin.so'

@@ -1,4 +1,4 @@
-"""examples/embedded: one program, an ini without plugins. It is there where UWSGI_EMBEDDED names it (make test-embed)."""
+"""examples/embedded: one program, an ini without plugins. It is there where UWSGI_EMBEDDED names it (make embed-smoke)."""
 import os
 import pathlib
 import shutil
@@ -12,7 +12,7 @@ from overlap import assert_far_below_serial
 
 REQUESTS = 40
 
-pytestmark = pytest.mark.skipif(not EMBEDDED, reason='UWSGI_EMBEDDED names no program')
+pytestmark = [pytest.mark.smoke, pytest.mark.skipif(not EMBEDDED, reason='UWSGI_EMBEDDED names no program')]
 
 
 def plugins_of(pid):
