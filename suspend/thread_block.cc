@@ -1,8 +1,8 @@
 #include "suspend/thread_block.h"
 
 #include <dlfcn.h>
-#include <linux/futex.h>
 #include <link.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -18,6 +18,8 @@
 #include <cstring>
 #include <new>
 #include <utility>
+
+#include "suspend/signals_blocked.h"
 
 #if defined(__x86_64__)
 #include <asm/prctl.h>
@@ -166,21 +168,6 @@ void disown_rseq_area(ThreadPointer pointer) noexcept {
   };
   reinterpret_cast<Area*>(pointer + static_cast<ThreadPointer>(*offset))->cpu_id = static_cast<std::uint32_t>(-2);
 }
-
-class SignalsBlocked {
- public:
-  SignalsBlocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 

@@ -7,7 +7,7 @@
 #include <deque>
 #include <mutex>
 
-#include "plugin/blocking/signal_mask.h"
+#include "suspend/signals_blocked.h"
 
 namespace blocking {
 namespace {
@@ -47,7 +47,7 @@ class Helpers {
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, kHelperStackSize);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    const SignalsBlocked for_the_helper;
+    const suspend::SignalsBlocked for_the_helper;
     pthread_t thread;
     const bool created = pthread_create(&thread, &attributes, &Helpers::help, this) == 0;
     if (created) ++count_;

@@ -7,7 +7,7 @@
 
 #include "plugin/blocking/descriptors.h"
 #include "plugin/blocking/real.h"
-#include "plugin/blocking/signal_mask.h"
+#include "suspend/signals_blocked.h"
 #include "plugin/loop/clock.h"
 
 namespace python {
@@ -26,7 +26,7 @@ void Doorbell::ring() noexcept { blocking::real::sem_post(&bell_); }
 
 void Watchdog::start() {
   if (duties_.empty()) return;
-  const blocking::SignalsBlocked for_the_watchdog;
+  const suspend::SignalsBlocked for_the_watchdog;
   thread_ = std::thread([this] { watch(); });
 }
 

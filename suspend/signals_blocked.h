@@ -4,7 +4,7 @@
 #include <csignal>
 #include <pthread.h>
 
-namespace blocking {
+namespace suspend {
 
 // While one lives, this thread has every signal blocked, and a thread that it starts is born so.
 class SignalsBlocked {
@@ -22,4 +22,4 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-}  // namespace blocking
+}  // namespace suspend
