@@ -160,8 +160,8 @@ std::size_t offset_of_tid() noexcept {
 // The kernel writes the number of the CPU to the OS thread's area alone: sched_getcpu() and its
 // kin ask the kernel where this is negative.
 void disown_rseq_area(ThreadPointer pointer) noexcept {
-  const auto* const offset = static_cast<const std::ptrdiff_t*>(dlsym(RTLD_DEFAULT, "__rseq_offset"));
-  const auto* const size = static_cast<const unsigned*>(dlsym(RTLD_DEFAULT, "__rseq_size"));
+  static const auto* const offset = static_cast<const std::ptrdiff_t*>(dlsym(RTLD_DEFAULT, "__rseq_offset"));
+  static const auto* const size = static_cast<const unsigned*>(dlsym(RTLD_DEFAULT, "__rseq_size"));
   if (offset == nullptr || size == nullptr || *size == 0) return;
   struct Area {
     std::uint32_t cpu_id_start, cpu_id;

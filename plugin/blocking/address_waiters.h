@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -62,6 +63,11 @@ struct LockWaiter {
   static LockWaiter where_allowed() noexcept;
   // The same where the thread would otherwise stop for good: also with the GIL kept.
   static LockWaiter where_possible() noexcept;
+  // The first of the two that there is.
+  static LockWaiter where_at_all() noexcept {
+    const LockWaiter allowed = where_allowed();
+    return allowed ? allowed : where_possible();
+  }
 
   explicit operator bool() const noexcept { return fiber != nullptr || loop; }
 };
@@ -105,6 +111,32 @@ Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline
     if (goes) return woken == Woken::kInterrupted ? woken : Woken::kTimedOut;
     again = looks || woken == Woken::kPosted;
   }
+}
+
+// --- Waits that may end for no reason: of a condition variable, of a futex ------------------------
+
+// How long such a wait lasts at most before its caller looks again: whoever ended it may not have been seen.
+constexpr double kLongestWaitS = 0.05;
+
+// How long one with the GIL kept stops the OS thread, as it stops every thread, before it is taken for one
+// that a suspended request is to end.
+constexpr std::int64_t kNativelyNs = 100'000'000;
+
+// One such wait, unless begin() says that there is nothing to wait for: kNotYet then. begin() is called
+// when changes at `address` are seen already. Else kPosted, perhaps for no reason, or kTimedOut.
+// REQUIRES: `who` may wait.
+template <typename Begin>
+Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally, Begin begin) {
+  AddressWaiters& waiters = AddressWaiters::all();
+  std::optional<suspend::Baton> baton;
+  if (who.fiber != nullptr) baton.emplace(*who.fiber, tally.name, Abort::kNever);
+  AddressWaiters::Waiter waiter{baton ? &*baton : nullptr};
+  waiters.enter(address, waiter);
+  const bool waits = begin();
+  if (waits) wait_once(waiter.baton, tally, deadline.sooner(Deadline::after(kLongestWaitS)));
+  waiters.leave(address, waiter, waits);
+  if (!waits) return Woken::kNotYet;
+  return !waiter.woken && deadline.passed() ? Woken::kTimedOut : Woken::kPosted;
 }
 
 }  // namespace blocking

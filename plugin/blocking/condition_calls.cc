@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <climits>
-#include <cstdint>
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
@@ -21,27 +20,17 @@ namespace {
 
 Tally condition_tally("pthread_cond_wait");
 
-// How long a wait lasts at most before its caller looks again.
-constexpr double kLookS = 0.05;
-
-// How long a wait with the GIL kept stops the OS thread, as it stops every thread, before it is taken for
-// one that a suspended request is to end.
-constexpr std::int64_t kNativelyNs = 100'000'000;
-
 // 0, ETIMEDOUT or what its mutex says.
 int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline) noexcept {
-  AddressWaiters& waiters = AddressWaiters::all();
-  std::optional<suspend::Baton> baton;
-  if (who.fiber != nullptr) baton.emplace(*who.fiber, condition_tally.name, Abort::kNever);
-  AddressWaiters::Waiter waiter{baton ? &*baton : nullptr};
-  waiters.enter(condition, waiter);
-  const int unlocked = waking_mutex_unlock(mutex);
-  if (unlocked == 0) wait_once(waiter.baton, condition_tally, deadline.sooner(Deadline::after(kLookS)));
-  waiters.leave(condition, waiter, unlocked == 0);
+  int unlocked = 0;
+  const Woken woken = wait_for_change(who, condition, deadline, condition_tally, [&] {
+    unlocked = waking_mutex_unlock(mutex);
+    return unlocked == 0;
+  });
   if (unlocked != 0) return unlocked;
   const int locked = suspending_mutex_lock(mutex);
   if (locked != 0) return locked;
-  return !waiter.woken && deadline.passed() ? ETIMEDOUT : 0;
+  return woken == Woken::kTimedOut ? ETIMEDOUT : 0;
 }
 
 // `natively(until)` is libc's wait until a time on the monotonic clock, null: for ever. Where C code

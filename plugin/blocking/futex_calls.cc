@@ -19,13 +19,6 @@ namespace {
 
 Tally futex_tally("syscall(SYS_futex)");
 
-// A wait may end for no reason (futex(2)), and ends so now and then: whoever wakes may do it by an instruction
-// of its own, which is not seen.
-constexpr double kLookS = 0.05;
-
-// As condition_calls.cc has it, where the GIL is kept.
-constexpr std::int64_t kNativelyNs = 100'000'000;
-
 struct FutexCall {
   std::uint32_t* word;
   int operation;
@@ -55,17 +48,14 @@ long fail(int error) noexcept {
   return -1;
 }
 
+// A wait may end for no reason (futex(2)), so a fiber's ends now and then: whoever wakes may do it by an
+// instruction of its own, which is not seen.
 long wait_as(const LockWaiter& who, const FutexCall& call, Deadline deadline) noexcept {
-  AddressWaiters& waiters = AddressWaiters::all();
-  std::optional<suspend::Baton> baton;
-  if (who.fiber != nullptr) baton.emplace(*who.fiber, futex_tally.name, Abort::kNever);
-  AddressWaiters::Waiter waiter{baton ? &*baton : nullptr};
-  waiters.enter(call.word, waiter);
-  const bool waits = !is_changed(call);
-  if (waits) wait_once(waiter.baton, futex_tally, deadline.sooner(Deadline::after(kLookS)));
-  waiters.leave(call.word, waiter, waits);
-  if (!waits) return fail(EAGAIN);
-  return !waiter.woken && deadline.passed() ? fail(ETIMEDOUT) : 0;
+  switch (wait_for_change(who, call.word, deadline, futex_tally, [&] { return !is_changed(call); })) {
+    case Woken::kNotYet: return fail(EAGAIN);
+    case Woken::kTimedOut: return fail(ETIMEDOUT);
+    default: return 0;
+  }
 }
 
 long wait_natively(const FutexCall& call, const LockWaiter& later, Deadline deadline) noexcept {

@@ -36,8 +36,7 @@ int lock_rwlock(pthread_rwlock_t* lock, Deadline deadline, TryRwlock try_lock, N
   int result = try_lock(lock);
   if (!is_busy(result)) return result;
   if (is_writer(*lock)) return EDEADLK;
-  LockWaiter who = LockWaiter::where_allowed();
-  if (!who) who = LockWaiter::where_possible();
+  const LockWaiter who = LockWaiter::where_at_all();
   if (!who) return natively(rwlock_tally, natively_lock);
   const Woken woken = wait_to_take(who, lock, deadline, rwlock_tally, Changes::kPerhapsUnseen, Abort::kNever, [&] {
     result = try_lock(lock);
@@ -113,8 +112,7 @@ int once_state(pthread_once_t* control) noexcept { return __atomic_load_n(contro
 int suspending_once(pthread_once_t* control, void (*function)()) {
   const auto is_free = [=] { return (once_state(control) & kOnceInProgress) == 0 || (once_state(control) & kOnceDone) != 0; };
   while (on_loop_thread() && !is_free()) {
-    LockWaiter who = LockWaiter::where_allowed();
-    if (!who) who = LockWaiter::where_possible();
+    const LockWaiter who = LockWaiter::where_at_all();
     if (!who) break;
     wait_to_take(who, control, Deadline::never(), once_tally, Changes::kPerhapsUnseen, Abort::kNever, is_free);
   }
