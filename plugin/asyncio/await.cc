@@ -63,9 +63,9 @@ PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, 
 // While one lives its thread gives the loop no turn unasked: what asyncio does in a few steps, which
 // nothing of the loop's may come between, is done here on the thread of a request. It does not give way,
 // and no finaliser that waits is run by the collector.
-class Undisturbed {
+class NoPreemption {
  public:
-  explicit Undisturbed(VirtualThread& thread) noexcept : thread_(thread) {
+  explicit NoPreemption(VirtualThread& thread) noexcept : thread_(thread) {
     thread_.task().keep_turn();
 #if PY_VERSION_HEX >= 0x030A0000
     collects_ = PyGC_Disable() != 0;
@@ -73,7 +73,7 @@ class Undisturbed {
     thread_.task().forbid_suspension();
 #endif
   }
-  ~Undisturbed() {
+  ~NoPreemption() {
 #if PY_VERSION_HEX >= 0x030A0000
     if (collects_) PyGC_Enable();
 #else
@@ -81,8 +81,8 @@ class Undisturbed {
 #endif
     thread_.task().yield_turn();
   }
-  Undisturbed(const Undisturbed&) = delete;
-  Undisturbed& operator=(const Undisturbed&) = delete;
+  NoPreemption(const NoPreemption&) = delete;
+  NoPreemption& operator=(const NoPreemption&) = delete;
 
  private:
   VirtualThread& thread_;
@@ -96,28 +96,28 @@ bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(fut
 // --- Waiting for a future ----------------------------------------------------------------------
 
 // What the future's callback knows; it may be called when nobody waits any more.
-struct Wish {
+struct WaiterHandle {
   suspend::Baton* baton;
 };
 
-constexpr char kWishName[] = "uwsgi_tornado.Wish";
+constexpr char kWaiterHandleName[] = "uwsgi_tornado.WaiterHandle";
 
-// The callback of the future: callback(future), with the wish in a capsule.
+// The callback of the future: callback(future), with the handle in a capsule.
 PyObject* future_is_done(PyObject* capsule, PyObject*) noexcept {
-  auto* const wish = static_cast<Wish*>(PyCapsule_GetPointer(capsule, kWishName));
+  auto* const handle = static_cast<WaiterHandle*>(PyCapsule_GetPointer(capsule, kWaiterHandleName));
   // In a turn of its own: this is called in the middle of a callback of asyncio's.
-  if (wish->baton != nullptr) wish->baton->post_next_turn();
+  if (handle->baton != nullptr) handle->baton->post_next_turn();
   return PyRef::borrow(Py_None).release();
 }
 
 PyMethodDef future_is_done_method = {"uwsgi_tornado_resume", future_is_done, METH_O, nullptr};
 
 PyRef capsule_of(suspend::Baton& baton) {
-  auto wish = std::make_unique<Wish>(Wish{&baton});
-  PyRef capsule = py_check(PyCapsule_New(wish.get(), kWishName, [](PyObject* dying) noexcept {
-    delete static_cast<Wish*>(PyCapsule_GetPointer(dying, kWishName));
+  auto handle = std::make_unique<WaiterHandle>(WaiterHandle{&baton});
+  PyRef capsule = py_check(PyCapsule_New(handle.get(), kWaiterHandleName, [](PyObject* dying) noexcept {
+    delete static_cast<WaiterHandle*>(PyCapsule_GetPointer(dying, kWaiterHandleName));
   }));
-  static_cast<void>(wish.release());
+  static_cast<void>(handle.release());
   return capsule;
 }
 
@@ -126,14 +126,14 @@ bool wait_until_done(VirtualThread& thread, PyObject* future, double seconds) {
   suspend::Baton baton(thread.fiber(), "future", blocking::Abort::kAllowed);
   PyRef capsule, callback;
   {
-    const Undisturbed undisturbed(thread);
+    const NoPreemption undisturbed(thread);
     if (is_done(future)) return true;
     capsule = capsule_of(baton);
     callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
     py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
   }
   blocking::wait(baton, loop::Deadline::after_or_never(seconds));
-  static_cast<Wish*>(PyCapsule_GetPointer(capsule.get(), kWishName))->baton = nullptr;
+  static_cast<WaiterHandle*>(PyCapsule_GetPointer(capsule.get(), kWaiterHandleName))->baton = nullptr;
   return is_done(future);
 }
 
@@ -242,7 +242,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     }
     VirtualThread& thread = waiting_thread("gather_");
     WorkerLoop& worker = running_worker_loop("gather_");
-    std::optional<Undisturbed> undisturbed(thread);
+    std::optional<NoPreemption> undisturbed(thread);
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));

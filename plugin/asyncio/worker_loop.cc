@@ -88,7 +88,7 @@ namespace {
 // Those that wait for uwsgi_tornado.stopping have it first: one turn of the loop for the future, one
 // for the task, one for what it did next.
 constexpr char kFinish[] = R"(
-async def finish(loop, patience):
+async def finish(loop, grace):
     import asyncio
     for _ in range(3):
         await asyncio.sleep(0)
@@ -96,31 +96,31 @@ async def finish(loop, patience):
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=patience)
+        await asyncio.wait(tasks, timeout=grace)
     for task in tasks:
         if task.done() and not task.cancelled() and task.exception() is not None:
             loop.call_exception_handler({'message': 'unhandled exception as the worker ends',
                                          'exception': task.exception(), 'task': task})
-    await asyncio.wait_for(loop.shutdown_asyncgens(), patience)
+    await asyncio.wait_for(loop.shutdown_asyncgens(), grace)
 )";
 
-void finish(PyObject* event_loop, double patience_s) {
+void finish(PyObject* event_loop, double grace_s) {
   const PyRef names = py_check(PyDict_New());
   py_check_status(PyDict_SetItemString(names.get(), "__builtins__", PyEval_GetBuiltins()));
   py_check(PyRun_String(kFinish, Py_file_input, names.get(), names.get()));
   PyObject* const function = PyDict_GetItemString(names.get(), "finish");  // Borrowed.
-  const PyRef coroutine = py_check(PyObject_CallFunction(function, "Od", event_loop, patience_s));
+  const PyRef coroutine = py_check(PyObject_CallFunction(function, "Od", event_loop, grace_s));
   py_check(PyObject_CallMethod(event_loop, "run_until_complete", "O", coroutine.get()));
 }
 
 }  // namespace
 
-void WorkerLoop::end(double patience_s) noexcept {
+void WorkerLoop::end(double grace_s) noexcept {
   if (!event_loop_) return;
   if (running_) EventLoop::of(event_loop())->end_running();
   running_ = false;
   try {
-    finish(event_loop(), patience_s);
+    finish(event_loop(), grace_s);
   } catch (const PyError&) {
     log_exit();
   }

@@ -28,9 +28,9 @@ class WorkerLoop {
 
   // It is asyncio's running loop of this thread, until end(). Throws PyError.
   void begin();
-  // Cancels the tasks that are left, gives them and asynchronous generators `patience_s` seconds
+  // Cancels the tasks that are left, gives them and asynchronous generators `grace_s` seconds
   // to end, and closes it. What fails is written to the log.
-  void end(double patience_s) noexcept;
+  void end(double grace_s) noexcept;
   // After end(): the loop itself goes.
   static void destroy() noexcept;
 

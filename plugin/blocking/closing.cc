@@ -13,12 +13,12 @@
 
 #include "plugin/blocking/close_listener.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
 
-bool is_open(int fd) noexcept { return real::fcntl(fd, F_GETFD) >= 0; }
+bool is_open(int fd) noexcept { return libc::fcntl(fd, F_GETFD) >= 0; }
 
 // Announces no signal at all.
 int never_ready() noexcept {
@@ -35,13 +35,13 @@ class KeptNumbers {
  public:
   // Closes the file of `fd`. Returns false when there is nothing to put in its place.
   bool keep(int fd) noexcept {
-    if (stand_in() < 0) return false;
+    if (placeholder() < 0) return false;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       numbers_.push_back(fd);
       count_.store(numbers_.size(), std::memory_order_release);
     }
-    if (real::dup3(stand_in(), fd, O_CLOEXEC) >= 0) return true;
+    if (libc::dup3(placeholder(), fd, O_CLOEXEC) >= 0) return true;
     forget(fd);
     return false;
   }
@@ -53,11 +53,11 @@ class KeptNumbers {
 
   // Makes a kept number free. One that means another file by now is left alone.
   void set_free(int fd) noexcept {
-    find(fd, [](int number) noexcept { real::close(number); });
+    find(fd, [](int number) noexcept { libc::close(number); });
   }
 
   // Opened by the first call. Below 0: there was none left.
-  static int stand_in() noexcept {
+  static int placeholder() noexcept {
     static const int number = never_ready();
     return number;
   }
@@ -66,7 +66,7 @@ class KeptNumbers {
   std::vector<int> and_stand_in() {
     const std::lock_guard<std::mutex> lock(mutex_);
     std::vector<int> all = numbers_;
-    if (stand_in() >= 0) all.push_back(stand_in());
+    if (placeholder() >= 0) all.push_back(placeholder());
     return all;
   }
 
@@ -111,9 +111,9 @@ void let_go_later(int fd) noexcept {
 }
 
 int close_elsewhere(int fd) noexcept {
-  if (!is_open(fd)) return real::close(fd);
+  if (!is_open(fd)) return libc::close(fd);
   CloseListener::mark_closed(fd);
-  if (!kept().keep(fd)) return real::close(fd);
+  if (!kept().keep(fd)) return libc::close(fd);
   const bool freed = CloseListener::unless_listened(fd, [](int number) noexcept { kept().set_free(number); });
   if (!freed) let_go_later(fd);
   return 0;
@@ -140,10 +140,10 @@ int replace(int to, Dup dup) noexcept {
 
 }  // namespace
 
-void prepare_to_close() noexcept { KeptNumbers::stand_in(); }
+void prepare_to_close() noexcept { KeptNumbers::placeholder(); }
 
 int close_and_wake(int fd) noexcept {
-  if (!concerns_waiters()) return real::close(fd);
+  if (!concerns_waiters()) return libc::close(fd);
   if (kept().has(fd)) {
     errno = EBADF;  // Another thread has closed it.
     return -1;
@@ -151,24 +151,24 @@ int close_and_wake(int fd) noexcept {
   if (!on_loop_thread()) return close_elsewhere(fd);
   CloseListener::mark_closed(fd);
   CloseListener::let_go_all(fd);
-  return real::close(fd);
+  return libc::close(fd);
 }
 
 // A dup that will be refused closes nothing.
 int dup2_and_wake(int from, int to) noexcept {
-  if (from == to || !is_open(from)) return real::dup2(from, to);
-  return replace(to, [&] { return real::dup2(from, to); });
+  if (from == to || !is_open(from)) return libc::dup2(from, to);
+  return replace(to, [&] { return libc::dup2(from, to); });
 }
 
 int dup3_and_wake(int from, int to, int flags) noexcept {
-  if (from == to || (flags & ~O_CLOEXEC) != 0 || !is_open(from)) return real::dup3(from, to, flags);
-  return replace(to, [&] { return real::dup3(from, to, flags); });
+  if (from == to || (flags & ~O_CLOEXEC) != 0 || !is_open(from)) return libc::dup3(from, to, flags);
+  return replace(to, [&] { return libc::dup3(from, to, flags); });
 }
 
 // Numbers that are waited for are closed one by one, what lies between them at once.
 int close_range_and_wake(unsigned int first, unsigned int last, int flags) noexcept {
   const bool closes = first <= last && flags == 0;
-  if (!closes || !concerns_waiters()) return real::close_range(first, last, flags);
+  if (!closes || !concerns_waiters()) return libc::close_range(first, last, flags);
   std::vector<int> kept_back = kept().and_stand_in();
   const std::vector<int> watched = CloseListener::between(first, last);
   for (const int fd : watched) {
@@ -180,10 +180,10 @@ int close_range_and_wake(unsigned int first, unsigned int last, int flags) noexc
   for (const int fd : kept_back) {
     const auto number = static_cast<unsigned int>(fd);
     if (number < first || number > last) continue;
-    if (number > first && real::close_range(first, number - 1, 0) != 0) return -1;
+    if (number > first && libc::close_range(first, number - 1, 0) != 0) return -1;
     first = number + 1;
   }
-  return first > last ? 0 : real::close_range(first, last, 0);
+  return first > last ? 0 : libc::close_range(first, last, 0);
 }
 
 void closefrom_and_wake(int first) noexcept {

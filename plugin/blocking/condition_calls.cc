@@ -9,7 +9,7 @@
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/mutex_calls.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/loop/clock.h"
 
 // A wait for a condition may end for no reason (POSIX), and whoever waits looks again. So a fiber that
@@ -51,8 +51,8 @@ int wait_until(pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadl
 
 int suspending_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) noexcept {
   return wait_until(condition, mutex, Deadline::never(), [=](const timespec* slice) {
-    return slice == nullptr ? real::pthread_cond_wait(condition, mutex)
-                            : real::pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, slice);
+    return slice == nullptr ? libc::pthread_cond_wait(condition, mutex)
+                            : libc::pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, slice);
   });
 }
 
@@ -65,7 +65,7 @@ int wait_with_deadline(pthread_cond_t* condition, pthread_mutex_t* mutex, clocki
   if (!deadline) return wait();
   return wait_until(condition, mutex, *deadline, [&](const timespec* slice) {
     const bool slice_first = slice != nullptr && deadline->left_s() > static_cast<double>(kNativelyNs) * 1e-9;
-    return slice_first ? real::pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, slice) : wait();
+    return slice_first ? libc::pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, slice) : wait();
   });
 }
 
@@ -79,23 +79,23 @@ clockid_t clock_of(const pthread_cond_t& condition) noexcept {
 
 int suspending_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) noexcept {
   return wait_with_deadline(condition, mutex, clock_of(*condition), until,
-                            [=] { return real::pthread_cond_timedwait(condition, mutex, until); });
+                            [=] { return libc::pthread_cond_timedwait(condition, mutex, until); });
 }
 
 static int suspending_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
   return wait_with_deadline(condition, mutex, clock, until,
-                            [=] { return real::pthread_cond_clockwait(condition, mutex, clock, until); });
+                            [=] { return libc::pthread_cond_clockwait(condition, mutex, clock, until); });
 }
 
 // Both: a fiber and a thread may wait for the same, and one too many looks again.
 int waking_cond_signal(pthread_cond_t* condition) noexcept {
-  const int result = real::pthread_cond_signal(condition);
+  const int result = libc::pthread_cond_signal(condition);
   AddressWaiters::all().changed(condition);
   return result;
 }
 
 int waking_cond_broadcast(pthread_cond_t* condition) noexcept {
-  const int result = real::pthread_cond_broadcast(condition);
+  const int result = libc::pthread_cond_broadcast(condition);
   AddressWaiters::all().changed(condition, INT_MAX);
   return result;
 }

@@ -9,8 +9,8 @@
 #include "plugin/blocking/closing.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/patience.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/libc.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
 // page); where it may not suspend it is that call. None tells by errno that it waited.
@@ -46,7 +46,7 @@ class NonBlockingForNow {
 
 int connect_at_once(int fd, const sockaddr* address, socklen_t size) noexcept {
   const NonBlockingForNow for_now(fd);
-  return real::connect(fd, address, size);
+  return libc::connect(fd, address, size);
 }
 
 // A datagram socket only notes the address.
@@ -57,11 +57,11 @@ bool connect_may_wait(int fd) noexcept {
 
 int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || is_nonblocking(fd) || !connect_may_wait(fd)) return natively(connect_tally, [&] { return real::connect(fd, address, size); });
-  static const bool interposed = real::is_interposed(real::connect);
+  if (fiber == nullptr || is_nonblocking(fd) || !connect_may_wait(fd)) return natively(connect_tally, [&] { return libc::connect(fd, address, size); });
+  static const bool interposed = libc::is_interposed(libc::connect);
   if (interposed) {
     // Whatever it does, a handshake with a proxy say, it does with a socket that waits.
-    const auto call = [&] { return real::connect(fd, address, size); };
+    const auto call = [&] { return libc::connect(fd, address, size); };
     return offload(*fiber, connect_tally, JobKind::kWait, call, call);
   }
   const Deadline deadline = socket_deadline(fd, SO_SNDTIMEO);
@@ -92,12 +92,12 @@ bool is_listening(int fd) noexcept {
 
 int suspending_accept4(int fd, sockaddr* peer, socklen_t* peer_size, int flags) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || is_nonblocking(fd) || !is_listening(fd)) return natively(accept_tally, [&] { return real::accept4(fd, peer, peer_size, flags); });
-  Patience patience(*fiber, fd, POLLIN, accept_tally);
+  if (fiber == nullptr || is_nonblocking(fd) || !is_listening(fd)) return natively(accept_tally, [&] { return libc::accept4(fd, peer, peer_size, flags); });
+  FdRetry retry(*fiber, fd, POLLIN, accept_tally);
   while (!is_ready(fd, POLLIN)) {
-    if (!patience.wait_again()) return -1;
+    if (!retry.wait_again()) return -1;
   }
-  const auto call = [&] { return real::accept4(fd, peer, peer_size, flags); };
+  const auto call = [&] { return libc::accept4(fd, peer, peer_size, flags); };
   // A listener is often shared by processes: one of them may take the connection that the
   // poll saw, and must not find the listener non-blocking for our sake. So a helper goes.
   return offload(*fiber, accept_tally, JobKind::kWait, call, call);
@@ -123,7 +123,7 @@ std::vector<Call> closing_calls() {
       {"dup2", keeping_errno<dup2_and_wake>()},
       {"dup3", keeping_errno<dup3_and_wake>()},
   };
-  if (real::close_range != nullptr) {
+  if (libc::close_range != nullptr) {
     calls.push_back({"close_range", keeping_errno<close_range_and_wake>()});
     calls.push_back({"closefrom", address_of(closefrom_and_wake)});
   }

@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
@@ -30,10 +30,10 @@ std::optional<int> unless_locked(int result) noexcept {
 
 int suspending_flock(int fd, int operation) noexcept {
   Fiber* fiber = (operation & LOCK_NB) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(flock_tally, [&] { return real::flock(fd, operation); });
+  if (fiber == nullptr) return natively(flock_tally, [&] { return libc::flock(fd, operation); });
   return offload_wait(
-      *fiber, flock_tally, [&] { return real::flock(fd, operation); },
-      [&] { return unless_locked(real::flock(fd, operation | LOCK_NB)); });
+      *fiber, flock_tally, [&] { return libc::flock(fd, operation); },
+      [&] { return unless_locked(libc::flock(fd, operation | LOCK_NB)); });
 }
 
 // The commands that wait have one that does not, for the same lock.
@@ -54,57 +54,57 @@ int suspending_fcntl(int fd, int command, ...) noexcept {
   const int at_once_command = without_waiting(command);
   Fiber* fiber = at_once_command < 0 ? nullptr : may_suspend();
   if (fiber == nullptr) {
-    if (at_once_command < 0) return real::fcntl(fd, command, argument);
-    return natively(fcntl_tally, [&] { return real::fcntl(fd, command, argument); });
+    if (at_once_command < 0) return libc::fcntl(fd, command, argument);
+    return natively(fcntl_tally, [&] { return libc::fcntl(fd, command, argument); });
   }
   // The lock belongs to the process (or the open file), so any of its threads may take it.
   return offload_wait(
-      *fiber, fcntl_tally, [&] { return real::fcntl(fd, command, argument); },
-      [&] { return unless_locked(real::fcntl(fd, at_once_command, argument)); });
+      *fiber, fcntl_tally, [&] { return libc::fcntl(fd, command, argument); },
+      [&] { return unless_locked(libc::fcntl(fd, at_once_command, argument)); });
 }
 
 int suspending_lockf(int fd, int command, off_t size) noexcept {
   Fiber* fiber = command == F_LOCK ? may_suspend() : nullptr;
-  if (fiber == nullptr) return natively(fcntl_tally, [&] { return real::lockf(fd, command, size); });
+  if (fiber == nullptr) return natively(fcntl_tally, [&] { return libc::lockf(fd, command, size); });
   return offload_wait(
-      *fiber, fcntl_tally, [&] { return real::lockf(fd, command, size); },
-      [&] { return unless_locked(real::lockf(fd, F_TLOCK, size)); });
+      *fiber, fcntl_tally, [&] { return libc::lockf(fd, command, size); },
+      [&] { return unless_locked(libc::lockf(fd, F_TLOCK, size)); });
 }
 
 int suspending_fsync(int fd) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::fsync(fd); });
-  return offload_work(*fiber, fsync_tally, [&] { return real::fsync(fd); });
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return libc::fsync(fd); });
+  return offload_work(*fiber, fsync_tally, [&] { return libc::fsync(fd); });
 }
 
 int suspending_fdatasync(int fd) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::fdatasync(fd); });
-  return offload_work(*fiber, fsync_tally, [&] { return real::fdatasync(fd); });
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return libc::fdatasync(fd); });
+  return offload_work(*fiber, fsync_tally, [&] { return libc::fdatasync(fd); });
 }
 
 int suspending_syncfs(int fd) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::syncfs(fd); });
-  return offload_work(*fiber, fsync_tally, [&] { return real::syncfs(fd); });
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return libc::syncfs(fd); });
+  return offload_work(*fiber, fsync_tally, [&] { return libc::syncfs(fd); });
 }
 
 void suspending_sync() noexcept {
   Fiber* fiber = may_suspend();
-  const auto call = [] { return real::sync(), 0; };
+  const auto call = [] { return libc::sync(), 0; };
   fiber == nullptr ? natively(fsync_tally, call) : offload_work(*fiber, fsync_tally, call);
 }
 
 // Without MS_SYNC it writes nothing.
 int suspending_msync(void* begin, std::size_t size, int flags) noexcept {
   Fiber* fiber = (flags & MS_SYNC) == 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(fsync_tally, [&] { return real::msync(begin, size, flags); });
-  return offload_work(*fiber, fsync_tally, [&] { return real::msync(begin, size, flags); });
+  if (fiber == nullptr) return natively(fsync_tally, [&] { return libc::msync(begin, size, flags); });
+  return offload_work(*fiber, fsync_tally, [&] { return libc::msync(begin, size, flags); });
 }
 
 // What a terminal's line has not sent yet may wait for the other side.
 int suspending_tcdrain(int fd) noexcept {
-  const auto call = [=] { return real::tcdrain(fd); };
+  const auto call = [=] { return libc::tcdrain(fd); };
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(fsync_tally, call);
   return offload(*fiber, fsync_tally, JobKind::kWait, call, call);

@@ -11,7 +11,7 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/loop/clock.h"
 
 namespace blocking {
@@ -28,7 +28,7 @@ struct FutexCall {
   std::uint32_t third;
 
   int command() const noexcept { return operation & FUTEX_CMD_MASK; }
-  long natively() const noexcept { return real::syscall(SYS_futex, word, operation, value, timeout, second, third); }
+  long natively() const noexcept { return libc::syscall(SYS_futex, word, operation, value, timeout, second, third); }
 };
 
 // Of a relative timeout (FUTEX_WAIT) or an absolute one (FUTEX_WAIT_BITSET); none where the call fails.
@@ -116,7 +116,7 @@ long futex(const FutexCall& call) noexcept {
 
 // Declared to take any number of arguments; the kernel takes six, and a caller has set as many registers as it needs.
 long suspending_syscall(long number, long a, long b, long c, long d, long e, long f) noexcept {
-  if (number != SYS_futex || gate() == nullptr) return real::syscall(number, a, b, c, d, e, f);
+  if (number != SYS_futex || gate() == nullptr) return libc::syscall(number, a, b, c, d, e, f);
   return futex({reinterpret_cast<std::uint32_t*>(a), static_cast<int>(b), static_cast<std::uint32_t>(c),
                 reinterpret_cast<const timespec*>(d), reinterpret_cast<std::uint32_t*>(e), static_cast<std::uint32_t>(f)});
 }

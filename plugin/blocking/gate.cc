@@ -22,17 +22,17 @@ std::atomic<pid_t> open_in_{0};
 
 class LoopResumer final : public suspend::Resumer {
  public:
-  explicit LoopResumer(loop::IoLoop& loop) noexcept : loop_(loop), bell_(loop.raw(), this) { bell_.start(); }
+  explicit LoopResumer(loop::IoLoop& loop) noexcept : loop_(loop), doorbell_(loop.raw(), this) { doorbell_.start(); }
 
  private:
   void next_turn(suspend::Baton& baton) noexcept override {
     loop_.add_callback({[](void* posted) noexcept { deliver(*static_cast<suspend::Baton*>(posted)); }, &baton});
   }
-  void ring() noexcept override { bell_.send(); }
+  void ring() noexcept override { doorbell_.send(); }
   void on_rung() noexcept { deliver_posted(); }
 
   loop::IoLoop& loop_;
-  loop::AsyncWatcher<LoopResumer, &LoopResumer::on_rung> bell_;
+  loop::AsyncWatcher<LoopResumer, &LoopResumer::on_rung> doorbell_;
 };
 
 // While the gate is open.

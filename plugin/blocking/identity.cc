@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
@@ -32,7 +32,7 @@ KnownThreads& known() noexcept {
 }
 
 pthread_t shown_pthread_self() noexcept {
-  return loop_thread_shown && suspend::Fiber::current() != nullptr ? known().loop_thread : real::pthread_self();
+  return loop_thread_shown && suspend::Fiber::current() != nullptr ? known().loop_thread : libc::pthread_self();
 }
 
 // A call about a thread, by its pthread_t. What concerns the kernel's part of a fiber is said of the
@@ -71,7 +71,7 @@ int as_os_thread(Arguments... arguments) noexcept {
 
 Identity::Identity(const suspend::Fiber& fiber) : thread_(fiber.thread().id()) {
   const std::lock_guard<std::mutex> lock(known().mutex);
-  known().loop_thread = real::pthread_self();
+  known().loop_thread = libc::pthread_self();
   known().fibers.emplace(thread_, &fiber.thread());
 }
 
@@ -85,25 +85,25 @@ void show_loop_thread(bool shown) noexcept { loop_thread_shown = shown; }
 std::vector<Call> identity_calls() {
   return {
       {"pthread_self", address_of(shown_pthread_self), Scope::kLibpythonOnly},
-      {"pthread_kill", address_of(about_thread<real::pthread_kill, int>), Scope::kAnywhere},
-      {"pthread_sigqueue", address_of(about_thread<real::pthread_sigqueue, int, sigval>), Scope::kAnywhere},
-      {"pthread_getcpuclockid", address_of(about_thread<real::pthread_getcpuclockid, clockid_t*>), Scope::kAnywhere},
-      {"pthread_getattr_np", address_of(about_thread<real::pthread_getattr_np, pthread_attr_t*>), Scope::kAnywhere},
-      {"pthread_getaffinity_np", address_of(about_thread<real::pthread_getaffinity_np, std::size_t, cpu_set_t*>), Scope::kAnywhere},
-      {"pthread_setaffinity_np", address_of(about_thread<real::pthread_setaffinity_np, std::size_t, const cpu_set_t*>), Scope::kAnywhere},
-      {"pthread_getschedparam", address_of(about_thread<real::pthread_getschedparam, int*, sched_param*>), Scope::kAnywhere},
-      {"pthread_setschedparam", address_of(about_thread<real::pthread_setschedparam, int, const sched_param*>), Scope::kAnywhere},
-      {"pthread_setschedprio", address_of(about_thread<real::pthread_setschedprio, int>), Scope::kAnywhere},
-      {"setuid", address_of(as_os_thread<real::setuid, uid_t>), Scope::kAnywhere},
-      {"setgid", address_of(as_os_thread<real::setgid, gid_t>), Scope::kAnywhere},
-      {"seteuid", address_of(as_os_thread<real::seteuid, uid_t>), Scope::kAnywhere},
-      {"setegid", address_of(as_os_thread<real::setegid, gid_t>), Scope::kAnywhere},
-      {"setreuid", address_of(as_os_thread<real::setreuid, uid_t, uid_t>), Scope::kAnywhere},
-      {"setregid", address_of(as_os_thread<real::setregid, gid_t, gid_t>), Scope::kAnywhere},
-      {"setresuid", address_of(as_os_thread<real::setresuid, uid_t, uid_t, uid_t>), Scope::kAnywhere},
-      {"setresgid", address_of(as_os_thread<real::setresgid, gid_t, gid_t, gid_t>), Scope::kAnywhere},
-      {"setgroups", address_of(as_os_thread<real::setgroups, std::size_t, const gid_t*>), Scope::kAnywhere},
-      {"initgroups", address_of(as_os_thread<real::initgroups, const char*, gid_t>), Scope::kAnywhere},
+      {"pthread_kill", address_of(about_thread<libc::pthread_kill, int>), Scope::kAnywhere},
+      {"pthread_sigqueue", address_of(about_thread<libc::pthread_sigqueue, int, sigval>), Scope::kAnywhere},
+      {"pthread_getcpuclockid", address_of(about_thread<libc::pthread_getcpuclockid, clockid_t*>), Scope::kAnywhere},
+      {"pthread_getattr_np", address_of(about_thread<libc::pthread_getattr_np, pthread_attr_t*>), Scope::kAnywhere},
+      {"pthread_getaffinity_np", address_of(about_thread<libc::pthread_getaffinity_np, std::size_t, cpu_set_t*>), Scope::kAnywhere},
+      {"pthread_setaffinity_np", address_of(about_thread<libc::pthread_setaffinity_np, std::size_t, const cpu_set_t*>), Scope::kAnywhere},
+      {"pthread_getschedparam", address_of(about_thread<libc::pthread_getschedparam, int*, sched_param*>), Scope::kAnywhere},
+      {"pthread_setschedparam", address_of(about_thread<libc::pthread_setschedparam, int, const sched_param*>), Scope::kAnywhere},
+      {"pthread_setschedprio", address_of(about_thread<libc::pthread_setschedprio, int>), Scope::kAnywhere},
+      {"setuid", address_of(as_os_thread<libc::setuid, uid_t>), Scope::kAnywhere},
+      {"setgid", address_of(as_os_thread<libc::setgid, gid_t>), Scope::kAnywhere},
+      {"seteuid", address_of(as_os_thread<libc::seteuid, uid_t>), Scope::kAnywhere},
+      {"setegid", address_of(as_os_thread<libc::setegid, gid_t>), Scope::kAnywhere},
+      {"setreuid", address_of(as_os_thread<libc::setreuid, uid_t, uid_t>), Scope::kAnywhere},
+      {"setregid", address_of(as_os_thread<libc::setregid, gid_t, gid_t>), Scope::kAnywhere},
+      {"setresuid", address_of(as_os_thread<libc::setresuid, uid_t, uid_t, uid_t>), Scope::kAnywhere},
+      {"setresgid", address_of(as_os_thread<libc::setresgid, gid_t, gid_t, gid_t>), Scope::kAnywhere},
+      {"setgroups", address_of(as_os_thread<libc::setgroups, std::size_t, const gid_t*>), Scope::kAnywhere},
+      {"initgroups", address_of(as_os_thread<libc::initgroups, const char*, gid_t>), Scope::kAnywhere},
   };
 }
 

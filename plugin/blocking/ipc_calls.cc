@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/patience.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
@@ -32,13 +32,13 @@ int suspending_semtimedop(int set, sembuf* operations, std::size_t count, const 
   constexpr std::size_t kOperations = 500;
   const auto waits = [](const sembuf& one) { return (one.sem_flg & IPC_NOWAIT) == 0; };
   const bool may_wait = count > 0 && count <= kOperations && std::any_of(operations, operations + count, waits);
-  const auto call = [&] { return real::semtimedop(set, operations, count, timeout); };
+  const auto call = [&] { return libc::semtimedop(set, operations, count, timeout); };
   Fiber* const fiber = may_wait ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(semop_tally, call);
   std::vector<sembuf> at_once(operations, operations + count);
   for (sembuf& one : at_once) one.sem_flg = static_cast<short>(one.sem_flg | IPC_NOWAIT);
   return offload_wait(*fiber, semop_tally, call, [&]() -> std::optional<int> {
-    const int result = real::semtimedop(set, at_once.data(), count, nullptr);
+    const int result = libc::semtimedop(set, at_once.data(), count, nullptr);
     // The kernel says which of them was not to wait.
     if (result != 0 && errno == EAGAIN && std::all_of(operations, operations + count, waits)) return std::nullopt;
     if (result != 0 && errno == EAGAIN) return call();
@@ -51,7 +51,7 @@ int suspending_semop(int set, sembuf* operations, std::size_t count) noexcept {
 }
 
 ssize_t suspending_msgrcv(int queue, void* message, std::size_t size, long type, int flags) noexcept {
-  const auto receive = [&](int with) { return real::msgrcv(queue, message, size, type, with); };
+  const auto receive = [&](int with) { return libc::msgrcv(queue, message, size, type, with); };
   Fiber* const fiber = (flags & IPC_NOWAIT) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(msgrcv_tally, [&] { return receive(flags); });
   return offload_wait(*fiber, msgrcv_tally, [&] { return receive(flags); }, [&]() -> std::optional<ssize_t> {
@@ -61,7 +61,7 @@ ssize_t suspending_msgrcv(int queue, void* message, std::size_t size, long type,
 }
 
 int suspending_msgsnd(int queue, const void* message, std::size_t size, int flags) noexcept {
-  const auto send = [&](int with) { return real::msgsnd(queue, message, size, with); };
+  const auto send = [&](int with) { return libc::msgsnd(queue, message, size, with); };
   Fiber* const fiber = (flags & IPC_NOWAIT) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(msgsnd_tally, [&] { return send(flags); });
   return offload_wait(*fiber, msgsnd_tally, [&] { return send(flags); }, [&]() -> std::optional<int> {
@@ -101,8 +101,8 @@ auto queue_call(Tally& tally, int queue, short events, const timespec* until, Ca
 ssize_t suspending_mq_timedreceive(mqd_t queue, char* message, std::size_t size, unsigned int* priority,
                                    const timespec* until) noexcept {
   return queue_call(mq_receive_tally, queue, POLLIN, until, [&](const timespec* within) {
-    return within == nullptr ? real::mq_receive(queue, message, size, priority)
-                             : real::mq_timedreceive(queue, message, size, priority, within);
+    return within == nullptr ? libc::mq_receive(queue, message, size, priority)
+                             : libc::mq_timedreceive(queue, message, size, priority, within);
   });
 }
 
@@ -113,8 +113,8 @@ ssize_t suspending_mq_receive(mqd_t queue, char* message, std::size_t size, unsi
 int suspending_mq_timedsend(mqd_t queue, const char* message, std::size_t size, unsigned int priority,
                             const timespec* until) noexcept {
   return queue_call(mq_send_tally, queue, POLLOUT, until, [&](const timespec* within) {
-    return within == nullptr ? real::mq_send(queue, message, size, priority)
-                             : real::mq_timedsend(queue, message, size, priority, within);
+    return within == nullptr ? libc::mq_send(queue, message, size, priority)
+                             : libc::mq_timedsend(queue, message, size, priority, within);
   });
 }
 

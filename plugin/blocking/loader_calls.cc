@@ -1,16 +1,16 @@
 #include "plugin/blocking/loader_calls.h"
 
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/redirection.h"
 
 // What the jumps below need, under names that the assembler can spell.
 #pragma GCC visibility push(hidden)
 extern "C" {
 
-__attribute__((used)) void* uwsgi_tornado_real_dlopen = blocking::real::find("dlopen");
-__attribute__((used)) void* uwsgi_tornado_real_dlmopen = blocking::real::find("dlmopen");
-__attribute__((used)) void* uwsgi_tornado_real_dlsym = blocking::real::find("dlsym");
-__attribute__((used)) void* uwsgi_tornado_real_dlvsym = blocking::real::find("dlvsym");
+__attribute__((used)) void* uwsgi_tornado_real_dlopen = blocking::libc::find("dlopen");
+__attribute__((used)) void* uwsgi_tornado_real_dlmopen = blocking::libc::find("dlmopen");
+__attribute__((used)) void* uwsgi_tornado_real_dlsym = blocking::libc::find("dlsym");
+__attribute__((used)) void* uwsgi_tornado_real_dlvsym = blocking::libc::find("dlvsym");
 
 __attribute__((used)) void uwsgi_tornado_before_load() noexcept {
   blocking::look_at_loaded();

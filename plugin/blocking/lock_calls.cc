@@ -8,7 +8,7 @@
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/identity.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/baton.h"
 
@@ -24,7 +24,7 @@ Tally lock_tally("lock");
 
 // How long a fiber that has been interrupted may still wait for a lock: who cleans up after the
 // exception takes locks (a pool's, a log's), and they are free in a moment.
-constexpr double kLastPatienceS = 1;
+constexpr double kLastRetryS = 1;
 
 // Takes the semaphore. False with ETIMEDOUT or EINTR.
 bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes changes, Abort abort) {
@@ -46,8 +46,8 @@ bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes ch
   if (who.fiber == nullptr) return take(who, semaphore, deadline, changes, Abort::kNever);
   Fiber& fiber = *who.fiber;
   const bool was_interrupted = fiber.interrupt().in_force() && fiber.interrupt().met();
-  const Deadline patience = was_interrupted ? deadline.sooner(Deadline::after(kLastPatienceS)) : deadline;
-  if (take(who, semaphore, patience, changes, was_interrupted ? Abort::kNever : Abort::kAllowed)) return true;
+  const Deadline retry = was_interrupted ? deadline.sooner(Deadline::after(kLastRetryS)) : deadline;
+  if (take(who, semaphore, retry, changes, was_interrupted ? Abort::kNever : Abort::kAllowed)) return true;
   if (was_interrupted && !deadline.passed()) errno = EINTR;
   if (errno != EINTR) return false;
   if (changes == Changes::kSeen) gate()->lock_wait_interrupted(fiber);
@@ -58,7 +58,7 @@ bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes ch
 template <Changes changes>
 int suspending_sem_wait(sem_t* semaphore) noexcept {
   const LockWaiter who = who_waits();
-  if (!who) return natively(lock_tally, [&] { return real::sem_wait(semaphore); });
+  if (!who) return natively(lock_tally, [&] { return libc::sem_wait(semaphore); });
   if (sem_trywait(semaphore) == 0) return 0;
   return take(who, semaphore, Deadline::never(), changes) ? 0 : -1;
 }
@@ -67,7 +67,7 @@ template <Changes changes>
 int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
   const LockWaiter who = who_waits();
   const auto deadline = deadline_of(clock, until);
-  if (!who || !deadline) return natively(lock_tally, [&] { return real::sem_clockwait(semaphore, clock, until); });
+  if (!who || !deadline) return natively(lock_tally, [&] { return libc::sem_clockwait(semaphore, clock, until); });
   if (sem_trywait(semaphore) == 0) return 0;
   return take(who, semaphore, *deadline, changes) ? 0 : -1;
 }
@@ -78,7 +78,7 @@ int suspending_sem_timedwait(sem_t* semaphore, const timespec* until) noexcept {
 }
 
 int waking_sem_post(sem_t* semaphore) noexcept {
-  const int result = real::sem_post(semaphore);
+  const int result = libc::sem_post(semaphore);
   // `semaphore` may be gone by now: from here on it is a name only.
   if (gate() != nullptr) AddressWaiters::all().changed(semaphore);
   return result;

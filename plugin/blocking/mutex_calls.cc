@@ -14,7 +14,7 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/clock.h"
 
@@ -70,13 +70,13 @@ HeldAsOsThread& held_as_os_thread() noexcept {
 
 // 0, EOWNERDEAD, or why not. The loop's thread.
 int try_lock(pthread_mutex_t* mutex) noexcept {
-  if (!kernel_knows_holder(*mutex)) return real::pthread_mutex_trylock(mutex);
+  if (!kernel_knows_holder(*mutex)) return libc::pthread_mutex_trylock(mutex);
   HeldAsOsThread& held = held_as_os_thread();
   if (held.another_holds(mutex)) return EBUSY;
   int result;
   {
     const suspend::AsOsThread holder;
-    result = real::pthread_mutex_trylock(mutex);
+    result = libc::pthread_mutex_trylock(mutex);
   }
   if (is_locked_by(result)) held.locked(mutex);
   return result;
@@ -100,7 +100,7 @@ bool is_own_error(const pthread_mutex_t& mutex) noexcept {
   static const char reason[] =
       "tornado: a request that must not be suspended needs a mutex of a C library that a suspended request holds: "
       "this worker could never go on\n";
-  (void)!real::write(STDERR_FILENO, reason, sizeof reason - 1);
+  (void)!libc::write(STDERR_FILENO, reason, sizeof reason - 1);
   std::abort();
 }
 
@@ -128,7 +128,7 @@ int lock_natively(pthread_mutex_t* mutex, Deadline deadline) noexcept {
   int result = EBUSY;
   while ((result = try_lock(mutex)) == EBUSY && !deadline.passed()) {
     const timespec moment = loop::to_timespec(kShortestSleepNs);
-    real::nanosleep(&moment, nullptr);
+    libc::nanosleep(&moment, nullptr);
   }
   return result == EBUSY ? ETIMEDOUT : result;
 }
@@ -152,34 +152,34 @@ int lock_until(pthread_mutex_t* mutex, Deadline deadline) noexcept {
 
 int suspending_mutex_clocklock(pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
   const auto deadline = deadline_of(clock, until);
-  if (!on_loop_thread() || !deadline) return real::pthread_mutex_clocklock(mutex, clock, until);
+  if (!on_loop_thread() || !deadline) return libc::pthread_mutex_clocklock(mutex, clock, until);
   return lock_until(mutex, *deadline);
 }
 
 // What a fiber holds is its own to unlock; of those that the kernel knows, the OS thread's.
 int unlock_as_holder(pthread_mutex_t* mutex) noexcept {
-  if (!on_loop_thread() || !kernel_knows_holder(*mutex)) return real::pthread_mutex_unlock(mutex);
+  if (!on_loop_thread() || !kernel_knows_holder(*mutex)) return libc::pthread_mutex_unlock(mutex);
   HeldAsOsThread& held = held_as_os_thread();
   if (held.another_holds(mutex)) return EPERM;
   held.unlocked(mutex);
   const suspend::AsOsThread holder;
-  return real::pthread_mutex_unlock(mutex);
+  return libc::pthread_mutex_unlock(mutex);
 }
 
 }  // namespace
 
 int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  return on_loop_thread() ? lock_until(mutex, Deadline::never()) : real::pthread_mutex_lock(mutex);
+  return on_loop_thread() ? lock_until(mutex, Deadline::never()) : libc::pthread_mutex_lock(mutex);
 }
 
 int suspending_mutex_timedlock(pthread_mutex_t* mutex, const timespec* until) noexcept {
   const auto deadline = deadline_of(CLOCK_REALTIME, until);
-  if (!on_loop_thread() || !deadline) return real::pthread_mutex_timedlock(mutex, until);
+  if (!on_loop_thread() || !deadline) return libc::pthread_mutex_timedlock(mutex, until);
   return lock_until(mutex, *deadline);
 }
 
 int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept {
-  return on_loop_thread() ? try_lock(mutex) : real::pthread_mutex_trylock(mutex);
+  return on_loop_thread() ? try_lock(mutex) : libc::pthread_mutex_trylock(mutex);
 }
 
 int waking_mutex_unlock(pthread_mutex_t* mutex) noexcept {

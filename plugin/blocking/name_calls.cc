@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
@@ -26,7 +26,7 @@ bool is_numeric(const char* node) noexcept {
 
 int suspending_getaddrinfo(const char* node, const char* service, const addrinfo* hints,
                            addrinfo** result) noexcept {
-  const auto look_up = [&] { return real::getaddrinfo(node, service, hints, result); };
+  const auto look_up = [&] { return libc::getaddrinfo(node, service, hints, result); };
   const bool numeric = is_numeric(node) || (hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) != 0);
   Fiber* fiber = numeric ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(getaddrinfo_tally, look_up);
@@ -36,7 +36,7 @@ int suspending_getaddrinfo(const char* node, const char* service, const addrinfo
 int suspending_getnameinfo(const sockaddr* address, socklen_t size, char* host, socklen_t host_size,
                            char* service, socklen_t service_size, int flags) noexcept {
   const auto look_up = [&] {
-    return real::getnameinfo(address, size, host, host_size, service, service_size, flags);
+    return libc::getnameinfo(address, size, host, host_size, service, service_size, flags);
   };
   Fiber* fiber = (flags & NI_NUMERICHOST) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(getnameinfo_tally, look_up);
@@ -45,7 +45,7 @@ int suspending_getnameinfo(const sockaddr* address, socklen_t size, char* host, 
 
 int suspending_gethostbyname_r(const char* name, hostent* entry, char* buffer, std::size_t size,
                                hostent** result, int* error) noexcept {
-  const auto look_up = [&] { return real::gethostbyname_r(name, entry, buffer, size, result, error); };
+  const auto look_up = [&] { return libc::gethostbyname_r(name, entry, buffer, size, result, error); };
   Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
   return offload_work(*fiber, gethostbyname_tally, look_up);
@@ -54,7 +54,7 @@ int suspending_gethostbyname_r(const char* name, hostent* entry, char* buffer, s
 int suspending_gethostbyaddr_r(const void* address, socklen_t size, int type, hostent* entry, char* buffer,
                                std::size_t buffer_size, hostent** result, int* error) noexcept {
   const auto look_up = [&] {
-    return real::gethostbyaddr_r(address, size, type, entry, buffer, buffer_size, result, error);
+    return libc::gethostbyaddr_r(address, size, type, entry, buffer, buffer_size, result, error);
   };
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
@@ -63,14 +63,14 @@ int suspending_gethostbyaddr_r(const void* address, socklen_t size, int type, ho
 
 // Answers in memory that every caller in the process shares, so a helper thread can give it.
 hostent* suspending_gethostbyname(const char* name) noexcept {
-  const auto look_up = [&] { return real::gethostbyname(name); };
+  const auto look_up = [&] { return libc::gethostbyname(name); };
   Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
   return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
 hostent* suspending_gethostbyname2(const char* name, int family) noexcept {
-  const auto look_up = [&] { return real::gethostbyname2(name, family); };
+  const auto look_up = [&] { return libc::gethostbyname2(name, family); };
   Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
   return offload_work(*fiber, gethostbyname_tally, look_up);
@@ -78,14 +78,14 @@ hostent* suspending_gethostbyname2(const char* name, int family) noexcept {
 
 int suspending_gethostbyname2_r(const char* name, int family, hostent* entry, char* buffer, std::size_t size,
                                 hostent** result, int* error) noexcept {
-  const auto look_up = [&] { return real::gethostbyname2_r(name, family, entry, buffer, size, result, error); };
+  const auto look_up = [&] { return libc::gethostbyname2_r(name, family, entry, buffer, size, result, error); };
   Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
   return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
 hostent* suspending_gethostbyaddr(const void* address, socklen_t size, int type) noexcept {
-  const auto look_up = [&] { return real::gethostbyaddr(address, size, type); };
+  const auto look_up = [&] { return libc::gethostbyaddr(address, size, type); };
   Fiber* fiber = may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
   return offload_work(*fiber, gethostbyname_tally, look_up);
@@ -101,19 +101,19 @@ int look_up_elsewhere(int (*look_up)(Arguments...), Arguments... arguments) noex
 }
 
 int suspending_res_query(const char* name, int family, int type, unsigned char* answer, int size) noexcept {
-  return look_up_elsewhere(real::res_query, name, family, type, answer, size);
+  return look_up_elsewhere(libc::res_query, name, family, type, answer, size);
 }
 
 int suspending_res_search(const char* name, int family, int type, unsigned char* answer, int size) noexcept {
-  return look_up_elsewhere(real::res_search, name, family, type, answer, size);
+  return look_up_elsewhere(libc::res_search, name, family, type, answer, size);
 }
 
 int suspending_res_nquery(res_state state, const char* name, int family, int type, unsigned char* answer, int size) noexcept {
-  return look_up_elsewhere(real::res_nquery, state, name, family, type, answer, size);
+  return look_up_elsewhere(libc::res_nquery, state, name, family, type, answer, size);
 }
 
 int suspending_res_nsearch(res_state state, const char* name, int family, int type, unsigned char* answer, int size) noexcept {
-  return look_up_elsewhere(real::res_nsearch, state, name, family, type, answer, size);
+  return look_up_elsewhere(libc::res_nsearch, state, name, family, type, answer, size);
 }
 
 // Before glibc 2.34 they were in libresolv, which need not be there, under these names.
@@ -129,13 +129,13 @@ void add_if_there(std::vector<Call>& calls, const Call& plain, const Call& under
 std::vector<Call> resolver_calls() {
   std::vector<Call> calls;
   add_if_there(calls, {"res_query", address_of(suspending_res_query)}, {"__res_query", address_of(suspending_res_query)},
-               real::res_query);
+               libc::res_query);
   add_if_there(calls, {"res_search", address_of(suspending_res_search)}, {"__res_search", address_of(suspending_res_search)},
-               real::res_search);
+               libc::res_search);
   add_if_there(calls, {"res_nquery", address_of(suspending_res_nquery)}, {"__res_nquery", address_of(suspending_res_nquery)},
-               real::res_nquery);
+               libc::res_nquery);
   add_if_there(calls, {"res_nsearch", address_of(suspending_res_nsearch)},
-               {"__res_nsearch", address_of(suspending_res_nsearch)}, real::res_nsearch);
+               {"__res_nsearch", address_of(suspending_res_nsearch)}, libc::res_nsearch);
   return calls;
 }
 

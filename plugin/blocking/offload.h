@@ -5,7 +5,7 @@
 
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/patience.h"
+#include "plugin/blocking/fd_retry.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/baton.h"
 

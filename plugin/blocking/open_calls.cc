@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
@@ -64,15 +64,15 @@ int suspending_openat(int folder, const char* path, int flags, ...) noexcept {
 }
 
 int suspending_open_2(const char* path, int flags) noexcept {
-  return open_with(waiter_for(AT_FDCWD, path, flags), [&] { return real::open_2(path, flags); });
+  return open_with(waiter_for(AT_FDCWD, path, flags), [&] { return libc::open_2(path, flags); });
 }
 
 int suspending_openat_2(int folder, const char* path, int flags) noexcept {
-  return open_with(waiter_for(folder, path, flags), [&] { return real::openat_2(folder, path, flags); });
+  return open_with(waiter_for(folder, path, flags), [&] { return libc::openat_2(folder, path, flags); });
 }
 
 int suspending_creat(const char* path, mode_t mode) noexcept {
-  return open_with(waiter_for(AT_FDCWD, path, O_WRONLY), [&] { return real::creat(path, mode); });
+  return open_with(waiter_for(AT_FDCWD, path, O_WRONLY), [&] { return libc::creat(path, mode); });
 }
 
 // "r", "w" and "a", with a "+" behind them for both.
@@ -96,20 +96,20 @@ std::FILE* suspending_freopen(const char* path, const char* mode, std::FILE* fil
 
 std::vector<Call> open_calls() {
   return {
-      {"open", address_of(suspending_open<real::open>)},
-      {"open64", address_of(suspending_open<real::open64>)},
-      {"openat", address_of(suspending_openat<real::openat>)},
-      {"openat64", address_of(suspending_openat<real::openat64>)},
+      {"open", address_of(suspending_open<libc::open>)},
+      {"open64", address_of(suspending_open<libc::open64>)},
+      {"openat", address_of(suspending_openat<libc::openat>)},
+      {"openat64", address_of(suspending_openat<libc::openat64>)},
       {"__open_2", address_of(suspending_open_2)},
       {"__open64_2", address_of(suspending_open_2)},
       {"__openat_2", address_of(suspending_openat_2)},
       {"__openat64_2", address_of(suspending_openat_2)},
       {"creat", address_of(suspending_creat)},
       {"creat64", address_of(suspending_creat)},
-      {"fopen", address_of(suspending_fopen<real::fopen>)},
-      {"fopen64", address_of(suspending_fopen<real::fopen64>)},
-      {"freopen", address_of(suspending_freopen<real::freopen>)},
-      {"freopen64", address_of(suspending_freopen<real::freopen64>)},
+      {"fopen", address_of(suspending_fopen<libc::fopen>)},
+      {"fopen64", address_of(suspending_fopen<libc::fopen64>)},
+      {"freopen", address_of(suspending_freopen<libc::freopen>)},
+      {"freopen64", address_of(suspending_freopen<libc::freopen64>)},
   };
 }
 

@@ -9,8 +9,8 @@
 #include <cstdio>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/patience.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/wait.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
@@ -56,11 +56,11 @@ int suspending_ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout,
                      const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(poll_tally, [&] { return real::ppoll(descriptors, count, timeout, mask); });
+  if (fiber == nullptr) return natively(poll_tally, [&] { return libc::ppoll(descriptors, count, timeout, mask); });
   // `mask` governs signals while the thread sleeps; a suspended fiber gets none.
   const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
   return look_and_wait(
-      *fiber, poll_tally, deadline, [&] { return real::poll(descriptors, count, 0); },
+      *fiber, poll_tally, deadline, [&] { return libc::poll(descriptors, count, 0); },
       [&](Deadline until) { return wait_for(*fiber, descriptors, count, until); },
       [&](Woken woken) {
         if (woken == Woken::kInterrupted) return error_of(woken);
@@ -70,7 +70,7 @@ int suspending_ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout,
 }
 
 int suspending_poll(pollfd* descriptors, nfds_t count, int timeout_ms) noexcept {
-  if (timeout_ms == 0) return real::poll(descriptors, count, 0);
+  if (timeout_ms == 0) return libc::poll(descriptors, count, 0);
   if (timeout_ms < 0) return suspending_ppoll(descriptors, count, nullptr, nullptr);
   const timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000000L};
   return suspending_ppoll(descriptors, count, &timeout, nullptr);
@@ -114,7 +114,7 @@ class Sets {
   int look() {
     put_back();
     timeval none{};
-    return real::select(count_, sets_[0], sets_[1], sets_[2], &none);
+    return libc::select(count_, sets_[0], sets_[1], sets_[2], &none);
   }
 
   std::vector<pollfd> descriptors() const {
@@ -164,7 +164,7 @@ int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_usec == 0;
   const bool invalid = count < 0 || (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_usec < 0));
   Fiber* fiber = only_looks || invalid ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(select_tally, [&] { return real::select(count, read, write, except, timeout); });
+  if (fiber == nullptr) return natively(select_tally, [&] { return libc::select(count, read, write, except, timeout); });
   const Deadline deadline =
       timeout == nullptr ? Deadline::never()
                          : Deadline::after({timeout->tv_sec, timeout->tv_usec * 1000L});
@@ -182,21 +182,21 @@ int suspending_pselect(int count, fd_set* read, fd_set* write, fd_set* except,
                        const timespec* timeout, const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   Fiber* fiber = only_looks || count < 0 || !is_valid(timeout) ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(pselect_tally, [&] { return real::pselect(count, read, write, except, timeout, mask); });
+  if (fiber == nullptr) return natively(pselect_tally, [&] { return libc::pselect(count, read, write, except, timeout, mask); });
   const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
   return select_until(*fiber, pselect_tally, count, read, write, except, deadline);
 }
 
 int epoll_until(Fiber& fiber, int epoll, epoll_event* events, int count, Deadline deadline) {
   return look_and_wait(
-      fiber, epoll_wait_tally, deadline, [&] { return real::epoll_wait(epoll, events, count, 0); },
+      fiber, epoll_wait_tally, deadline, [&] { return libc::epoll_wait(epoll, events, count, 0); },
       [&](Deadline until) { return wait_for(fiber, epoll, POLLIN, until); }, error_of);
 }
 
 int suspending_epoll_pwait(int epoll, epoll_event* events, int count, int timeout_ms,
                            const sigset_t* mask) noexcept {
   Fiber* fiber = timeout_ms == 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return real::epoll_pwait(epoll, events, count, timeout_ms, mask); });
+  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return libc::epoll_pwait(epoll, events, count, timeout_ms, mask); });
   return epoll_until(*fiber, epoll, events, count, timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3));
 }
 
@@ -204,7 +204,7 @@ int suspending_epoll_pwait2(int epoll, epoll_event* events, int count, const tim
                             const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return real::epoll_pwait2(epoll, events, count, timeout, mask); });
+  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return libc::epoll_pwait2(epoll, events, count, timeout, mask); });
   return epoll_until(*fiber, epoll, events, count, timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
 }
 
@@ -215,13 +215,13 @@ int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout
 // What _FORTIFY_SOURCE makes of a call whose array's size the compiler knows. One that is too small ends the
 // process in libc's way.
 int suspending_poll_chk(pollfd* descriptors, nfds_t count, int timeout_ms, std::size_t room) noexcept {
-  if (room / sizeof *descriptors < count) return real::poll_chk(descriptors, count, timeout_ms, room);
+  if (room / sizeof *descriptors < count) return libc::poll_chk(descriptors, count, timeout_ms, room);
   return suspending_poll(descriptors, count, timeout_ms);
 }
 
 int suspending_ppoll_chk(pollfd* descriptors, nfds_t count, const timespec* timeout, const sigset_t* mask,
                          std::size_t room) noexcept {
-  if (room / sizeof *descriptors < count) return real::ppoll_chk(descriptors, count, timeout, mask, room);
+  if (room / sizeof *descriptors < count) return libc::ppoll_chk(descriptors, count, timeout, mask, room);
   return suspending_ppoll(descriptors, count, timeout, mask);
 }
 
@@ -238,7 +238,7 @@ std::vector<Call> poll_calls() {
       {"epoll_wait", keeping_errno<suspending_epoll_wait>()},
       {"epoll_pwait", keeping_errno<suspending_epoll_pwait>()},
   };
-  if (real::epoll_pwait2 != nullptr) calls.push_back({"epoll_pwait2", keeping_errno<suspending_epoll_pwait2>()});
+  if (libc::epoll_pwait2 != nullptr) calls.push_back({"epoll_pwait2", keeping_errno<suspending_epoll_pwait2>()});
   return calls;
 }
 

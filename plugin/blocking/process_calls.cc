@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {
@@ -28,7 +28,7 @@ class ProcessDescriptor {
   explicit ProcessDescriptor(pid_t process) noexcept
       : fd_(static_cast<int>(syscall(SYS_pidfd_open, process, 0))) {}
   ~ProcessDescriptor() {
-    if (fd_ >= 0) real::close(fd_);
+    if (fd_ >= 0) libc::close(fd_);
   }
   ProcessDescriptor(const ProcessDescriptor&) = delete;
   ProcessDescriptor& operator=(const ProcessDescriptor&) = delete;
@@ -66,7 +66,7 @@ constexpr double kLooksAgainS = 0.5;
 // One child's end is announced by a descriptor. Any child's, or a stop, is not: a helper
 // thread waits for those.
 pid_t suspending_wait4(pid_t process, int* status, int options, rusage* usage) noexcept {
-  const auto wait = [&](int with) { return real::wait4(process, status, with, usage); };
+  const auto wait = [&](int with) { return libc::wait4(process, status, with, usage); };
   Fiber* fiber = (options & WNOHANG) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(waitpid_tally, [&] { return wait(options); });
   const auto look = [&]() -> std::optional<pid_t> {
@@ -101,12 +101,12 @@ pid_t suspending_wait3(int* status, int options, rusage* usage) noexcept {
 }
 
 int suspending_waitid(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
-  const auto wait = [&] { return real::waitid(type, id, info, options); };
+  const auto wait = [&] { return libc::waitid(type, id, info, options); };
   Fiber* fiber = (options & WNOHANG) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(waitpid_tally, wait);
   return offload_wait(*fiber, waitpid_tally, wait, [&]() -> std::optional<int> {
     siginfo_t found{};
-    const int result = real::waitid(type, id, &found, options | WNOHANG);
+    const int result = libc::waitid(type, id, &found, options | WNOHANG);
     if (result == 0 && found.si_pid == 0) return std::nullopt;  // No child has news.
     if (result == 0 && info != nullptr) *info = found;
     return result;
@@ -130,13 +130,13 @@ int wait_elsewhere(Fiber& fiber, Native call) noexcept {
 }
 
 int suspending_system(const char* command) noexcept {
-  const auto call = [=] { return real::system(command); };
+  const auto call = [=] { return libc::system(command); };
   Fiber* const fiber = command == nullptr ? nullptr : may_suspend();
   return fiber == nullptr ? natively(waitpid_tally, call) : wait_elsewhere(*fiber, call);
 }
 
 int suspending_pclose(std::FILE* pipe) noexcept {
-  const auto call = [=] { return real::pclose(pipe); };
+  const auto call = [=] { return libc::pclose(pipe); };
   Fiber* const fiber = may_suspend();
   return fiber == nullptr ? natively(waitpid_tally, call) : wait_elsewhere(*fiber, call);
 }

@@ -7,7 +7,7 @@
 #include <cassert>
 #include <cerrno>
 
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/replacements.h"
 #include "plugin/blocking/signal_calls.h"
 
@@ -87,7 +87,7 @@ void note(std::vector<Slot>& slots, const std::vector<Slot>& written) {
 }  // namespace
 
 HeldObject::HeldObject(const ObjectKey& key) noexcept
-    : handle_(real::dlopen(key.path.empty() ? nullptr : key.path.c_str(), RTLD_LAZY | RTLD_NOLOAD)) {
+    : handle_(libc::dlopen(key.path.empty() ? nullptr : key.path.c_str(), RTLD_LAZY | RTLD_NOLOAD)) {
   if (handle_ == nullptr) {
     dlerror();  // It is nobody's business.
     return;

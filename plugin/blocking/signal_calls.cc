@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
@@ -31,7 +31,7 @@ bool is_function(const struct sigaction& action) noexcept {
 }
 
 int watching_sigaction(int number, const struct sigaction* action, struct sigaction* old) noexcept {
-  if (number < 1 || number >= kSignals) return real::sigaction(number, action, old);
+  if (number < 1 || number >= kSignals) return libc::sigaction(number, action, old);
   const Handler handler_before = handlers[number].load(std::memory_order_relaxed);
   const bool asked_before = asked_for_info[number];
   struct sigaction watched;
@@ -44,7 +44,7 @@ int watching_sigaction(int number, const struct sigaction* action, struct sigact
     action = &watched;
   }
   struct sigaction previous;
-  const int result = real::sigaction(number, action, &previous);
+  const int result = libc::sigaction(number, action, &previous);
   if (result != 0) {
     handlers[number].store(handler_before, std::memory_order_relaxed);
     asked_for_info[number] = asked_before;
@@ -69,7 +69,7 @@ void watch_handlers_set_before(const void* python_code) noexcept {
   if (python_code == nullptr || dladdr(python_code, &python) == 0) return;
   for (int number = 1; number < kSignals; ++number) {
     struct sigaction action;
-    if (real::sigaction(number, nullptr, &action) != 0 || !is_function(action)) continue;
+    if (libc::sigaction(number, nullptr, &action) != 0 || !is_function(action)) continue;
     if (dladdr(reinterpret_cast<void*>(action.sa_sigaction), &holder) == 0 || holder.dli_fbase != python.dli_fbase) continue;
     watching_sigaction(number, &action, nullptr);
   }

@@ -8,7 +8,7 @@
 #include <csignal>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/signal_calls.h"
 #include "plugin/blocking/wait.h"
 
@@ -26,7 +26,7 @@ class SignalDescriptor {
  public:
   explicit SignalDescriptor(const sigset_t& set) noexcept : fd_(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) {}
   ~SignalDescriptor() {
-    if (fd_ >= 0) real::close(fd_);
+    if (fd_ >= 0) libc::close(fd_);
   }
   SignalDescriptor(const SignalDescriptor&) = delete;
   SignalDescriptor& operator=(const SignalDescriptor&) = delete;
@@ -42,7 +42,7 @@ class SignalDescriptor {
 // The number of the signal that was taken; -1 with errno EAGAIN at the deadline.
 int wait_for_signal(Fiber& fiber, const sigset_t& set, siginfo_t* info, Deadline deadline) noexcept {
   static constexpr timespec kNow{0, 0};
-  const int at_once = real::sigtimedwait(&set, info, &kNow);
+  const int at_once = libc::sigtimedwait(&set, info, &kNow);
   if (at_once > 0 || errno != EAGAIN || deadline.passed()) return at_once;
   SignalDescriptor pending(set);
   for (;;) {
@@ -54,7 +54,7 @@ int wait_for_signal(Fiber& fiber, const sigset_t& set, siginfo_t* info, Deadline
       errno = kInterruptedErrno;
       return -1;
     }
-    const int taken = real::sigtimedwait(&set, info, &kNow);
+    const int taken = libc::sigtimedwait(&set, info, &kNow);
     // Another may have taken it.
     if (taken > 0 || errno != EAGAIN || deadline.passed()) return taken;
   }
@@ -66,7 +66,7 @@ bool is_valid(const timespec* timeout) noexcept {
 
 int suspending_sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) noexcept {
   Fiber* const fiber = is_valid(timeout) ? may_suspend() : nullptr;
-  if (fiber == nullptr) return natively(sigwait_tally, [&] { return real::sigtimedwait(set, info, timeout); });
+  if (fiber == nullptr) return natively(sigwait_tally, [&] { return libc::sigtimedwait(set, info, timeout); });
   return wait_for_signal(*fiber, *set, info, timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
 }
 
@@ -77,7 +77,7 @@ int suspending_sigwaitinfo(const sigset_t* set, siginfo_t* info) noexcept {
 // Says by its result what went wrong, and leaves errno alone.
 int suspending_sigwait(const sigset_t* set, int* number) noexcept {
   Fiber* const fiber = may_suspend();
-  if (fiber == nullptr) return natively(sigwait_tally, [&] { return real::sigwait(set, number); });
+  if (fiber == nullptr) return natively(sigwait_tally, [&] { return libc::sigwait(set, number); });
   const int saved_errno = errno;
   const int taken = wait_for_signal(*fiber, *set, nullptr, Deadline::never());
   const int error = errno;
@@ -93,7 +93,7 @@ constexpr double kSlowestLookS = 0.02;
 
 int suspending_pause() noexcept {
   Fiber* const fiber = may_suspend();
-  if (fiber == nullptr) return natively(pause_tally, [] { return real::pause(); });
+  if (fiber == nullptr) return natively(pause_tally, [] { return libc::pause(); });
   const unsigned int before = signal_handlers_run();
   Woken woken = Woken::kTimedOut;
   for (double look_s = kFirstLookS; woken != Woken::kInterrupted && signal_handlers_run() == before;

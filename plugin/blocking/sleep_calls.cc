@@ -7,7 +7,7 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {
@@ -49,9 +49,9 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
                                timespec* left) noexcept {
   const bool known = clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME;
   Fiber* fiber = known && is_valid(*request) ? may_suspend() : nullptr;
-  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::clock_nanosleep(clock, flags, request, left); });
-  static const bool interposed = real::is_interposed(real::clock_nanosleep);
-  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::clock_nanosleep(clock, flags, request, left); });
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
+  static const bool interposed = libc::is_interposed(libc::clock_nanosleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
   double seconds = seconds_of(*request);
   if ((flags & TIMER_ABSTIME) != 0) {
     timespec now;
@@ -65,25 +65,25 @@ int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* reque
 
 int suspending_nanosleep(const timespec* request, timespec* left) noexcept {
   Fiber* fiber = is_valid(*request) ? may_suspend() : nullptr;
-  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::nanosleep(request, left); });
-  static const bool interposed = real::is_interposed(real::nanosleep);
-  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::nanosleep(request, left); });
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::nanosleep(request, left); });
+  static const bool interposed = libc::is_interposed(libc::nanosleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::nanosleep(request, left); });
   return or_errno(sleep_for(*fiber, seconds_of(*request)));
 }
 
 int suspending_usleep(useconds_t microseconds) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::usleep(microseconds); });
-  static const bool interposed = real::is_interposed(real::usleep);
-  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::usleep(microseconds); });
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::usleep(microseconds); });
+  static const bool interposed = libc::is_interposed(libc::usleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::usleep(microseconds); });
   return or_errno(sleep_for(*fiber, static_cast<double>(microseconds) * 1e-6));
 }
 
 unsigned int suspending_sleep(unsigned int seconds) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr) return natively(sleep_tally, [&] { return real::sleep(seconds); });
-  static const bool interposed = real::is_interposed(real::sleep);
-  if (interposed) return sleep_elsewhere(*fiber, [&] { return real::sleep(seconds); });
+  if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::sleep(seconds); });
+  static const bool interposed = libc::is_interposed(libc::sleep);
+  if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::sleep(seconds); });
   return sleep_for(*fiber, seconds) == 0 ? 0 : seconds;  // It cannot say how much of it is left.
 }
 

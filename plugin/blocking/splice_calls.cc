@@ -6,8 +6,8 @@
 #include <cerrno>
 
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/patience.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 namespace {
@@ -37,18 +37,18 @@ ssize_t transfer_between(unsigned int flags, End first, End second, Transfer tra
 ssize_t suspending_splice(int from, off64_t* from_offset, int to, off64_t* to_offset, std::size_t size,
                           unsigned int flags) noexcept {
   return transfer_between(flags, {from, POLLIN}, {to, POLLOUT},
-                          [&] { return real::splice(from, from_offset, to, to_offset, size, flags); });
+                          [&] { return libc::splice(from, from_offset, to, to_offset, size, flags); });
 }
 
 ssize_t suspending_tee(int from, int to, std::size_t size, unsigned int flags) noexcept {
-  return transfer_between(flags, {from, POLLIN}, {to, POLLOUT}, [&] { return real::tee(from, to, size, flags); });
+  return transfer_between(flags, {from, POLLIN}, {to, POLLOUT}, [&] { return libc::tee(from, to, size, flags); });
 }
 
 // The end that is written to may be either.
 ssize_t suspending_vmsplice(int pipe, const iovec* parts, std::size_t count, unsigned int flags) noexcept {
-  const bool reads = (real::fcntl(pipe, F_GETFL) & O_ACCMODE) == O_RDONLY;
+  const bool reads = (libc::fcntl(pipe, F_GETFL) & O_ACCMODE) == O_RDONLY;
   return transfer_between(flags, {pipe, static_cast<short>(reads ? POLLIN : POLLOUT)}, {-1, 0},
-                          [&] { return real::vmsplice(pipe, parts, count, flags); });
+                          [&] { return libc::vmsplice(pipe, parts, count, flags); });
 }
 
 }  // namespace

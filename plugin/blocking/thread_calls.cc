@@ -9,7 +9,7 @@
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/loop/clock.h"
 
 namespace blocking {
@@ -46,11 +46,11 @@ int lock_rwlock(pthread_rwlock_t* lock, Deadline deadline, TryRwlock try_lock, N
 }
 
 int suspending_rdlock(pthread_rwlock_t* lock) noexcept {
-  return lock_rwlock(lock, Deadline::never(), real::pthread_rwlock_tryrdlock, [=] { return real::pthread_rwlock_rdlock(lock); });
+  return lock_rwlock(lock, Deadline::never(), libc::pthread_rwlock_tryrdlock, [=] { return libc::pthread_rwlock_rdlock(lock); });
 }
 
 int suspending_wrlock(pthread_rwlock_t* lock) noexcept {
-  return lock_rwlock(lock, Deadline::never(), real::pthread_rwlock_trywrlock, [=] { return real::pthread_rwlock_wrlock(lock); });
+  return lock_rwlock(lock, Deadline::never(), libc::pthread_rwlock_trywrlock, [=] { return libc::pthread_rwlock_wrlock(lock); });
 }
 
 template <const auto& Real, const auto& Try>
@@ -69,7 +69,7 @@ int suspending_clock_rwlock(pthread_rwlock_t* lock, clockid_t clock, const times
 
 // Readers may all go on.
 int waking_rwlock_unlock(pthread_rwlock_t* lock) noexcept {
-  const int result = real::pthread_rwlock_unlock(lock);
+  const int result = libc::pthread_rwlock_unlock(lock);
   if (result == 0) AddressWaiters::all().changed(lock, INT_MAX);
   return result;
 }
@@ -81,7 +81,7 @@ Tally join_tally("pthread_join");
 
 // A barrier counts threads and does not ask which: a helper stands there for the fiber.
 int suspending_barrier_wait(pthread_barrier_t* barrier) noexcept {
-  const auto wait = [=] { return real::pthread_barrier_wait(barrier); };
+  const auto wait = [=] { return libc::pthread_barrier_wait(barrier); };
   suspend::Fiber* const fiber = may_suspend();
   if (fiber == nullptr) return natively(barrier_tally, wait);
   return offload(*fiber, barrier_tally, JobKind::kWait, wait, wait);
@@ -89,10 +89,10 @@ int suspending_barrier_wait(pthread_barrier_t* barrier) noexcept {
 
 // Any thread may wait for the end of another.
 int suspending_join(pthread_t thread, void** result) noexcept {
-  const auto join = [=] { return real::pthread_join(thread, result); };
-  suspend::Fiber* const fiber = pthread_equal(thread, real::pthread_self()) ? nullptr : may_suspend();
+  const auto join = [=] { return libc::pthread_join(thread, result); };
+  suspend::Fiber* const fiber = pthread_equal(thread, libc::pthread_self()) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(join_tally, join);
-  const int at_once = real::pthread_tryjoin_np(thread, result);
+  const int at_once = libc::pthread_tryjoin_np(thread, result);
   if (at_once != EBUSY) return at_once;
   return offload(*fiber, join_tally, JobKind::kWait, join, join);
 }
@@ -120,17 +120,17 @@ int suspending_once(pthread_once_t* control, void (*function)()) {
     pthread_once_t* control;
     ~Told() { AddressWaiters::all().changed(control, INT_MAX); }  // Also where the function throws.
   } told{control};
-  return real::pthread_once(control, function);
+  return libc::pthread_once(control, function);
 }
 
 std::vector<Call> thread_calls() {
   return {
       {"pthread_rwlock_rdlock", address_of(suspending_rdlock), Scope::kAnyLibrary},
       {"pthread_rwlock_wrlock", address_of(suspending_wrlock), Scope::kAnyLibrary},
-      {"pthread_rwlock_timedrdlock", address_of(suspending_timed_rwlock<real::pthread_rwlock_timedrdlock, real::pthread_rwlock_tryrdlock>), Scope::kAnyLibrary},
-      {"pthread_rwlock_timedwrlock", address_of(suspending_timed_rwlock<real::pthread_rwlock_timedwrlock, real::pthread_rwlock_trywrlock>), Scope::kAnyLibrary},
-      {"pthread_rwlock_clockrdlock", address_of(suspending_clock_rwlock<real::pthread_rwlock_clockrdlock, real::pthread_rwlock_tryrdlock>), Scope::kAnyLibrary},
-      {"pthread_rwlock_clockwrlock", address_of(suspending_clock_rwlock<real::pthread_rwlock_clockwrlock, real::pthread_rwlock_trywrlock>), Scope::kAnyLibrary},
+      {"pthread_rwlock_timedrdlock", address_of(suspending_timed_rwlock<libc::pthread_rwlock_timedrdlock, libc::pthread_rwlock_tryrdlock>), Scope::kAnyLibrary},
+      {"pthread_rwlock_timedwrlock", address_of(suspending_timed_rwlock<libc::pthread_rwlock_timedwrlock, libc::pthread_rwlock_trywrlock>), Scope::kAnyLibrary},
+      {"pthread_rwlock_clockrdlock", address_of(suspending_clock_rwlock<libc::pthread_rwlock_clockrdlock, libc::pthread_rwlock_tryrdlock>), Scope::kAnyLibrary},
+      {"pthread_rwlock_clockwrlock", address_of(suspending_clock_rwlock<libc::pthread_rwlock_clockwrlock, libc::pthread_rwlock_trywrlock>), Scope::kAnyLibrary},
       {"pthread_rwlock_unlock", address_of(waking_rwlock_unlock), Scope::kAnyLibrary},
       {"pthread_barrier_wait", address_of(suspending_barrier_wait), Scope::kAnyLibrary},
       {"pthread_join", address_of(suspending_join), Scope::kAnyLibrary},

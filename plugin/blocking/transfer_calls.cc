@@ -11,8 +11,8 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/patience.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/libc.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
 // page); where it may not suspend it is that call. None tells by errno that it waited.
@@ -35,24 +35,24 @@ Tally sendfile64_tally("sendfile");
 // One message or what a stream has: try(flags) until it no longer would block.
 template <typename Try>
 ssize_t receive_once(Fiber& fiber, Tally& tally, int fd, int flags, Try try_with) {
-  Patience patience(fiber, fd, POLLIN, tally);
+  FdRetry retry(fiber, fd, POLLIN, tally);
   for (;;) {
     const ssize_t got = try_with(flags | MSG_DONTWAIT);
-    if (got >= 0 || !would_block() || !patience.wait_again()) return got;
+    if (got >= 0 || !would_block() || !retry.wait_again()) return got;
   }
 }
 
 // All of `size` bytes of a stream, or less at its end or at an error (MSG_WAITALL).
 template <typename TryAt>
 ssize_t receive_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, int flags, TryAt try_at) {
-  Patience patience(fiber, fd, POLLIN, tally);
+  FdRetry retry(fiber, fd, POLLIN, tally);
   std::size_t total = 0;
   for (;;) {
     const ssize_t got = try_at(total, flags | MSG_DONTWAIT);
     if (got > 0) total += static_cast<std::size_t>(got);
     if (got == 0 || total == size) return static_cast<ssize_t>(total);
     if (got > 0) continue;
-    if (!would_block() || !patience.wait_again()) return total > 0 ? static_cast<ssize_t>(total) : -1;
+    if (!would_block() || !retry.wait_again()) return total > 0 ? static_cast<ssize_t>(total) : -1;
   }
 }
 
@@ -63,11 +63,11 @@ int no_signal_after(std::size_t sent) noexcept { return sent > 0 ? MSG_NOSIGNAL 
 // `total` bytes are queued already.
 template <typename TryAt>
 ssize_t send_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, TryAt try_at, std::size_t total = 0) {
-  Patience patience(fiber, fd, POLLOUT, tally);
+  FdRetry retry(fiber, fd, POLLOUT, tally);
   for (;;) {
     const ssize_t sent = try_at(total);
     if (sent < 0) {
-      if (would_block() && patience.wait_again()) continue;
+      if (would_block() && retry.wait_again()) continue;
       break;
     }
     total += static_cast<std::size_t>(sent);
@@ -98,12 +98,12 @@ std::vector<iovec> remaining(const iovec* parts, std::size_t count, std::size_t 
 // MSG_PEEK with MSG_WAITALL: no event tells that more has come than was there to be seen.
 template <typename Try>
 ssize_t peek_all(Fiber& fiber, Tally& tally, int fd, std::size_t size, int flags, Try try_with) {
-  Patience patience(fiber, fd, POLLIN, tally);
+  FdRetry retry(fiber, fd, POLLIN, tally);
   for (;;) {
     const ssize_t got = try_with(flags | MSG_DONTWAIT);
-    if (got < 0 && would_block() && patience.wait_again()) continue;
+    if (got < 0 && would_block() && retry.wait_again()) continue;
     if (got <= 0 || static_cast<std::size_t>(got) >= size || is_ready(fd, POLLRDHUP)) return got;
-    if (!patience.wait_a_moment()) return got;
+    if (!retry.wait_a_moment()) return got;
   }
 }
 
@@ -119,16 +119,16 @@ constexpr int kNeverWaits = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE;
 ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
                             socklen_t* from_size) noexcept {
   if ((flags & (kNeverWaits | MSG_WAITALL)) == 0 && in_fiber()) {
-    const ssize_t got = real::recvfrom(fd, buffer, size, flags | MSG_DONTWAIT, from, from_size);
+    const ssize_t got = libc::recvfrom(fd, buffer, size, flags | MSG_DONTWAIT, from, from_size);
     if (got >= 0 || !would_block()) return got;
   }
   Fiber* fiber = (flags & kNeverWaits) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(recvfrom_tally, [&] { return real::recvfrom(fd, buffer, size, flags, from, from_size); });
-  const auto receive = [&](int with) { return real::recvfrom(fd, buffer, size, with, from, from_size); };
+  if (fiber == nullptr) return natively(recvfrom_tally, [&] { return libc::recvfrom(fd, buffer, size, flags, from, from_size); });
+  const auto receive = [&](int with) { return libc::recvfrom(fd, buffer, size, with, from, from_size); };
   if (!waits_for_all(fd, flags)) return receive_once(*fiber, recvfrom_tally, fd, flags, receive);
   if ((flags & MSG_PEEK) != 0) return peek_all(*fiber, recvfrom_tally, fd, size, flags, receive);
   return receive_all(*fiber, recvfrom_tally, fd, size, flags, [&](std::size_t at, int with) {
-    return real::recvfrom(fd, static_cast<char*>(buffer) + at, size - at, with, from, from_size);
+    return libc::recvfrom(fd, static_cast<char*>(buffer) + at, size - at, with, from, from_size);
   });
 }
 
@@ -138,8 +138,8 @@ ssize_t suspending_recv(int fd, void* buffer, std::size_t size, int flags) noexc
 
 ssize_t suspending_recvmsg(int fd, msghdr* message, int flags) noexcept {
   Fiber* fiber = (flags & kNeverWaits) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(recvmsg_tally, [&] { return real::recvmsg(fd, message, flags); });
-  const auto receive = [&](int with) { return real::recvmsg(fd, message, with); };
+  if (fiber == nullptr) return natively(recvmsg_tally, [&] { return libc::recvmsg(fd, message, flags); });
+  const auto receive = [&](int with) { return libc::recvmsg(fd, message, with); };
   if (!waits_for_all(fd, flags)) return receive_once(*fiber, recvmsg_tally, fd, flags, receive);
   const std::size_t size = total_size(message->msg_iov, message->msg_iovlen);
   if ((flags & MSG_PEEK) != 0) return peek_all(*fiber, recvmsg_tally, fd, size, flags, receive);
@@ -150,14 +150,14 @@ ssize_t suspending_recvmsg(int fd, msghdr* message, int flags) noexcept {
     msghdr next{};
     next.msg_iov = rest.data();
     next.msg_iovlen = rest.size();
-    return real::recvmsg(fd, &next, with);
+    return libc::recvmsg(fd, &next, with);
   });
 }
 
 ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flags,
                           const sockaddr* to, socklen_t to_size) noexcept {
   const auto send_at = [&](std::size_t at, int with) {
-    return real::sendto(fd, static_cast<const char*>(buffer) + at, size - at, with | no_signal_after(at), to, to_size);
+    return libc::sendto(fd, static_cast<const char*>(buffer) + at, size - at, with | no_signal_after(at), to, to_size);
   };
   std::size_t sent = 0;
   if ((flags & MSG_DONTWAIT) == 0 && in_fiber()) {
@@ -180,10 +180,10 @@ ssize_t suspending_send(int fd, const void* buffer, std::size_t size, int flags)
 
 ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
   Fiber* fiber = (flags & MSG_DONTWAIT) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(sendmsg_tally, [&] { return real::sendmsg(fd, message, flags); });
+  if (fiber == nullptr) return natively(sendmsg_tally, [&] { return libc::sendmsg(fd, message, flags); });
   const std::size_t size = total_size(message->msg_iov, message->msg_iovlen);
   return send_all(*fiber, sendmsg_tally, fd, size, [&](std::size_t at) {
-    if (at == 0) return real::sendmsg(fd, message, flags | MSG_DONTWAIT);
+    if (at == 0) return libc::sendmsg(fd, message, flags | MSG_DONTWAIT);
     // Control data went out with the first bytes.
     auto rest = remaining(message->msg_iov, message->msg_iovlen, at);
     msghdr next{};
@@ -191,29 +191,29 @@ ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
     next.msg_namelen = message->msg_namelen;
     next.msg_iov = rest.data();
     next.msg_iovlen = rest.size();
-    return real::sendmsg(fd, &next, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    return libc::sendmsg(fd, &next, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
   });
 }
 
 ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || size == 0) return natively(read_tally, [&] { return real::read(fd, buffer, size); });
-  static const bool interposed = real::is_interposed(real::read);
+  if (fiber == nullptr || size == 0) return natively(read_tally, [&] { return libc::read(fd, buffer, size); });
+  static const bool interposed = libc::is_interposed(libc::read);
   if (!interposed) {
     const ssize_t got = receive_once(
-        *fiber, read_tally, fd, 0, [&](int with) { return real::recv(fd, buffer, size, with); });
+        *fiber, read_tally, fd, 0, [&](int with) { return libc::recv(fd, buffer, size, with); });
     if (got >= 0 || errno != ENOTSOCK) return got;
   }
   if (!wait_until_ready(*fiber, read_tally, fd, POLLIN)) return -1;
-  return real::read(fd, buffer, size);
+  return libc::read(fd, buffer, size);
 }
 
 ssize_t suspending_readv(int fd, const iovec* parts, int count) noexcept {
   const bool nothing = count <= 0 || count > IOV_MAX || total_size(parts, static_cast<std::size_t>(count)) == 0;
   Fiber* fiber = nothing ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(readv_tally, [&] { return real::readv(fd, parts, count); });
+  if (fiber == nullptr) return natively(readv_tally, [&] { return libc::readv(fd, parts, count); });
   if (!wait_until_ready(*fiber, readv_tally, fd, POLLIN)) return -1;
-  return real::readv(fd, parts, count);
+  return libc::readv(fd, parts, count);
 }
 
 bool is_fifo(int fd) noexcept {
@@ -226,7 +226,7 @@ ssize_t write_to_pipe(Fiber& fiber, Tally& tally, int fd, const char* bytes, std
   std::size_t total = 0;
   while (total < size) {
     if (!wait_until_ready(fiber, tally, fd, POLLOUT)) break;
-    const ssize_t wrote = real::write(fd, bytes + total, std::min<std::size_t>(size - total, PIPE_BUF));
+    const ssize_t wrote = libc::write(fd, bytes + total, std::min<std::size_t>(size - total, PIPE_BUF));
     if (wrote < 0) break;
     total += static_cast<std::size_t>(wrote);
   }
@@ -235,34 +235,34 @@ ssize_t write_to_pipe(Fiber& fiber, Tally& tally, int fd, const char* bytes, std
 
 ssize_t suspending_write(int fd, const void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || size == 0) return natively(write_tally, [&] { return real::write(fd, buffer, size); });
-  static const bool interposed = real::is_interposed(real::write);
+  if (fiber == nullptr || size == 0) return natively(write_tally, [&] { return libc::write(fd, buffer, size); });
+  static const bool interposed = libc::is_interposed(libc::write);
   if (interposed && !is_nonblocking(fd)) {
-    const auto call = [&] { return real::write(fd, buffer, size); };
+    const auto call = [&] { return libc::write(fd, buffer, size); };
     return offload(*fiber, write_tally, JobKind::kWait, call, call);
   }
   const auto* bytes = static_cast<const char*>(buffer);
   const ssize_t sent = send_all(*fiber, write_tally, fd, size, [&](std::size_t at) {
-    return real::send(fd, bytes + at, size - at, MSG_DONTWAIT | no_signal_after(at));
+    return libc::send(fd, bytes + at, size - at, MSG_DONTWAIT | no_signal_after(at));
   });
   if (sent >= 0 || errno != ENOTSOCK) return sent;
   if (is_fifo(fd) && !is_nonblocking(fd)) return write_to_pipe(*fiber, write_tally, fd, bytes, size);
   if (!wait_until_ready(*fiber, write_tally, fd, POLLOUT)) return -1;
-  return real::write(fd, buffer, size);
+  return libc::write(fd, buffer, size);
 }
 
 ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
   Fiber* fiber = count <= 0 || count > IOV_MAX ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(writev_tally, [&] { return real::writev(fd, parts, count); });
+  if (fiber == nullptr) return natively(writev_tally, [&] { return libc::writev(fd, parts, count); });
   const std::size_t size = total_size(parts, static_cast<std::size_t>(count));
-  if (size == 0) return real::writev(fd, parts, count);
+  if (size == 0) return libc::writev(fd, parts, count);
   // Sockets take part of it without waiting; pipes take one gathered write.
   const ssize_t sent = send_all(*fiber, writev_tally, fd, size, [&](std::size_t at) {
     auto rest = remaining(parts, static_cast<std::size_t>(count), at);
     msghdr message{};
     message.msg_iov = rest.data();
     message.msg_iovlen = rest.size();
-    return real::sendmsg(fd, &message, MSG_DONTWAIT | no_signal_after(at));
+    return libc::sendmsg(fd, &message, MSG_DONTWAIT | no_signal_after(at));
   });
   if (sent >= 0 || errno != ENOTSOCK) return sent;
   if (is_fifo(fd) && !is_nonblocking(fd)) {
@@ -275,7 +275,7 @@ ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
     return write_to_pipe(*fiber, writev_tally, fd, bytes.data(), size);
   }
   if (!wait_until_ready(*fiber, writev_tally, fd, POLLOUT)) return -1;
-  return real::writev(fd, parts, count);
+  return libc::writev(fd, parts, count);
 }
 
 // sendfile() has no flag not to wait, and O_NONBLOCK is seen by all who have the open file. So
@@ -300,7 +300,7 @@ class FileToSocket {
     const off64_t where = begin_ + static_cast<off64_t>(at);
     const ssize_t got = pread64(from_, bytes_.data(), std::min(size, bytes_.size()), where);
     if (got <= 0) return got;
-    return real::send(to_, bytes_.data(), static_cast<std::size_t>(got), MSG_DONTWAIT | no_signal_after(at));
+    return libc::send(to_, bytes_.data(), static_cast<std::size_t>(got), MSG_DONTWAIT | no_signal_after(at));
   }
   void move_on(ssize_t sent) noexcept {
     if (sent <= 0) return;
@@ -321,7 +321,7 @@ constexpr std::size_t kSendfileMax = 0x7ffff000;
 
 ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size) noexcept {
   Fiber* fiber = size == 0 || is_nonblocking(to) ? nullptr : may_suspend();
-  const auto all_at_once = [&] { return real::sendfile64(to, from, offset, size); };
+  const auto all_at_once = [&] { return libc::sendfile64(to, from, offset, size); };
   if (fiber == nullptr) return natively(sendfile64_tally, all_at_once);
   size = std::min(size, kSendfileMax);
   if (is_fifo(to)) {
@@ -342,7 +342,7 @@ ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size)
 // Each message as recvmsg() would have it. As with the kernel's, the timeout is looked at as one comes.
 int suspending_recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout) noexcept {
   if ((flags & kNeverWaits) != 0 || count == 0 || may_suspend() == nullptr) {
-    return natively(recvmsg_tally, [&] { return real::recvmmsg(fd, messages, count, flags, timeout); });
+    return natively(recvmsg_tally, [&] { return libc::recvmmsg(fd, messages, count, flags, timeout); });
   }
   const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
   unsigned int received = 0;
@@ -360,7 +360,7 @@ int suspending_recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags
 
 int suspending_sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) noexcept {
   if ((flags & MSG_DONTWAIT) != 0 || count == 0 || may_suspend() == nullptr) {
-    return natively(sendmsg_tally, [&] { return real::sendmmsg(fd, messages, count, flags); });
+    return natively(sendmsg_tally, [&] { return libc::sendmmsg(fd, messages, count, flags); });
   }
   unsigned int sent = 0;
   for (; sent < count; ++sent) {
@@ -374,7 +374,7 @@ int suspending_sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags
 // At an offset it is a file; at -1 the descriptor's own position, which a pipe has too.
 ssize_t suspending_preadv2(int fd, const iovec* parts, int count, off64_t offset, int flags) noexcept {
   Fiber* const fiber = offset != -1 || (flags & RWF_NOWAIT) != 0 ? nullptr : may_suspend();
-  const auto call = [&] { return real::preadv2(fd, parts, count, offset, flags); };
+  const auto call = [&] { return libc::preadv2(fd, parts, count, offset, flags); };
   if (fiber == nullptr) return natively(readv_tally, call);
   return wait_until_ready(*fiber, readv_tally, fd, POLLIN) ? call() : -1;
 }
@@ -382,7 +382,7 @@ ssize_t suspending_preadv2(int fd, const iovec* parts, int count, off64_t offset
 ssize_t suspending_pwritev2(int fd, const iovec* parts, int count, off64_t offset, int flags) noexcept {
   if (offset == -1 && flags == 0) return suspending_writev(fd, parts, count);
   Fiber* const fiber = offset != -1 || (flags & RWF_NOWAIT) != 0 ? nullptr : may_suspend();
-  const auto call = [&] { return real::pwritev2(fd, parts, count, offset, flags); };
+  const auto call = [&] { return libc::pwritev2(fd, parts, count, offset, flags); };
   if (fiber == nullptr) return natively(writev_tally, call);
   return wait_until_ready(*fiber, writev_tally, fd, POLLOUT) ? call() : -1;
 }
@@ -390,17 +390,17 @@ ssize_t suspending_pwritev2(int fd, const iovec* parts, int count, off64_t offse
 // What _FORTIFY_SOURCE makes of a call whose buffer's size the compiler knows. One that is too small ends the
 // process in libc's way.
 ssize_t suspending_recv_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags) noexcept {
-  return size > room ? real::recv_chk(fd, buffer, size, room, flags) : suspending_recv(fd, buffer, size, flags);
+  return size > room ? libc::recv_chk(fd, buffer, size, room, flags) : suspending_recv(fd, buffer, size, flags);
 }
 
 ssize_t suspending_recvfrom_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags, sockaddr* from,
                                 socklen_t* from_size) noexcept {
-  return size > room ? real::recvfrom_chk(fd, buffer, size, room, flags, from, from_size)
+  return size > room ? libc::recvfrom_chk(fd, buffer, size, room, flags, from, from_size)
                      : suspending_recvfrom(fd, buffer, size, flags, from, from_size);
 }
 
 ssize_t suspending_read_chk(int fd, void* buffer, std::size_t size, std::size_t room) noexcept {
-  return size > room ? real::read_chk(fd, buffer, size, room) : suspending_read(fd, buffer, size);
+  return size > room ? libc::read_chk(fd, buffer, size, room) : suspending_read(fd, buffer, size);
 }
 
 }  // namespace

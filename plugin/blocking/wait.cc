@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "plugin/blocking/error_numbers.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/blocking/watched.h"
 #include "plugin/loop/watcher.h"
 
@@ -30,7 +30,7 @@ class Epoll {
  public:
   Epoll() noexcept : fd_(epoll_create1(EPOLL_CLOEXEC)) {}
   ~Epoll() {
-    if (fd_ >= 0) real::close(fd_);
+    if (fd_ >= 0) libc::close(fd_);
   }
   Epoll(const Epoll&) = delete;
   Epoll& operator=(const Epoll&) = delete;

@@ -14,10 +14,10 @@ namespace {
 constexpr double kStalledS = 1;
 constexpr double kStalledInCrowdS = 0.1;
 
-// How long the first of `connections` has left of `patience_s`.
-double left_s(const CorePool::Connections& connections, double patience_s, double now) noexcept {
+// How long the first of `connections` has left of `limit_s`.
+double left_s(const CorePool::Connections& connections, double limit_s, double now) noexcept {
   if (connections.empty()) return HUGE_VAL;
-  const double left_s = connections.front()->incomplete_since() + patience_s - now;
+  const double left_s = connections.front()->incomplete_since() + limit_s - now;
   return left_s < 0.001 ? 0 : left_s;
 }
 
@@ -59,19 +59,19 @@ Core* CorePool::take_stalled() noexcept {
     uwsgi_log("tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that wait\n",
               uwsgi.async, times, times == 1 ? "" : "s");
   }
-  Connections& stalled = slow_in_s() == 0 ? slow_ : silent_;
+  Connections& stalled = slow_header_in_s() == 0 ? slow_header_ : no_bytes_;
   stalled.front()->close_incomplete_request();
   return take_free();
 }
 
-double CorePool::connection_stalled_in_s() const noexcept { return std::min(slow_in_s(), silent_in_s()); }
+double CorePool::connection_stalled_in_s() const noexcept { return std::min(slow_header_in_s(), no_bytes_in_s()); }
 
-double CorePool::slow_in_s() const noexcept {
-  const bool crowd = slow_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
-  return left_s(slow_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
+double CorePool::slow_header_in_s() const noexcept {
+  const bool crowd = slow_header_.size() > static_cast<std::size_t>(uwsgi.async) / 2;
+  return left_s(slow_header_, crowd ? kStalledInCrowdS : kStalledS, loop::monotonic_s());
 }
 
-double CorePool::silent_in_s() const noexcept { return left_s(silent_, kStalledS, loop::monotonic_s()); }
+double CorePool::no_bytes_in_s() const noexcept { return left_s(no_bytes_, kStalledS, loop::monotonic_s()); }
 
 // Last in, first out, so that few cores stay warm. One that could get no stack comes after all others:
 // they may have theirs.

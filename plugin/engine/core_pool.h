@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "plugin/engine/core.h"
-#include "plugin/engine/seldom.h"
+#include "plugin/engine/log_throttle.h"
 #include "plugin/engine/worker_loads.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
@@ -41,7 +41,7 @@ class CorePool {
   // next request, or part of one has come, or nothing yet.
   using Connections = std::list<Core*>;
   Connections& idle() noexcept { return idle_; }
-  Connections& incomplete(bool begun) noexcept { return begun ? slow_ : silent_; }
+  Connections& incomplete(bool begun) noexcept { return begun ? slow_header_ : no_bytes_; }
 
   // What the other workers are told, and tell.
   WorkerLoads& loads() noexcept { return loads_; }
@@ -49,8 +49,8 @@ class CorePool {
   void leave() noexcept;
 
  private:
-  double slow_in_s() const noexcept;
-  double silent_in_s() const noexcept;
+  double slow_header_in_s() const noexcept;
+  double no_bytes_in_s() const noexcept;
   void publish_load() noexcept;
   Core* take_stalled() noexcept;
 
@@ -58,9 +58,9 @@ class CorePool {
   WorkerLoads loads_;
   bool left_ = false;
   Connections idle_;
-  Connections slow_;    // Part of a request has come.
-  Connections silent_;  // Nothing has.
-  Seldom stalled_closed_;
+  Connections slow_header_;    // Part of a request has come.
+  Connections no_bytes_;  // Nothing has.
+  LogThrottle stalled_closed_;
 };
 
 }  // namespace engine

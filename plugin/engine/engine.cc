@@ -26,7 +26,7 @@ namespace {
 constexpr double kIdleGraceS = 1;
 
 // How long before the end of the mercy a response that goes on is cut, and so closed, at most.
-constexpr double kFarewellS = 2;
+constexpr double kCutOffEarlyS = 2;
 
 blocking::ObjectChoice object_choice() {
   return {options().suspend_libs, options().native_libs};
@@ -84,14 +84,14 @@ Engine::Engine(loop::IoLoop& loop)
       metrics_(*this),
       async_queue_(loop.raw(), this),
       idle_grace_(loop.raw(), this),
-      farewell_(loop.raw(), this),
+      cut_off_timer_(loop.raw(), this),
       mercy_(loop.raw(), this),
       python_signals_(loop),
       // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
       preemption_(options().native_blocking ? 0 : options().quantum_ms * 1e-3, note_stubborn_request),
-      side_threads_(*this),
+      spawned_threads_(*this),
       signals_(*this),
-      end_signals_(*this),
+      shutdown_signals_(*this),
       listeners_(loop, pool_, metrics_, *this),
       fiber_dump_(*this),
       harakiri_report_(*this),
@@ -109,11 +109,11 @@ Engine::Engine(loop::IoLoop& loop)
   install_locks();
   pthread_atfork(nullptr, nullptr, &Engine::forget_in_child);
   blocking::open_gate(&gate_, &loop);
-  python::set_spawner(&side_threads_);
+  python::set_spawner(&spawned_threads_);
   python::set_worker_view(&fiber_dump_);
   harakiri_report_.start();
   serve();
-  end_signals_.start();
+  shutdown_signals_.start();
   if (!preemption_.start(watchdog_) && options().quantum_ms > 0 && !options().native_blocking) {
     uwsgi_log("tornado: requests that compute will not give way: this Python takes its GIL in a way not known here\n");
   }
@@ -156,7 +156,7 @@ void Engine::run() noexcept {
 void Engine::turning() noexcept {
   read_clocks();
   metrics_.turning();
-  something_else();
+  note_switch();
   if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
@@ -175,7 +175,7 @@ void Engine::awake() noexcept {
   BlockWatch::wants_gil();
   PyEval_RestoreThread(hub_.state());
   sleeps(false);
-  something_else();
+  note_switch();
 }
 
 // --- Connections --------------------------------------------------------------------------
@@ -238,7 +238,7 @@ void Engine::on_async_events(int) noexcept {
 // The request of a side thread has no core, whatever its async_id says.
 RequestThread* Engine::thread_of(const wsgi_request* request) noexcept {
   const Core& core = core_of(request);
-  return core.request() == request ? core.thread() : side_threads_.thread_of(request);
+  return core.request() == request ? core.thread() : spawned_threads_.thread_of(request);
 }
 
 std::vector<RequestThread*> Engine::threads() const {
@@ -246,7 +246,7 @@ std::vector<RequestThread*> Engine::threads() const {
   for (const auto& core : pool_.all()) {
     if (core->runs()) found.push_back(core->thread());
   }
-  const std::vector<RequestThread*> beside = side_threads_.all_running();
+  const std::vector<RequestThread*> beside = spawned_threads_.all_running();
   found.insert(found.end(), beside.begin(), beside.end());
   return found;
 }
@@ -291,12 +291,12 @@ void Engine::drain() noexcept {
     signals_.stop();
     const double mercy = mercy_s();
     mercy_.start(mercy);
-    farewell_.start(mercy - std::min(kFarewellS, mercy * 0.1));
+    cut_off_timer_.start(mercy - std::min(kCutOffEarlyS, mercy * 0.1));
     // Their clients may be about to ask: they have a moment for it, and then are told.
     if (!pool_.idle().empty()) idle_grace_.start(std::min(kIdleGraceS, mercy * 0.1));
     python::set_stopping();
     for (auto& core : pool_.all()) core->going_away();
-    if (engineio_is_used()) side_threads_.spawn([](void*) noexcept { end_engineio_tasks(); }, nullptr);
+    if (engineio_is_used()) spawned_threads_.spawn([](void*) noexcept { end_engineio_tasks(); }, nullptr);
   }
   stop_if_drained();
 }
@@ -319,7 +319,7 @@ void Engine::drain_soon() noexcept {
 }
 
 void Engine::stop_if_drained() noexcept {
-  const bool idle = CorePool::taken() == 0 && side_threads_.running() == 0;
+  const bool idle = CorePool::taken() == 0 && spawned_threads_.running() == 0;
   // Tasks without a request may still be fetching.
   if (idle && python::fetches_in_flight(loop()) == 0) loop().stop();
 }

@@ -10,9 +10,9 @@
 #include "plugin/blocking/redirection.h"
 #include "plugin/engine/core.h"
 #include "plugin/engine/core_pool.h"
-#include "plugin/engine/end_signals.h"
+#include "plugin/engine/shutdown_signals.h"
 #include "plugin/engine/listeners.h"
-#include "plugin/engine/side_threads.h"
+#include "plugin/engine/spawned_threads.h"
 #include "plugin/engine/signals.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/observe/block_watch.h"
@@ -66,7 +66,7 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   const blocking::Redirection& redirection() const noexcept { return redirection_; }
 
   const python::Hub& hub() const noexcept { return hub_; }
-  SideThreads& side_threads() noexcept { return side_threads_; }
+  SpawnedThreads& spawned_threads() noexcept { return spawned_threads_; }
   Signals& signals() noexcept { return signals_; }
   std::size_t stack_size() const noexcept;
   Core& core_of(const wsgi_request* request) const noexcept { return pool_.of(request); }
@@ -117,14 +117,14 @@ class Engine final : public RequestHost, public loop::TurnObserver, public Pytho
   Metrics metrics_;
   loop::IoWatcher<Engine, &Engine::on_async_events> async_queue_;
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
-  loop::TimerWatcher<Engine, &Engine::cut_off_requests> farewell_;
+  loop::TimerWatcher<Engine, &Engine::cut_off_requests> cut_off_timer_;
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
   python::SignalPipe python_signals_;
   python::Watchdog watchdog_;
   python::Preemption preemption_;
-  SideThreads side_threads_;
+  SpawnedThreads spawned_threads_;
   Signals signals_;
-  EndSignals end_signals_;
+  ShutdownSignals shutdown_signals_;
   Listeners listeners_;
   FiberDump fiber_dump_;
   FiberLock application_loading_;

@@ -9,7 +9,7 @@
 #include "plugin/engine/core_pool.h"
 #include "plugin/engine/overload.h"
 #include "plugin/engine/refusals.h"
-#include "plugin/engine/seldom.h"
+#include "plugin/engine/log_throttle.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/observe/metrics.h"
@@ -99,8 +99,8 @@ class Listeners final : private OverloadHost {
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> look_again_;
   loop::TimerWatcher<Listeners, &Listeners::on_others_went> others_first_;
   loop::TimerWatcher<Listeners, &Listeners::on_overload_due> overload_due_;
-  Seldom failed_accepts_;
-  Seldom no_memory_;
+  LogThrottle failed_accepts_;
+  LogThrottle no_memory_;
 };
 
 }  // namespace engine

@@ -80,7 +80,7 @@ int Refusals::refuse_from(const uwsgi_socket& socket, const std::string& answer)
       uwsgi_log("tornado: all %d cores busy for %.1f s: answering %d\n", uwsgi.async, options().overload_wait_s,
                 options().overload_status);
     }
-    farewells_.say(fd, answer);
+    lingering_close_.say(fd, answer);
   }
   return 0;
 }
@@ -89,7 +89,7 @@ void Refusals::refuse(int fd, const std::string& answer) noexcept {
   const int own = answer.empty() ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (own < 0) return;
   ++count_;
-  farewells_.say(own, answer);
+  lingering_close_.say(own, answer);
 }
 
 }  // namespace engine

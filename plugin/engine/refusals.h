@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "plugin/engine/farewells.h"
+#include "plugin/engine/lingering_close.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -16,7 +16,7 @@ std::string refusal(const uwsgi_socket& socket, int status);
 // Gives such answers, and counts them. The loop's thread only.
 class Refusals {
  public:
-  explicit Refusals(struct ev_loop* loop) noexcept : farewells_(loop) {}
+  explicit Refusals(struct ev_loop* loop) noexcept : lingering_close_(loop) {}
 
   // From when to when it is refused for overload: the log tells how many.
   void begin() noexcept;
@@ -31,7 +31,7 @@ class Refusals {
   std::uint64_t count() const noexcept { return count_; }
 
  private:
-  Farewells farewells_;
+  LingeringClose lingering_close_;
   std::uint64_t count_ = 0;
   std::uint64_t since_begun_ = 0;
   double begun_s_ = 0;  // On the loop's clock.

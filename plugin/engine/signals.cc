@@ -63,7 +63,7 @@ void Signals::on_dump_wanted() noexcept { engine_.fiber_dump().log(); }
 
 void Signals::handle(int* signal_socket) noexcept {
   try {
-    engine_.side_threads().spawn(
+    engine_.spawned_threads().spawn(
         [](void* socket) noexcept {
           if (Engine* engine = Engine::instance()) engine->signals().receive(*static_cast<int*>(socket));
         },

@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 
-#include "plugin/blocking/patience.h"
+#include "plugin/blocking/fd_retry.h"
 #include "plugin/engine/engine.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"

@@ -14,7 +14,7 @@
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
-#include "plugin/engine/end_signals.h"
+#include "plugin/engine/shutdown_signals.h"
 #include "plugin/engine/engine.h"
 #include "plugin/engine/uwsgi_module.h"
 #include "plugin/engine/websocket_functions.h"

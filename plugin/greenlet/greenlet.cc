@@ -343,8 +343,8 @@ void GreenletThread::enter(Greenlet* greenlet) noexcept {
   running_->state = from;
   move_thread_data(from, to);
   gil_state_key().attach(to);
-  if (fiber_ != nullptr) fiber_->thread_state().stand_in(to);
-  else if (blocking::on_loop_thread()) Hub::instance()->stand_in(to);
+  if (fiber_ != nullptr) fiber_->thread_state().set_current_state(to);
+  else if (blocking::on_loop_thread()) Hub::instance()->set_current_state(to);
   last_seen = {to, id_of(to), generation_, this};
   thrown.restore();
   origin_ = running_;

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "plugin/greenlet/greenlet.h"
-#include "plugin/python/before_3_9.h"
+#include "plugin/python/python_compat.h"
 #include "plugin/python/thread_state.h"
 
 namespace python {
@@ -201,16 +201,16 @@ int greenlet_is_gc(PyObject* self) noexcept {
 
 // A section in which the request that runs keeps its turn: an object dies in the middle of
 // anything.
-class KeptTurn {
+class NoPreemption {
  public:
-  KeptTurn() noexcept : thread_(VirtualThread::current()) {
+  NoPreemption() noexcept : thread_(VirtualThread::current()) {
     if (thread_ != nullptr) thread_->task().keep_turn();
   }
-  ~KeptTurn() {
+  ~NoPreemption() {
     if (thread_ != nullptr) thread_->task().yield_turn();
   }
-  KeptTurn(const KeptTurn&) = delete;
-  KeptTurn& operator=(const KeptTurn&) = delete;
+  NoPreemption(const NoPreemption&) = delete;
+  NoPreemption& operator=(const NoPreemption&) = delete;
 
  private:
   VirtualThread* const thread_;
@@ -227,7 +227,7 @@ void end_in_place(Greenlet* greenlet) noexcept {
   if (python_is_finalizing()) {
     Py_INCREF(greenlet);
   } else if (GreenletThread::current_or_null() == thread) {
-    const KeptTurn kept;
+    const NoPreemption kept;
     thread->kill(greenlet);
     if (greenlet->active() && Py_REFCNT(greenlet) == 1) {
       PySys_WriteStderr("GreenletExit did not kill %.200s object at %p\n", Py_TYPE(greenlet)->tp_name,

@@ -16,7 +16,7 @@
 #include "plugin/python/interruption.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/periodic_callback.h"
 
 namespace python {

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plugin/python/before_3_9.h"
+#include "plugin/python/python_compat.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/request/request_host.h"
 #include "plugin/uwsgi/python_bridge.h"

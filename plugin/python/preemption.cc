@@ -12,7 +12,7 @@
 
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/loop/clock.h"
 #include "plugin/python/virtual_thread.h"
 
@@ -91,7 +91,7 @@ int watched_pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
       before_gil_lock();
     }
   }
-  return blocking::real::pthread_mutex_lock(mutex);
+  return blocking::libc::pthread_mutex_lock(mutex);
 }
 
 // --- How long the watchdog waits for the GIL before it asks for it ---------------------------
@@ -99,7 +99,7 @@ int watched_pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
 // CPython makes every thread wait for a switch interval first, which may be longer than the
 // quantum. The watchdog comes when the fiber is due: its first wait ends at once, and the
 // others, where a thread came before it, after a slice each.
-struct Patience {
+struct GilWaitCap {
   bool shortens = false;  // False: another thread, which waits as it likes.
   bool first = true;
   std::int64_t slice_ns = 0;
@@ -113,15 +113,15 @@ struct Patience {
   }
 };
 
-thread_local Patience patience;
+thread_local GilWaitCap gil_wait_cap;
 
 // take_gil() waits with this, and nothing else of libpython's that concerns us.
 int watched_pthread_cond_timedwait(pthread_cond_t* cond, pthread_mutex_t* mutex, const timespec* until) noexcept {
   if (blocking::on_loop_thread()) answer_watchdog();
   else Watchdog::on_gil_wait();
-  if (!patience.shortens) return blocking::real::pthread_cond_timedwait(cond, mutex, until);
-  const timespec sooner = patience.shortened(*until);
-  return blocking::real::pthread_cond_timedwait(cond, mutex, &sooner);
+  if (!gil_wait_cap.shortens) return blocking::libc::pthread_cond_timedwait(cond, mutex, until);
+  const timespec sooner = gil_wait_cap.shortened(*until);
+  return blocking::libc::pthread_cond_timedwait(cond, mutex, &sooner);
 }
 
 // --- A garbage collection is not left in the middle ------------------------------------------
@@ -253,9 +253,9 @@ bool Preemption::start(Watchdog& watchdog) {
 }
 
 std::int64_t Preemption::look(Watchdog& watchdog) {
-  if (!patience.shortens) {
-    patience.shortens = true;
-    patience.slice_ns = quantum_ns_;
+  if (!gil_wait_cap.shortens) {
+    gil_wait_cap.shortens = true;
+    gil_wait_cap.slice_ns = quantum_ns_;
   }
   const std::uint64_t run = current_run.load(std::memory_order_acquire);
   const bool between = run % 2 == 0;
@@ -279,7 +279,7 @@ bool Preemption::is_news() const noexcept { return current_run.load() != seen_ru
 void Preemption::ask_for_gil(Watchdog& watchdog, std::uint64_t run) {
   const std::int64_t asked_ns = loop::monotonic_ns();
   asked.store(true, std::memory_order_release);
-  patience.first = true;
+  gil_wait_cap.first = true;
   watchdog.take_gil();
   // Still unanswered: the loop's thread had given it up before.
   if (!asked.exchange(false, std::memory_order_acquire)) {
@@ -289,7 +289,7 @@ void Preemption::ask_for_gil(Watchdog& watchdog, std::uint64_t run) {
       on_stubborn_(static_cast<double>(late_ns) * 1e-9, answering_run.load(std::memory_order_relaxed) == run);
     }
   }
-  patience.slice_ns = std::min(switch_interval_ns(), quantum_ns_);
+  gil_wait_cap.slice_ns = std::min(switch_interval_ns(), quantum_ns_);
   watchdog.give_gil_back();
 }
 

@@ -6,7 +6,7 @@
 #include <new>
 #include <utility>
 
-#include "plugin/python/before_3_9.h"
+#include "plugin/python/python_compat.h"
 
 #if PY_VERSION_HEX < 0x03080000 || PY_VERSION_HEX >= 0x030E0000
 // 3.14 measures each stack from the OS thread's and ends the process on a fiber's, until told of it by

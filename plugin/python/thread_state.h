@@ -48,7 +48,7 @@ class Hub {
 
   // The loop's own state, or that of the greenlet that runs in its stead.
   PyThreadState* state() const noexcept { return state_; }
-  void stand_in(PyThreadState* state) noexcept { state_ = state; }
+  void set_current_state(PyThreadState* state) noexcept { state_ = state; }
 
   // The hub of this worker, or null.
   static Hub* instance() noexcept { return instance_; }
@@ -73,7 +73,7 @@ class ThreadState {
 
   // The fiber's own state, or that of the greenlet that runs in its stead.
   PyThreadState* get() const noexcept { return running_; }
-  void stand_in(PyThreadState* state) noexcept { running_ = state; }
+  void set_current_state(PyThreadState* state) noexcept { running_ = state; }
 
   // True while the fiber, which runs, holds the GIL.
   bool attached() const noexcept;

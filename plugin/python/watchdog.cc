@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/descriptors.h"
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 #include "suspend/signals_blocked.h"
 #include "plugin/loop/clock.h"
 
@@ -15,14 +15,14 @@ namespace python {
 bool Doorbell::hear(std::int64_t until_ns) noexcept {
   const timespec until = loop::to_timespec(until_ns);
   for (;;) {
-    const int result = until_ns == kNever ? blocking::real::sem_wait(&bell_)
-                                          : blocking::real::sem_clockwait(&bell_, CLOCK_MONOTONIC, &until);
+    const int result = until_ns == kNever ? blocking::libc::sem_wait(&doorbell_)
+                                          : blocking::libc::sem_clockwait(&doorbell_, CLOCK_MONOTONIC, &until);
     if (result == 0) return true;
     if (errno != EINTR) return false;  // A debugger interrupts it.
   }
 }
 
-void Doorbell::ring() noexcept { blocking::real::sem_post(&bell_); }
+void Doorbell::ring() noexcept { blocking::libc::sem_post(&doorbell_); }
 
 void Watchdog::start() {
   if (duties_.empty()) return;

@@ -14,7 +14,7 @@ namespace python {
 // Where one thread sleeps, and others wake it.
 class Doorbell {
  public:
-  Doorbell() noexcept { sem_init(&bell_, 0, 0); }
+  Doorbell() noexcept { sem_init(&doorbell_, 0, 0); }
 
   // The one that sleeps, until this point of monotonic_ns() or a ring().
   void sleep_until(std::int64_t ns) noexcept { hear(ns); }
@@ -39,7 +39,7 @@ class Doorbell {
   // False when the time came first.
   bool hear(std::int64_t until_ns) noexcept;
 
-  sem_t bell_;
+  sem_t doorbell_;
   std::atomic<bool> asleep_{false};
 };
 

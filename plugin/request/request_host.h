@@ -39,7 +39,7 @@ class RequestHost {
   virtual void harakiri_set() noexcept = 0;
 
   // A request goes on or stops, or it is the loop's turn.
-  static void something_else() noexcept {
+  static void note_switch() noexcept {
     if (on_switch_ != nullptr) on_switch_();
   }
   // Has `on_switch` called then; null: nobody.

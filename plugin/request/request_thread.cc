@@ -48,7 +48,7 @@ double RequestThread::since_s() const noexcept { return loop::monotonic_s() - sw
 
 void RequestThread::entering() noexcept {
   ++times_resumed_;
-  RequestHost::something_else();
+  RequestHost::note_switch();
   if (RequestTimes::wanted()) times_.runs();
   switched_s_ = RequestHost::turn_s();
   // A fiber that gave way comes back without the GIL, so this is done for it here.
@@ -69,7 +69,7 @@ void RequestThread::show_environ() noexcept {
 
 bool RequestThread::left() noexcept {
   RequestHost::end_if_child(0);
-  RequestHost::something_else();
+  RequestHost::note_switch();
   if (RequestTimes::wanted()) times_.stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;

@@ -1,7 +1,7 @@
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/tornado/call_arguments.h"
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
 
 namespace python::io_loop {
@@ -28,20 +28,20 @@ PyObject* on_result(PyObject* callback, PyObject* future) noexcept {
 
 PyMethodDef on_result_method = {"on_result", on_result, METH_O, nullptr};
 
-void watch_result(const IoLoopFace& face, PyObject* callback, PyObject* result) {
+void watch_result(const TornadoIoLoop& face, PyObject* callback, PyObject* result) {
   const PyRef future = as_future_of(face.asyncio_loop, result);
   if (!future) return;  // Methods that return this or that are used as callbacks too.
   const PyRef watcher = bind_to(on_result_method, PyRef::borrow(callback));
   py_check(PyObject_CallMethod(future.get(), "add_done_callback", "O", watcher.get()));
 }
 
-bool is_closed_aside(const IoLoopFace& face) {
+bool is_closed_aside(const TornadoIoLoop& face) {
   const ErrorAside error;
   return is_closed(face.asyncio_loop);
 }
 
 // What is added to a closed loop is dropped: a thread cannot know.
-void call_soon(IoLoopFace& face, const char* method, const PyRef& callback) {
+void call_soon(TornadoIoLoop& face, const char* method, const PyRef& callback) {
   const PyRef run = run_callback_method(face);
   if (PyRef::steal(PyObject_CallMethod(face.asyncio_loop, method, "OO", run.get(), callback.get()))) return;
   if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
@@ -50,7 +50,7 @@ void call_soon(IoLoopFace& face, const char* method, const PyRef& callback) {
 }
 
 // Only on the loop itself need it not be woken. A request has no running loop.
-const char* call_soon_method(const IoLoopFace& face) {
+const char* call_soon_method(const TornadoIoLoop& face) {
   return get_running_loop().get() == face.asyncio_loop ? "call_soon" : "call_soon_threadsafe";
 }
 
@@ -73,7 +73,7 @@ PyMethodDef on_concurrent_future_method = {"on_concurrent_future", on_concurrent
 
 }  // namespace
 
-PyRef run_callback_method(IoLoopFace& face) {
+PyRef run_callback_method(TornadoIoLoop& face) {
   return py_check(PyObject_GetAttrString(face.object(), "_run_callback"));
 }
 

@@ -1,7 +1,7 @@
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/worker_loop.h"
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
 
 namespace python::io_loop {
@@ -69,12 +69,12 @@ PyRef current(bool make) {
   return kept ? kept : none();
 }
 
-void become_current(IoLoopFace& face) {
+void become_current(TornadoIoLoop& face) {
   if (face.loop_before == nullptr) face.loop_before = loop_set_here().release();
   set_event_loop(face.asyncio_loop);
 }
 
-void cease_to_be_current(IoLoopFace& face) {
+void cease_to_be_current(TornadoIoLoop& face) {
   const PyRef before = PyRef::steal(std::exchange(face.loop_before, nullptr));
   if (before) set_event_loop(before.get() == face.asyncio_loop ? Py_None : before.get());
 }

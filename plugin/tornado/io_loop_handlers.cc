@@ -1,4 +1,4 @@
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
 
 namespace python::io_loop {
@@ -10,13 +10,13 @@ PyRef descriptor_named_by(PyObject* file) {
 }
 
 // (file, handler, events), or nothing.
-PyRef entry_of(const IoLoopFace& face, PyObject* fd) {
+PyRef entry_of(const TornadoIoLoop& face, PyObject* fd) {
   PyRef entry = PyRef::borrow(PyDict_GetItemWithError(face.handlers, fd));
   if (!entry && PyErr_Occurred()) throw PyError{};
   return entry;
 }
 
-void watch(IoLoopFace& face, PyObject* fd, long event, bool on) {
+void watch(TornadoIoLoop& face, PyObject* fd, long event, bool on) {
   const bool reads = event == kRead;
   if (!on) {
     py_check(PyObject_CallMethod(face.asyncio_loop, reads ? "remove_reader" : "remove_writer", "O", fd));
@@ -27,13 +27,13 @@ void watch(IoLoopFace& face, PyObject* fd, long event, bool on) {
                                handle_events.get(), fd, event));
 }
 
-void change(IoLoopFace& face, PyObject* fd, long before, long after) {
+void change(TornadoIoLoop& face, PyObject* fd, long before, long after) {
   for (const long event : {kRead, kWrite}) {
     if ((before & event) != (after & event)) watch(face, fd, event, (after & event) != 0);
   }
 }
 
-void keep(IoLoopFace& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
+void keep(TornadoIoLoop& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
   const PyRef entry = py_check(Py_BuildValue("(OOl)", file, handler, events));
   py_check_status(PyDict_SetItem(face.handlers, fd, entry.get()));
 }
@@ -41,7 +41,7 @@ void keep(IoLoopFace& face, PyObject* fd, PyObject* file, PyObject* handler, lon
 long events_of(const PyRef& entry) noexcept { return PyLong_AsLong(PyTuple_GET_ITEM(entry.get(), 2)); }
 
 // A descriptor that cannot be watched is not left with half of its handlers.
-void add(IoLoopFace& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
+void add(TornadoIoLoop& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
   keep(face, fd, file, handler, events);
   try {
     change(face, fd, kNone, events);
@@ -54,7 +54,7 @@ void add(IoLoopFace& face, PyObject* fd, PyObject* file, PyObject* handler, long
 
 }  // namespace
 
-void forget_handler(IoLoopFace& face, PyObject* fd) {
+void forget_handler(TornadoIoLoop& face, PyObject* fd) {
   const PyRef entry = entry_of(face, fd);
   if (!entry) return;
   py_check_status(PyDict_DelItem(face.handlers, fd));

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "plugin/python/py_ref.h"
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 namespace python::io_loop {
 
-inline IoLoopFace& face_of(PyObject* self) noexcept { return *reinterpret_cast<IoLoopFace*>(self); }
+inline TornadoIoLoop& face_of(PyObject* self) noexcept { return *reinterpret_cast<TornadoIoLoop*>(self); }
 
 // A function called with one argument that finds `bound` as its self.
 inline PyRef bind_to(PyMethodDef& method, const PyRef& bound) {
@@ -17,7 +17,7 @@ inline bool is_closed(PyObject* asyncio_loop) {
   return is_true(py_check(PyObject_CallMethod(asyncio_loop, "is_closed", nullptr)));
 }
 
-// --- io_loop_face.cc ---------------------------------------------------------------------------
+// --- tornado_io_loop.cc ---------------------------------------------------------------------------
 
 // `asyncio_loop`'s own. Where there is none: made, or nothing.
 PyRef kept_by(PyObject* asyncio_loop, bool make);
@@ -25,7 +25,7 @@ PyRef kept_by(PyObject* asyncio_loop, bool make);
 // --- io_loop_callbacks.cc ----------------------------------------------------------------------
 
 // What every callback of the IOLoop is run by.
-PyRef run_callback_method(IoLoopFace& face);
+PyRef run_callback_method(TornadoIoLoop& face);
 
 PyObject* run_callback(PyObject* self, PyObject* callback) noexcept;
 PyObject* add_callback(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
@@ -47,7 +47,7 @@ PyObject* time(PyObject*, PyObject*) noexcept;
 // Tornado's, once those of epoll.
 constexpr long kNone = 0, kRead = 0x001, kWrite = 0x004, kError = 0x018;
 
-void forget_handler(IoLoopFace& face, PyObject* fd);
+void forget_handler(TornadoIoLoop& face, PyObject* fd);
 
 PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
 PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
@@ -71,8 +71,8 @@ PyRef loop_set_here();
 // IOLoop.current(instance=make): None where there is none and none is to be made.
 PyRef current(bool make);
 
-void become_current(IoLoopFace& face);
-void cease_to_be_current(IoLoopFace& face);
+void become_current(TornadoIoLoop& face);
+void cease_to_be_current(TornadoIoLoop& face);
 
 PyObject* current_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept;
 PyObject* instance(PyObject*, PyObject*) noexcept;

@@ -1,17 +1,17 @@
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/python/python_source.h"
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
 
 namespace python::io_loop {
 namespace {
 
-bool is_worker_loop(const IoLoopFace& face) noexcept {
+bool is_worker_loop(const TornadoIoLoop& face) noexcept {
   const WorkerLoop* const worker = WorkerLoop::instance();
   return worker != nullptr && worker->event_loop() == face.asyncio_loop;
 }
 
-void refuse_for_worker(const IoLoopFace& face, const char* text) {
+void refuse_for_worker(const TornadoIoLoop& face, const char* text) {
   if (is_worker_loop(face)) raise(PyExc_RuntimeError, text);
 }
 
@@ -69,7 +69,7 @@ void close_descriptor(PyObject* file) {
 
 PyObject* start(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
-    IoLoopFace& face = face_of(self);
+    TornadoIoLoop& face = face_of(self);
     refuse_for_worker(face, "uWSGI runs this IOLoop as soon as the worker is set up: do not start it");
     const PyRef before = loop_set_here();
     set_event_loop(face.asyncio_loop);
@@ -118,7 +118,7 @@ PyObject* close(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     int all_fds = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:close", const_cast<char**>(names), &all_fds))
       throw PyError{};
-    IoLoopFace& face = face_of(self);
+    TornadoIoLoop& face = face_of(self);
     refuse_for_worker(face, "uWSGI closes this IOLoop as the worker ends");
     if (is_true(py_check(PyObject_CallMethod(face.asyncio_loop, "is_running", nullptr)))) {
       raise(PyExc_RuntimeError, "Cannot close a running event loop");

@@ -2,7 +2,7 @@
 #include <ctime>
 
 #include "plugin/tornado/call_arguments.h"
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
 
 namespace python::io_loop {
@@ -77,7 +77,7 @@ PyObject* time(PyObject*, PyObject*) noexcept { return PyFloat_FromDouble(wall_c
 namespace python {
 
 // On the asyncio loop's own clock: the two may drift.
-PyRef IoLoopFace::call_at(double when, PyObject* callback) {
+PyRef TornadoIoLoop::call_at(double when, PyObject* callback) {
   const PyRef run = io_loop::run_callback_method(*this);
   return py_check(PyObject_CallMethod(asyncio_loop, "call_later", "dOO", std::max(0.0, when - wall_clock()),
                                       run.get(), callback));

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "plugin/python/py_ref.h"
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 namespace python {
 namespace {
@@ -52,7 +52,7 @@ void schedule_next(PeriodicCallback& periodic) {
   update_next(periodic, wall_clock());
   const PyRef run = py_check(PyObject_GetAttrString(periodic.object(), "_run"));
   const PyRef timeout =
-      reinterpret_cast<IoLoopFace*>(periodic.io_loop)->call_at(periodic.next_timeout, run.get());
+      reinterpret_cast<TornadoIoLoop*>(periodic.io_loop)->call_at(periodic.next_timeout, run.get());
   put(periodic.timeout, timeout.get());
 }
 
@@ -76,7 +76,7 @@ PyMethodDef on_awaited_method = {"on_awaited", on_awaited, METH_O, nullptr};
 bool await_result(PeriodicCallback& periodic, const PyRef& result) {
   if (result.get() == Py_None) return false;
   const PyRef future =
-      as_future_of(reinterpret_cast<IoLoopFace*>(periodic.io_loop)->asyncio_loop, result.get());
+      as_future_of(reinterpret_cast<TornadoIoLoop*>(periodic.io_loop)->asyncio_loop, result.get());
   if (!future) return false;
   const PyRef bound = py_check(Py_BuildValue("(Ok)", periodic.object(), periodic.run));
   const PyRef callback = py_check(PyCFunction_New(&on_awaited_method, bound.get()));

@@ -8,7 +8,7 @@
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/io_errors.h"
-#include "plugin/uwsgi/names_once.h"
+#include "plugin/uwsgi/interned_names.h"
 #include "plugin/uwsgi/wsgi_callables.h"
 #include "suspend/fiber.h"
 
@@ -136,7 +136,7 @@ std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t*
 
 // The python plugin names its keys by C strings, and CPython interns each: a string nobody else
 // keeps is entered in the table of interned strings and taken out of it at every request. That is so
-// where names_once.h has no calls to redirect.
+// where interned_names.h has no calls to redirect.
 void keep_keys_interned() noexcept {
   for (const char* key : {"wsgi.input", "wsgi.file_wrapper", "wsgi.version", "wsgi.errors", "wsgi.run_once",
                           "wsgi.multithread", "wsgi.multiprocess", "wsgi.url_scheme", "uwsgi.version", "uwsgi.core",
@@ -217,7 +217,7 @@ void take_over_gil() noexcept {
 void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
   forget_wrappers_of_predecessor();
-  make_names_once();
+  intern_names();
   python::turn_cancelled_calls_into_interruptions();
   turn_io_errors_into_interruptions();
   try {

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from test_io_loop_face import face, io_loop, logged, pytestmark, run_until  # Fixtures.
+from test_tornado_io_loop import face, io_loop, logged, pytestmark, run_until  # Fixtures.
 
 
 def test_it_is_called_until_it_is_stopped(face, io_loop):

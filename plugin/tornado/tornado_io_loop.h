@@ -11,7 +11,7 @@ namespace python {
 // reading and one for writing. Each asyncio loop has one at most, kept by the loop itself. All
 // of its callbacks run on the loop: for the worker's, on the hub. Raw pointers and not PyRefs:
 // programs keep these objects to their end, which is no leak.
-struct IoLoopFace {
+struct TornadoIoLoop {
   PyObject_HEAD PyObject* asyncio_loop;
   PyObject* handlers;     // {descriptor: (what it was named by, handler, events)}
   PyObject* loop_before;  // The thread's current loop before make_current(); null when it is not current.

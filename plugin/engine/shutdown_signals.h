@@ -13,12 +13,12 @@ class Engine;
 // one: each drains the worker. A second of SIGINT, SIGTERM and SIGQUIT ends it at once, from whatever it
 // is doing. A terminal, or a supervisor that signals a whole group, tells master and workers both, and
 // the master tells its workers again: what it sends is counted apart from what others send.
-class EndSignals {
+class ShutdownSignals {
  public:
-  explicit EndSignals(Engine& engine) noexcept;
-  ~EndSignals();
-  EndSignals(const EndSignals&) = delete;
-  EndSignals& operator=(const EndSignals&) = delete;
+  explicit ShutdownSignals(Engine& engine) noexcept;
+  ~ShutdownSignals();
+  ShutdownSignals(const ShutdownSignals&) = delete;
+  ShutdownSignals& operator=(const ShutdownSignals&) = delete;
 
   void start() noexcept;
   // From a signal handler, on any thread.
@@ -32,9 +32,9 @@ class EndSignals {
 
   Engine& engine_;
   struct sigaction application_;  // What the application does at SIGWINCH, which is a terminal's, too.
-  loop::SignalWatcher<EndSignals, &EndSignals::on_hangup> hangup_;
-  loop::SignalWatcher<EndSignals, &EndSignals::on_woken> woken_;
-  loop::AsyncWatcher<EndSignals, &EndSignals::on_told_to_end> told_to_end_;
+  loop::SignalWatcher<ShutdownSignals, &ShutdownSignals::on_hangup> hangup_;
+  loop::SignalWatcher<ShutdownSignals, &ShutdownSignals::on_woken> woken_;
+  loop::AsyncWatcher<ShutdownSignals, &ShutdownSignals::on_told_to_end> told_to_end_;
 };
 
 // In the master, each time round. uWSGI's, once told to end, hears no second signal: this one kills

@@ -15,12 +15,12 @@ class Engine;
 
 // Each runs with a request of its own to stand on, nobody's: no socket, no core, only something
 // for uwsgi.* functions to act on. It ends with its function, as a thread does.
-class SideThreads final : public python::Spawner {
+class SpawnedThreads final : public python::Spawner {
  public:
-  explicit SideThreads(Engine& engine) noexcept;
-  ~SideThreads();
-  SideThreads(const SideThreads&) = delete;
-  SideThreads& operator=(const SideThreads&) = delete;
+  explicit SpawnedThreads(Engine& engine) noexcept;
+  ~SpawnedThreads();
+  SpawnedThreads(const SpawnedThreads&) = delete;
+  SpawnedThreads& operator=(const SpawnedThreads&) = delete;
 
   // Calls run(argument) on one of them; it may wait. Called by a request it begins in the next turn, or once
   // there is memory for it; else at once. Throws std::bad_alloc.
@@ -49,7 +49,7 @@ class SideThreads final : public python::Spawner {
   std::vector<std::unique_ptr<Thread>> threads_;
   std::deque<Order> ordered_;
   bool looks_ = false;  // begin_ordered() is going to be called.
-  loop::TimerWatcher<SideThreads, &SideThreads::begin_ordered> retry_;
+  loop::TimerWatcher<SpawnedThreads, &SpawnedThreads::begin_ordered> retry_;
   int running_ = 0;
 };
 

@@ -32,10 +32,10 @@ constexpr double kMomentS = 0.005;
 bool would_block() noexcept;
 
 // Waits for a descriptor on behalf of a call that would block on it.
-class Patience {
+class FdRetry {
  public:
   // `events` is POLLIN or POLLOUT.
-  Patience(suspend::Fiber& fiber, int fd, short events, Tally& tally) noexcept
+  FdRetry(suspend::Fiber& fiber, int fd, short events, Tally& tally) noexcept
       : fiber_(fiber), fd_(fd), events_(events), tally_(tally) {}
 
   // True when the call is worth another try. False, with errno EAGAIN, when the caller

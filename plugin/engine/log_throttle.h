@@ -8,7 +8,7 @@
 namespace engine {
 
 // Lets the first through, and then one in ten seconds, with how many there were.
-class Seldom {
+class LogThrottle {
  public:
   // 0: say nothing. Otherwise how many times this was asked since the last that was said.
   int times() noexcept {

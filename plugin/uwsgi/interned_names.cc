@@ -1,4 +1,4 @@
-#include "plugin/uwsgi/names_once.h"
+#include "plugin/uwsgi/interned_names.h"
 
 #include <Python.h>
 
@@ -80,7 +80,7 @@ int has_attr_string(PyObject* object, const char* attribute) noexcept {
 
 }  // namespace
 
-void make_names_once() noexcept {
+void intern_names() noexcept {
   static bool done = false;
   if (std::exchange(done, true)) return;
   try {

@@ -1,4 +1,4 @@
-#include "plugin/blocking/patience.h"
+#include "plugin/blocking/fd_retry.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -7,13 +7,13 @@
 
 #include <cerrno>
 
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 namespace blocking {
 
 bool is_nonblocking(int fd) noexcept {
   const int saved_errno = errno;
-  const int flags = real::fcntl(fd, F_GETFL);
+  const int flags = libc::fcntl(fd, F_GETFL);
   errno = saved_errno;
   return flags < 0 || (flags & O_NONBLOCK) != 0;
 }
@@ -41,14 +41,14 @@ Deadline socket_deadline(int fd, int option) noexcept {
 
 bool is_ready(int fd, short events) noexcept {
   pollfd descriptor{fd, events, 0};
-  return real::poll(&descriptor, 1, 0) != 0;
+  return libc::poll(&descriptor, 1, 0) != 0;
 }
 
 namespace {
 
 // False for the wrong end of a pipe, which never polls ready.
 bool is_opened_for(int fd, short events) noexcept {
-  const int mode = real::fcntl(fd, F_GETFL) & O_ACCMODE;
+  const int mode = libc::fcntl(fd, F_GETFL) & O_ACCMODE;
   return mode != (events == POLLIN ? O_WRONLY : O_RDONLY);
 }
 
@@ -58,22 +58,22 @@ bool wait_until_ready(suspend::Fiber& fiber, Tally& tally, int fd, short events)
   if (is_ready(fd, events)) return true;
   // The call itself says EAGAIN, or EBADF, and may know better than poll.
   if (is_nonblocking(fd) || !is_opened_for(fd, events)) return true;
-  Patience patience(fiber, fd, events, tally);
-  while (patience.wait_again()) {
+  FdRetry retry(fiber, fd, events, tally);
+  while (retry.wait_again()) {
     if (is_ready(fd, events)) return true;
   }
   return false;
 }
 
-bool Patience::wait_again() {
+bool FdRetry::wait_again() {
   // A datagram socket polls as writable though the queue of the receiver is full.
   if (waited_ && events_ == POLLOUT && is_ready(fd_, events_)) return wait_a_moment();
   return wait(events_, Deadline::never());
 }
 
-bool Patience::wait_a_moment() { return wait(0, Deadline::after(kMomentS)); }
+bool FdRetry::wait_a_moment() { return wait(0, Deadline::after(kMomentS)); }
 
-bool Patience::wait(short events, Deadline moment) {
+bool FdRetry::wait(short events, Deadline moment) {
   if (!asked_) {
     asked_ = true;
     patient_ = !is_nonblocking(fd_);

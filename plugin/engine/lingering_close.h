@@ -12,12 +12,12 @@ namespace engine {
 // To close a connection with bytes unread resets it, and the reset may overtake the answer. So
 // each is read, and what comes is dropped, until its client closes it, sends too much or takes too
 // long. None of it on a core. The loop's thread only.
-class Farewells {
+class LingeringClose {
  public:
-  explicit Farewells(struct ev_loop* loop) noexcept : loop_(loop), timer_(loop, this) {}
-  ~Farewells();
-  Farewells(const Farewells&) = delete;
-  Farewells& operator=(const Farewells&) = delete;
+  explicit LingeringClose(struct ev_loop* loop) noexcept : loop_(loop), timer_(loop, this) {}
+  ~LingeringClose();
+  LingeringClose(const LingeringClose&) = delete;
+  LingeringClose& operator=(const LingeringClose&) = delete;
 
   // Sends as much of `answer` as the socket takes at once, which is all of a short one, and closes
   // it in its time. Takes over `fd`, which does not block.
@@ -29,11 +29,11 @@ class Farewells {
 
   // One connection, and where it stands among the others.
   struct Leaving {
-    Leaving(Farewells& owner, int connection, double now) noexcept
-        : farewells(owner), fd(connection), since(now), readable(owner.loop_, this) {}
-    void on_readable(int) noexcept { farewells.read_from(*this); }
+    Leaving(LingeringClose& owner, int connection, double now) noexcept
+        : lingering_close(owner), fd(connection), since(now), readable(owner.loop_, this) {}
+    void on_readable(int) noexcept { lingering_close.read_from(*this); }
 
-    Farewells& farewells;
+    LingeringClose& lingering_close;
     const int fd;
     const double since;
     std::size_t read = 0;
@@ -48,7 +48,7 @@ class Farewells {
 
   struct ev_loop* const loop_;
   std::list<Leaving> leaving_;  // The oldest first.
-  loop::TimerWatcher<Farewells, &Farewells::on_due> timer_;
+  loop::TimerWatcher<LingeringClose, &LingeringClose::on_due> timer_;
 };
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-#include "plugin/tornado/io_loop_face.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 #include <structmember.h>
 
@@ -16,7 +16,7 @@ PyTypeObject* type_object();
 // Until it is given its asyncio loop nobody sees it.
 PyRef allocate(PyTypeObject* type, PyObject* asyncio_loop) {
   PyRef self = py_check(type->tp_alloc(type, 0));
-  IoLoopFace& face = face_of(self.get());
+  TornadoIoLoop& face = face_of(self.get());
   face.handlers = py_check(PyDict_New()).release();
   face.asyncio_loop = PyRef::borrow(asyncio_loop).release();
   py_check_status(PyObject_SetAttrString(asyncio_loop, kKeptAs, self.get()));
@@ -174,7 +174,7 @@ PyMethodDef methods[] = {
 };
 
 PyMemberDef members[] = {
-    {"asyncio_loop", T_OBJECT, offsetof(IoLoopFace, asyncio_loop), READONLY,
+    {"asyncio_loop", T_OBJECT, offsetof(TornadoIoLoop, asyncio_loop), READONLY,
      "The asyncio loop that this is the face of."},
     {nullptr, 0, 0, 0, nullptr},
 };
@@ -202,12 +202,12 @@ PyTypeObject* type_object() {
   static PyTypeObject type = [] {
     PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
     t.tp_name = "uwsgi_tornado.IOLoop";
-    t.tp_basicsize = sizeof(IoLoopFace);
+    t.tp_basicsize = sizeof(TornadoIoLoop);
     t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
     t.tp_doc = kDoc;
     t.tp_methods = methods;
     t.tp_members = members;
-    t.tp_weaklistoffset = offsetof(IoLoopFace, weak_references);
+    t.tp_weaklistoffset = offsetof(TornadoIoLoop, weak_references);
     t.tp_new = new_face;
     t.tp_repr = repr;
     t.tp_traverse = traverse;

@@ -8,6 +8,6 @@ namespace engine {
 // for each attribute that is not there. That was a third of what a small request costs. From now on its calls
 // do the same with names that are kept. Where it is linked with CPython itself nothing changes.
 // REQUIRES: the python plugin is loaded. With the GIL held.
-void make_names_once() noexcept;
+void intern_names() noexcept;
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-#include "plugin/engine/end_signals.h"
+#include "plugin/engine/shutdown_signals.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@ namespace {
 constexpr int kEndSignals[] = {SIGINT, SIGTERM, SIGQUIT};
 
 // Null while no engine runs. Read by the signal handler, on any thread.
-std::atomic<EndSignals*> receiver{nullptr};
+std::atomic<ShutdownSignals*> receiver{nullptr};
 volatile sig_atomic_t told_by_master = 0;
 volatile sig_atomic_t told_by_others = 0;
 
@@ -39,7 +39,7 @@ void on_end_signal(int number, siginfo_t* info, void*) noexcept {
   volatile sig_atomic_t& told = from_master ? told_by_master : told_by_others;
   if (told) end_at_once();
   told = 1;
-  if (EndSignals* const signals = receiver.load()) signals->pass_on();
+  if (ShutdownSignals* const signals = receiver.load()) signals->pass_on();
   errno = error;
 }
 
@@ -51,7 +51,7 @@ void kill_workers(int) noexcept {
 
 }  // namespace
 
-EndSignals::EndSignals(Engine& engine) noexcept
+ShutdownSignals::ShutdownSignals(Engine& engine) noexcept
     : engine_(engine),
       application_{},
       hangup_(engine.loop().raw(), this),
@@ -59,9 +59,9 @@ EndSignals::EndSignals(Engine& engine) noexcept
       told_to_end_(engine.loop().raw(), this) {}
 
 // The handlers stay, for a second signal while Python's atexit functions run.
-EndSignals::~EndSignals() { receiver = nullptr; }
+ShutdownSignals::~ShutdownSignals() { receiver = nullptr; }
 
-void EndSignals::start() noexcept {
+void ShutdownSignals::start() noexcept {
   hangup_.start(SIGHUP);
   sigaction(SIGWINCH, nullptr, &application_);
   woken_.start(SIGWINCH);
@@ -72,22 +72,22 @@ void EndSignals::start() noexcept {
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   for (const int number : kEndSignals) sigaction(number, &action, nullptr);
   // The master may have had enough of this worker while it loaded its applications.
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<EndSignals*>(self)->look_whether_unwanted(); }, this});
+  engine_.loop().add_callback({[](void* self) noexcept { static_cast<ShutdownSignals*>(self)->look_whether_unwanted(); }, this});
 }
 
-void EndSignals::on_hangup() noexcept {
+void ShutdownSignals::on_hangup() noexcept {
   uwsgi_log("Gracefully killing worker %d (pid: %d)...\n", uwsgi.mywid, uwsgi.mypid);
   engine_.drain_to_exit(UWSGI_RELOAD_CODE);
 }
 
-void EndSignals::on_told_to_end() noexcept {
+void ShutdownSignals::on_told_to_end() noexcept {
   uwsgi_log("tornado: worker %d (pid: %d) is told to end; its requests have %d s\n", uwsgi.mywid, uwsgi.mypid,
             engine_.mercy_s());
   engine_.drain_to_exit(UWSGI_END_CODE);
 }
 
 // CPython's handler only notes that the signal came.
-void EndSignals::on_woken() noexcept {
+void ShutdownSignals::on_woken() noexcept {
   const bool function = application_.sa_handler != SIG_DFL && application_.sa_handler != SIG_IGN;
   if (function && (application_.sa_flags & SA_SIGINFO) != 0) application_.sa_sigaction(SIGWINCH, nullptr, nullptr);
   else if (function) application_.sa_handler(SIGWINCH);
@@ -95,7 +95,7 @@ void EndSignals::on_woken() noexcept {
 }
 
 // A signal sent before there was a handler for it has left its mark (uwsgi_curse()).
-void EndSignals::look_whether_unwanted() noexcept {
+void ShutdownSignals::look_whether_unwanted() noexcept {
   const uwsgi_worker& self = uwsgi.workers[uwsgi.mywid];
   const bool unwanted = !self.manage_next_request || self.cursed_at != 0;
   if (unwanted && !engine_.draining()) engine_.drain_to_exit(UWSGI_END_CODE);

@@ -1,4 +1,4 @@
-#include "plugin/blocking/real.h"
+#include "plugin/blocking/libc.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -7,7 +7,7 @@
 
 #include "plugin/blocking/object_choice.h"
 
-namespace blocking::real {
+namespace blocking::libc {
 namespace {
 
 // Opened without redirection: nothing is redirected before the engine starts.
@@ -47,4 +47,4 @@ bool is_interposed(void* function) noexcept {
   return dladdr(function, &holder) != 0 && holder.dli_fname != nullptr && !is_below(file_name(holder.dli_fname));
 }
 
-}  // namespace blocking::real
+}  // namespace blocking::libc

@@ -27,7 +27,7 @@
 #include <cstddef>
 #include <cstdio>
 
-namespace blocking::real {
+namespace blocking::libc {
 
 // Looks `name` up as the loader does for any library. Where CPython and the engine are linked into one
 // program (an embedded build with a static libpython), the slots the engine calls through are
@@ -215,4 +215,4 @@ inline const auto res_nquery = reinterpret_cast<int (*)(res_state, const char*, 
 inline const auto res_nsearch = reinterpret_cast<int (*)(res_state, const char*, int, int, unsigned char*, int)>(
     find_first_of("res_nsearch", "__res_nsearch"));
 
-}  // namespace blocking::real
+}  // namespace blocking::libc

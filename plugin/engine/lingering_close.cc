@@ -1,4 +1,4 @@
-#include "plugin/engine/farewells.h"
+#include "plugin/engine/lingering_close.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,11 +34,11 @@ Peer drop_input(int fd, std::size_t& read) noexcept {
 
 }  // namespace
 
-Farewells::~Farewells() {
+LingeringClose::~LingeringClose() {
   while (!leaving_.empty()) end(leaving_.front());
 }
 
-void Farewells::say(int fd, std::string_view answer) noexcept {
+void LingeringClose::say(int fd, std::string_view answer) noexcept {
   // A socket nothing was written to has room for it; a client that does not take it is gone.
   const ssize_t sent = send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   std::size_t read = 0;
@@ -46,7 +46,7 @@ void Farewells::say(int fd, std::string_view answer) noexcept {
   else linger(fd);
 }
 
-void Farewells::linger(int fd) noexcept {
+void LingeringClose::linger(int fd) noexcept {
   if (leaving_.size() >= kMostLeaving) end(leaving_.front());
   leaving_.emplace_back(*this, fd, loop::monotonic_s());
   const Place place = std::prev(leaving_.end());
@@ -55,17 +55,17 @@ void Farewells::linger(int fd) noexcept {
   if (!timer_.active()) timer_.start(kLingerS);
 }
 
-void Farewells::read_from(Leaving& leaving) noexcept {
+void LingeringClose::read_from(Leaving& leaving) noexcept {
   if (drop_input(leaving.fd, leaving.read) == Peer::kGone) end(leaving);
 }
 
-void Farewells::end(Leaving& leaving) noexcept {
+void LingeringClose::end(Leaving& leaving) noexcept {
   leaving.readable.stop();
   close(leaving.fd);
   leaving_.erase(leaving.place);
 }
 
-void Farewells::on_due() noexcept {
+void LingeringClose::on_due() noexcept {
   const double now = loop::monotonic_s();
   while (!leaving_.empty() && leaving_.front().since + kLingerS <= now + 0.001) end(leaving_.front());
   if (!leaving_.empty()) timer_.start(leaving_.front().since + kLingerS - now);

@@ -1,4 +1,4 @@
-#include "plugin/engine/side_threads.h"
+#include "plugin/engine/spawned_threads.h"
 
 #include <algorithm>
 #include <new>
@@ -16,8 +16,8 @@ constexpr double kRetryS = 0.05;
 
 }  // namespace
 
-struct SideThreads::Thread {
-  Thread(SideThreads& owner, Order given)
+struct SpawnedThreads::Thread {
+  Thread(SpawnedThreads& owner, Order given)
       : threads(owner),
         order(given),
         virtual_thread(owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
@@ -46,23 +46,23 @@ struct SideThreads::Thread {
                                          this});
   }
 
-  SideThreads& threads;
+  SpawnedThreads& threads;
   const Order order;
   wsgi_request request{};
   RequestThread virtual_thread;
 };
 
-SideThreads::SideThreads(Engine& engine) noexcept : engine_(engine), retry_(engine.loop().raw(), this) {}
+SpawnedThreads::SpawnedThreads(Engine& engine) noexcept : engine_(engine), retry_(engine.loop().raw(), this) {}
 
-SideThreads::~SideThreads() = default;
+SpawnedThreads::~SpawnedThreads() = default;
 
-RequestThread* SideThreads::thread_of(const wsgi_request* request) noexcept {
+RequestThread* SpawnedThreads::thread_of(const wsgi_request* request) noexcept {
   const auto found = std::find_if(threads_.begin(), threads_.end(),
                                   [=](const auto& thread) { return &thread->request == request; });
   return found == threads_.end() ? nullptr : &(*found)->virtual_thread;
 }
 
-std::vector<RequestThread*> SideThreads::all_running() const {
+std::vector<RequestThread*> SpawnedThreads::all_running() const {
   std::vector<RequestThread*> found;
   for (const auto& thread : threads_) {
     if (!thread->virtual_thread.fiber().idle()) found.push_back(&thread->virtual_thread);
@@ -71,7 +71,7 @@ std::vector<RequestThread*> SideThreads::all_running() const {
 }
 
 // A new thread state is made with the hub's attached, so a request's begins in the next turn.
-void SideThreads::spawn(void (*run)(void*) noexcept, void* argument) {
+void SpawnedThreads::spawn(void (*run)(void*) noexcept, void* argument) {
   if (RequestThread::current() == nullptr) {
     begin({run, argument});
     return;
@@ -79,10 +79,10 @@ void SideThreads::spawn(void (*run)(void*) noexcept, void* argument) {
   ordered_.push_back({run, argument});
   ++running_;
   if (std::exchange(looks_, true)) return;
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<SideThreads*>(self)->begin_ordered(); }, this});
+  engine_.loop().add_callback({[](void* self) noexcept { static_cast<SpawnedThreads*>(self)->begin_ordered(); }, this});
 }
 
-void SideThreads::begin(Order order) {
+void SpawnedThreads::begin(Order order) {
   auto thread = std::make_unique<Thread>(*this, order);
   threads_.push_back(std::move(thread));
   ++running_;
@@ -90,7 +90,7 @@ void SideThreads::begin(Order order) {
 }
 
 // Where there is no memory for one, those that run may end and leave some.
-void SideThreads::begin_ordered() noexcept {
+void SpawnedThreads::begin_ordered() noexcept {
   looks_ = false;
   for (std::size_t left = ordered_.size(); left > 0; --left) {
     const Order order = ordered_.front();
@@ -108,7 +108,7 @@ void SideThreads::begin_ordered() noexcept {
   }
 }
 
-void SideThreads::end(Thread& thread) noexcept {
+void SpawnedThreads::end(Thread& thread) noexcept {
   const auto place = std::find_if(threads_.begin(), threads_.end(), [&](const auto& one) { return one.get() == &thread; });
   const std::unique_ptr<Thread> ended = std::move(*place);
   threads_.erase(place);
