@@ -65,7 +65,8 @@ class Load {
       const double elapsed = now_s() - started_s_;
       if (elapsed > options_.timeout_s) break;
       std::size_t due = connections_.size();
-      if (options_.ramp_s > 0) due = std::min(due, static_cast<std::size_t>(due * elapsed / options_.ramp_s) + 1);
+      if (options_.ramp_s > 0)
+        due = std::min(due, static_cast<std::size_t>(due * elapsed / options_.ramp_s) + 1);
       while (opened < due) ask(connections_[opened++]);
       turn(opened < connections_.size() ? 1 : 100);
     }
@@ -76,9 +77,10 @@ class Load {
   void report() {
     std::sort(latencies_.begin(), latencies_.end());
     const double seconds = options_.seconds > 0 ? options_.seconds * 0.8 : ended_s_ - started_s_;
-    std::printf("{\"ok\": %ld, \"failed\": %ld, \"seconds\": %.4f, \"rate\": %.2f, \"p50_ms\": %.3f, "
-                "\"p90_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
-                ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, at(0.5), at(0.9), at(0.99), at(1));
+    std::printf(
+        "{\"ok\": %ld, \"failed\": %ld, \"seconds\": %.4f, \"rate\": %.2f, \"p50_ms\": %.3f, "
+        "\"p90_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
+        ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, at(0.5), at(0.9), at(0.99), at(1));
   }
 
  private:
@@ -119,7 +121,8 @@ class Load {
     server.sin_family = AF_INET;
     server.sin_port = htons(static_cast<std::uint16_t>(options_.port));
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const bool failed = connect(connection.fd, reinterpret_cast<sockaddr*>(&server), sizeof server) != 0 && errno != EINPROGRESS;
+    const bool failed = connect(connection.fd, reinterpret_cast<sockaddr*>(&server), sizeof server) != 0 &&
+                        errno != EINPROGRESS;
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.ptr = &connection;
@@ -159,7 +162,8 @@ class Load {
     if (before < 4096) connection.headers.append(buffer, static_cast<std::size_t>(got));
     if (!options_.keep_alive) return;
     if (connection.expected == 0) connection.expected = full_size(connection.headers);
-    if (connection.expected != 0 && connection.received >= connection.expected) end(connection, is_ok(connection));
+    if (connection.expected != 0 && connection.received >= connection.expected)
+      end(connection, is_ok(connection));
   }
 
   static bool is_ok(const Connection& connection) {
@@ -178,7 +182,8 @@ class Load {
     ok ? ++ok_ : ++failed_;
     const double now = now_s();
     const double elapsed = now - started_s_;
-    const bool counted = options_.seconds == 0 || (elapsed > options_.seconds * 0.2 && elapsed <= options_.seconds);
+    const bool counted =
+        options_.seconds == 0 || (elapsed > options_.seconds * 0.2 && elapsed <= options_.seconds);
     if (ok && counted) latencies_.push_back(now - connection.asked_at_s);
     if (!options_.keep_alive || !ok) {
       close(connection.fd);
@@ -193,7 +198,8 @@ class Load {
     for (int i = 0; i < count; ++i) {
       auto& connection = *static_cast<Connection*>(events[i].data.ptr);
       if (connection.fd >= 0 && (events[i].events & EPOLLOUT) != 0) send_on(connection);
-      if (connection.fd >= 0 && (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) receive_on(connection);
+      if (connection.fd >= 0 && (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        receive_on(connection);
     }
   }
 

@@ -29,10 +29,13 @@ void close_connection(struct ev_loop* loop, Connection* connection) {
 }
 
 void reply(struct ev_loop* loop, Connection* connection) {
-  if (send(connection->readable.fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) close_connection(loop, connection);
+  if (send(connection->readable.fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0)
+    close_connection(loop, connection);
 }
 
-void on_due(struct ev_loop* loop, ev_timer* timer, int) { reply(loop, static_cast<Connection*>(timer->data)); }
+void on_due(struct ev_loop* loop, ev_timer* timer, int) {
+  reply(loop, static_cast<Connection*>(timer->data));
+}
 
 void on_readable(struct ev_loop* loop, ev_io* io, int) {
   auto* const connection = static_cast<Connection*>(io->data);
@@ -65,7 +68,8 @@ void on_acceptable(struct ev_loop* loop, ev_io* io, int) {
 int main(int count, char** arguments) {
   if (count < 3) return std::fprintf(stderr, "usage: upstream PORT SECONDS [BYTES]\n"), 2;
   const std::string body(count > 3 ? std::strtoul(arguments[3], nullptr, 10) : 5, 'x');
-  answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) +
+           "\r\n\r\n" + body;
   delay_s = std::strtod(arguments[2], nullptr);
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int yes = 1;
@@ -74,7 +78,8 @@ int main(int count, char** arguments) {
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<unsigned short>(std::atoi(arguments[1])));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0 || listen(fd, 4096) < 0) return std::perror("upstream"), 1;
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0 || listen(fd, 4096) < 0)
+    return std::perror("upstream"), 1;
   struct ev_loop* const loop = ev_default_loop(0);
   ev_io acceptable;
   ev_io_init(&acceptable, on_acceptable, fd, EV_READ);

@@ -62,7 +62,8 @@ void Resumer::push(Baton& baton) noexcept {
   Baton* before = posted_.load(std::memory_order_relaxed);
   do {
     baton.next_ = before;
-  } while (!posted_.compare_exchange_weak(before, &baton, std::memory_order_release, std::memory_order_relaxed));
+  } while (
+      !posted_.compare_exchange_weak(before, &baton, std::memory_order_release, std::memory_order_relaxed));
   // `baton` may be gone by now.
   if (before == nullptr) ring();
 }

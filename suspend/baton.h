@@ -10,7 +10,7 @@ namespace suspend {
 // How a wait ended.
 enum class Woken {
   kNotYet,
-  kPosted,       // What it waited for has come, or may have come: the caller looks again.
+  kPosted,  // What it waited for has come, or may have come: the caller looks again.
   kTimedOut,
   kClosed,       // A descriptor was closed meanwhile; its number may mean another file by now.
   kInterrupted,  // The task is to wait no more (Interrupt).
@@ -78,7 +78,8 @@ class Baton {
   Baton* next_ = nullptr;  // In the Resumer's list.
 };
 
-// Whether the waits of a task are to be ended. The layer above has one for each task (SwitchObserver::interrupt()).
+// Whether the waits of a task are to be ended. The layer above has one for each task
+// (SwitchObserver::interrupt()).
 class Interrupt {
  public:
   // Ends the wait that `fiber`, which runs the task, is in, and each later one as it begins, until end().

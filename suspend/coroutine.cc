@@ -23,17 +23,18 @@ Coroutine::Coroutine(std::size_t stack_size) : stack_(std::make_unique<Stack>(st
   whole.sp = stack_->top();
   whole.size = stack_->size();
   bounds_ = {stack_->bottom(), stack_->size()};
-  continuation_ = context::fiber(std::allocator_arg, context::preallocated(stack_->top(), stack_->size(), whole),
-                                 BorrowedStack{}, [this](context::fiber&& came_from) {
-                                   StackBounds bounds;
-                                   sanitizer::SwitchSide first;
-                                   first.arrive(&bounds);
-                                   left_->bounds_ = bounds;
-                                   arrived(std::move(came_from));
-                                   ExceptionScope::start_clean();
-                                   run_tasks();
-                                   return std::move(left_->continuation_);
-                                 });
+  continuation_ =
+      context::fiber(std::allocator_arg, context::preallocated(stack_->top(), stack_->size(), whole),
+                     BorrowedStack{}, [this](context::fiber&& came_from) {
+                       StackBounds bounds;
+                       sanitizer::SwitchSide first;
+                       first.arrive(&bounds);
+                       left_->bounds_ = bounds;
+                       arrived(std::move(came_from));
+                       ExceptionScope::start_clean();
+                       run_tasks();
+                       return std::move(left_->continuation_);
+                     });
   ++count_;
 }
 
@@ -54,9 +55,7 @@ void Coroutine::prepare(Task task, void* argument) noexcept {
 }
 
 // On the stack just arrived at: what was left can now be gone back to.
-void Coroutine::arrived(context::fiber came_from) noexcept {
-  left_->continuation_ = std::move(came_from);
-}
+void Coroutine::arrived(context::fiber came_from) noexcept { left_->continuation_ = std::move(came_from); }
 
 // Where coroutines change places; the exceptions of each side are kept as a fiber's are.
 [[gnu::noinline]] void Coroutine::switch_to(Coroutine& to) noexcept {

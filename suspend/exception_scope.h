@@ -18,9 +18,7 @@ class ExceptionScope {
   ExceptionScope& operator=(const ExceptionScope&) = delete;
 
   // What a new stack starts with: no exception in flight.
-  static void start_clean() noexcept {
-    std::memset(globals(), 0, sizeof(Globals));
-  }
+  static void start_clean() noexcept { std::memset(globals(), 0, sizeof(Globals)); }
 
  private:
   // The Itanium C++ ABI, section 2.2.2 "Caught Exception Stack".

@@ -22,13 +22,12 @@ Fiber::Fiber(std::size_t stack_size, SwitchObserver& observer)
   context::stack_context whole;
   whole.sp = thread_.stack_top();
   whole.size = static_cast<std::size_t>(static_cast<char*>(whole.sp) - static_cast<char*>(stack_.bottom()));
-  other_side_ = context::fiber(
-      std::allocator_arg, context::preallocated(whole.sp, whole.size, whole), BorrowedStack{},
-      [this](context::fiber&& resumer) {
-        other_side_ = std::move(resumer);
-        run_tasks();
-        return std::move(other_side_);
-      });
+  other_side_ = context::fiber(std::allocator_arg, context::preallocated(whole.sp, whole.size, whole),
+                               BorrowedStack{}, [this](context::fiber&& resumer) {
+                                 other_side_ = std::move(resumer);
+                                 run_tasks();
+                                 return std::move(other_side_);
+                               });
   ++count_;
 }
 

@@ -66,7 +66,9 @@ class Fiber {
   const ThreadBlock& thread() const noexcept { return thread_; }
 
   // The thread pointer of the calling OS thread, whichever fiber it runs.
-  static ThreadPointer os_thread() noexcept { return current_ == nullptr ? current_thread_pointer() : current_->resumer_; }
+  static ThreadPointer os_thread() noexcept {
+    return current_ == nullptr ? current_thread_pointer() : current_->resumer_;
+  }
 
   // Fibers alive in the process, for leak checks.
   static int count() noexcept { return count_; }

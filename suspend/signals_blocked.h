@@ -1,8 +1,8 @@
 // Threads that are to get no signals: those are for the process's main thread.
 #pragma once
 
-#include <csignal>
 #include <pthread.h>
+#include <csignal>
 
 namespace suspend {
 

@@ -101,7 +101,8 @@ const char* Stack::probe() const noexcept {
 // frames may be large and hardly written to (sorted() with a key: 5 KiB, of which 3 are a buffer),
 // so a cache line is looked at in many places.
 __attribute__((no_sanitize("address"))) bool Stack::probe_is_clean() const noexcept {
-  using Words [[gnu::vector_size(16), gnu::may_alias]] = std::uint64_t;  // A register of any x86-64 and aarch64.
+  using Words [[gnu::vector_size(16), gnu::may_alias]] =
+      std::uint64_t;  // A register of any x86-64 and aarch64.
   constexpr std::size_t kApart = 512;
   const char* const pages = probe();
   if (pages == nullptr) return true;
@@ -120,7 +121,8 @@ std::size_t Stack::bytes_used() const noexcept {
   const char* const looked_at = probe();
   const bool clean = looked_at != nullptr && probe_is_clean();
   for (const char* from = static_cast<char*>(bottom_); from < end; from += kPages * page_size()) {
-    const std::size_t size = std::min<std::size_t>(kPages * page_size(), static_cast<std::size_t>(end - from));
+    const std::size_t size =
+        std::min<std::size_t>(kPages * page_size(), static_cast<std::size_t>(end - from));
     if (mincore(const_cast<char*>(from), size, resident) != 0) return 0;
     for (std::size_t i = 0; i < size / page_size(); ++i) {
       const char* const page = from + i * page_size();

@@ -129,7 +129,8 @@ class MallocWords {
       if (now[i] == before[i]) continue;
       if (count_ == kMax) std::abort();  // It is another libc than this was written for.
       fresh_[count_] = before[i];
-      offsets_[count_++] = reinterpret_cast<std::intptr_t>(now + i) - static_cast<std::intptr_t>(current_thread_pointer());
+      offsets_[count_++] =
+          reinterpret_cast<std::intptr_t>(now + i) - static_cast<std::intptr_t>(current_thread_pointer());
     }
   }
 
@@ -151,7 +152,8 @@ class MallocWords {
 // (nptl_db/structs.def): size in bits, number of elements, offset. 0 where it does not tell.
 std::size_t offset_of_tid() noexcept {
   static const std::size_t offset = [] {
-    const auto* const field = static_cast<const std::uint32_t*>(dlsym(RTLD_DEFAULT, "_thread_db_pthread_tid"));
+    const auto* const field =
+        static_cast<const std::uint32_t*>(dlsym(RTLD_DEFAULT, "_thread_db_pthread_tid"));
     return field == nullptr || field[0] != 32 ? 0 : std::size_t{field[2]};
   }();
   return offset;
@@ -166,7 +168,8 @@ void disown_rseq_area(ThreadPointer pointer) noexcept {
   struct Area {
     std::uint32_t cpu_id_start, cpu_id;
   };
-  reinterpret_cast<Area*>(pointer + static_cast<ThreadPointer>(*offset))->cpu_id = static_cast<std::uint32_t>(-2);
+  reinterpret_cast<Area*>(pointer + static_cast<ThreadPointer>(*offset))->cpu_id =
+      static_cast<std::uint32_t>(-2);
 }
 
 }  // namespace
@@ -206,7 +209,8 @@ void ThreadBlock::wait_for_donor() noexcept {
       syscall(SYS_futex, word, FUTEX_WAIT, kernel_thread, nullptr, nullptr, 0);
     }
   } else {
-    while (__atomic_load_n(&pointer_, __ATOMIC_ACQUIRE) == 0 || syscall(SYS_tgkill, getpid(), donor_, 0) == 0) sched_yield();
+    while (__atomic_load_n(&pointer_, __ATOMIC_ACQUIRE) == 0 || syscall(SYS_tgkill, getpid(), donor_, 0) == 0)
+      sched_yield();
     offset_of_cleared.store(reinterpret_cast<char*>(cleared_) - base, std::memory_order_relaxed);
   }
 }
@@ -233,7 +237,9 @@ void* ThreadBlock::donate(void* self) noexcept {
   for (;;) syscall(SYS_exit, 0);
 }
 
-int ThreadBlock::come_back(void* self) noexcept { _longjmp(static_cast<ThreadBlock*>(self)->donor_frames_, 1); }
+int ThreadBlock::come_back(void* self) noexcept {
+  _longjmp(static_cast<ThreadBlock*>(self)->donor_frames_, 1);
+}
 
 ThreadBlock::~ThreadBlock() {
   MallocWords::known().reset(pointer_);
@@ -241,7 +247,8 @@ ThreadBlock::~ThreadBlock() {
   constexpr int kThread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |
                           CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
   const SignalsBlocked for_the_thread;
-  const int tid = clone(&ThreadBlock::come_back, stack_top_, kThread, this, tid_, reinterpret_cast<void*>(pointer_), cleared_);
+  const int tid = clone(&ThreadBlock::come_back, stack_top_, kThread, this, tid_,
+                        reinterpret_cast<void*>(pointer_), cleared_);
   if (tid > 0) pthread_join(id_, nullptr);
   else stack_.keep_mapped();  // No room for a kernel thread: libc keeps this one on its list, for good.
 }

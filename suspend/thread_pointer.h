@@ -35,7 +35,9 @@ inline ThreadPointer current_thread_pointer() noexcept {
   return pointer;
 }
 
-inline void set_thread_pointer(ThreadPointer to) noexcept { asm volatile("msr tpidr_el0, %0" : : "r"(to) : "memory"); }
+inline void set_thread_pointer(ThreadPointer to) noexcept {
+  asm volatile("msr tpidr_el0, %0" : : "r"(to) : "memory");
+}
 
 #else
 #error "fibers need the thread pointer, which is known for x86-64 and aarch64"

@@ -47,7 +47,9 @@ const AsyncioNames& asyncio_names() {
   return names;
 }
 
-PyRef get_running_loop() { return py_check(PyObject_CallMethod(asyncio_names().events, "_get_running_loop", nullptr)); }
+PyRef get_running_loop() {
+  return py_check(PyObject_CallMethod(asyncio_names().events, "_get_running_loop", nullptr));
+}
 
 void set_running_loop(PyObject* loop) {
   py_check(PyObject_CallMethod(asyncio_names().events, "_set_running_loop", "O", loop));

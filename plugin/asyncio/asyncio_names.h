@@ -26,7 +26,7 @@ struct AsyncioNames {
   PyObject* set_asyncgen_hooks;
   PyObject* main_thread;
   PyObject* simple_namespace;  // types.SimpleNamespace
-  PyObject* selector_key;  // selectors.SelectorKey
+  PyObject* selector_key;      // selectors.SelectorKey
 };
 
 // Imports asyncio on the first call. Throws PyError.

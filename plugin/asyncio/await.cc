@@ -18,16 +18,20 @@ namespace python {
 VirtualThread& waiting_thread(const char* function) {
   VirtualThread* const thread = VirtualThread::current();
   if (get_running_loop().get() != Py_None) {
-    PyErr_Format(PyExc_RuntimeError, "%s() would stop the event loop that runs here: in async code use await", function);
+    PyErr_Format(PyExc_RuntimeError, "%s() would stop the event loop that runs here: in async code use await",
+                 function);
     throw PyError{};
   }
   if (thread == nullptr) {
-    PyErr_Format(PyExc_RuntimeError, "%s() waits for the event loop of a uWSGI worker: call it in a request or in spawn()",
+    PyErr_Format(PyExc_RuntimeError,
+                 "%s() waits for the event loop of a uWSGI worker: call it in a request or in spawn()",
                  function);
     throw PyError{};
   }
   if (!thread->may_suspend()) {
-    PyErr_Format(PyExc_RuntimeError, "%s() in a no_suspend() section would wait for ever: the event loop cannot run meanwhile", function);
+    PyErr_Format(PyExc_RuntimeError,
+                 "%s() in a no_suspend() section would wait for ever: the event loop cannot run meanwhile",
+                 function);
     throw PyError{};
   }
   return *thread;
@@ -185,7 +189,8 @@ bool is_concurrent_future(PyObject* object) {
 
 // A task or future of the worker's loop. A coroutine's context is a copy of the request's.
 PyRef as_future(PyObject* awaitable, PyObject* event_loop) {
-  return call_with_option(asyncio_names().ensure_future, py_check(PyTuple_Pack(1, awaitable)), "loop", event_loop);
+  return call_with_option(asyncio_names().ensure_future, py_check(PyTuple_Pack(1, awaitable)), "loop",
+                          event_loop);
 }
 
 PyRef await_future(VirtualThread& thread, PyObject* future, double seconds) {
@@ -212,7 +217,8 @@ void set_spawner(Spawner* given) noexcept { spawner = given; }
 PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   const double seconds = seconds_of(timeout);
   VirtualThread& thread = waiting_thread("await_");
-  if (is_concurrent_future(awaitable)) return await_concurrent(awaitable, timeout == nullptr ? Py_None : timeout);
+  if (is_concurrent_future(awaitable))
+    return await_concurrent(awaitable, timeout == nullptr ? Py_None : timeout);
   WorkerLoop& worker = running_worker_loop("await_");
   const PyRef future = as_future(awaitable, worker.event_loop());
   return await_future(thread, future.get(), seconds);
@@ -226,7 +232,9 @@ PyObject* await_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     static const char* const names[] = {"", "timeout", nullptr};
     PyObject *awaitable, *timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:await_", const_cast<char**>(names), &awaitable, &timeout)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:await_", const_cast<char**>(names), &awaitable,
+                                     &timeout))
+      throw PyError{};
     return await_in_request(awaitable, timeout);
   });
 }
@@ -236,8 +244,8 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     static const char* const names[] = {"return_exceptions", "timeout", nullptr};
     PyObject *return_exceptions = Py_False, *timeout = Py_None;
     const PyRef nothing = py_check(PyTuple_New(0));
-    if (!PyArg_ParseTupleAndKeywords(nothing.get(), kwargs, "|$OO:gather_", const_cast<char**>(names), &return_exceptions,
-                                     &timeout)) {
+    if (!PyArg_ParseTupleAndKeywords(nothing.get(), kwargs, "|$OO:gather_", const_cast<char**>(names),
+                                     &return_exceptions, &timeout)) {
       throw PyError{};
     }
     VirtualThread& thread = waiting_thread("gather_");
@@ -253,8 +261,8 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
       py_check_status(PyList_Append(futures.get(), as_future(given.get(), worker.event_loop()).get()));
     }
     if (PyList_GET_SIZE(futures.get()) == 0) return PyRef(futures);
-    const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())), "return_exceptions",
-                                       return_exceptions);
+    const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())),
+                                       "return_exceptions", return_exceptions);
     undisturbed.reset();
     return await_future(thread, all.get(), seconds_of(timeout));
   });

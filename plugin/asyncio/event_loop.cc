@@ -75,9 +75,7 @@ void EventLoop::after_fork_in_child() noexcept {
   }
 }
 
-double EventLoop::time() noexcept {
-  return loop::monotonic_s();
-}
+double EventLoop::time() noexcept { return loop::monotonic_s(); }
 
 double EventLoop::time_in(double delay_s) noexcept {
   if (delay_s > 0 || !callbacks_run_) return time() + delay_s;
@@ -157,8 +155,9 @@ void EventLoop::run_forever() {
   const PyRef other = get_running_loop();
   if (other.get() != Py_None) throw_runtime_error("Cannot run the event loop while another loop is running");
   if (VirtualThread::current() != nullptr) {
-    throw_runtime_error("a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
-                        "asyncio.run() with asyncio's own loop suspends the request alone");
+    throw_runtime_error(
+        "a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
+        "asyncio.run() with asyncio's own loop suspends the request alone");
   }
   loop::TurnObserver* const before = io().observe(this);
   try {
@@ -316,9 +315,11 @@ void EventLoop::run_one_in_debug_mode(PyObject* handle) {
   const double limit_s = PyFloat_AsDouble(limit.get());
   if (PyErr_Occurred()) throw PyError{};
   if (took < limit_s) return;
-  const PyRef shown = py_check(PyObject_CallMethod(asyncio_names().base_events, "_format_handle", "O", handle));
+  const PyRef shown =
+      py_check(PyObject_CallMethod(asyncio_names().base_events, "_format_handle", "O", handle));
   const PyRef logger = py_check(PyObject_GetAttrString(asyncio_names().base_events, "logger"));
-  py_check(PyObject_CallMethod(logger.get(), "warning", "sOd", "Executing %s took %.3f seconds", shown.get(), took));
+  py_check(PyObject_CallMethod(logger.get(), "warning", "sOd", "Executing %s took %.3f seconds", shown.get(),
+                               took));
 }
 
 // --- Attached -------------------------------------------------------------------------------
@@ -343,7 +344,8 @@ void EventLoop::drain() noexcept {
     take_due();
     run_ready();
   } catch (const PyError&) {
-    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) on_exit_();
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+      on_exit_();
     if (PyErr_Occurred()) PyErr_WriteUnraisable(self_);
   }
   draining_ = false;

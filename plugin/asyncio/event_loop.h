@@ -144,7 +144,7 @@ class EventLoop final : public loop::TurnObserver {
   double timer_armed_for_ = 0;
   bool callbacks_run_ = false;
   double callbacks_time_ = 0;  // When one of those that run asked first; 0 before.
-  int polls_to_look_ = 0;  // Of those to come, the last kLooksInARow only look.
+  int polls_to_look_ = 0;      // Of those to come, the last kLooksInARow only look.
   std::unique_ptr<Io> io_;
 
   unsigned long thread_ident_ = 0;

@@ -133,8 +133,8 @@ PyRef FdWatches::key(PyObject* file) {
   if (watch == nullptr || watch->events() == 0) return {};
   PyObject* const reader = watch->reader ? watch->reader.get() : Py_None;
   PyObject* const writer = watch->writer ? watch->writer.get() : Py_None;
-  return py_check(PyObject_CallFunction(asyncio_names().selector_key, "Oii(OO)", watch->file.get(), watch->fd(),
-                                        watch->events(), reader, writer));
+  return py_check(PyObject_CallFunction(asyncio_names().selector_key, "Oii(OO)", watch->file.get(),
+                                        watch->fd(), watch->events(), reader, writer));
 }
 
 void FdWatches::clear() noexcept {

@@ -35,7 +35,8 @@ PyRef run_with_policy(const PyRef& asyncio, PyObject* main, PyObject* debug) {
 
 // with asyncio.Runner(debug=debug, loop_factory=EventLoop) as runner: return runner.run(main)
 PyRef run_with_runner(const PyRef& runner_type, PyObject* main, PyObject* debug) {
-  const PyRef options = py_check(Py_BuildValue("{s:O,s:O}", "debug", debug, "loop_factory", event_loop_type()));
+  const PyRef options =
+      py_check(Py_BuildValue("{s:O,s:O}", "debug", debug, "loop_factory", event_loop_type()));
   const PyRef runner = call_with(runner_type, nullptr, options);
   py_check(PyObject_CallMethod(runner.get(), "__enter__", nullptr));
   PyRef result = PyRef::steal(PyObject_CallMethod(runner.get(), "run", "O", main));
@@ -54,8 +55,8 @@ PyObject* event_loop_policy_type() {
   if (type != nullptr) return type;
   const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
   const PyRef base = py_check(PyObject_GetAttrString(asyncio.get(), "DefaultEventLoopPolicy"));
-  const PyRef body = py_check(Py_BuildValue("{s:s,s:s,s:O}", "__module__", "uwsgi_tornado", "__doc__", kPolicyDoc,
-                                            "_loop_factory", event_loop_type()));
+  const PyRef body = py_check(Py_BuildValue("{s:s,s:s,s:O}", "__module__", "uwsgi_tornado", "__doc__",
+                                            kPolicyDoc, "_loop_factory", event_loop_type()));
   type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(O)O", "EventLoopPolicy",
                                         base.get(), body.get()))
              .release();
@@ -66,7 +67,8 @@ PyObject* run(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     static const char* const names[] = {"main", "debug", nullptr};
     PyObject *main, *debug = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:run", const_cast<char**>(names), &main, &debug)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:run", const_cast<char**>(names), &main, &debug))
+      throw PyError{};
     const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
     const PyRef running = py_check(PyObject_CallMethod(asyncio.get(), "_get_running_loop", nullptr));
     if (running.get() != Py_None) {

@@ -30,7 +30,8 @@ int exit_code_of(int pid) {
   if (waitpid(pid, &status, 0) != pid) {
     const PyRef logger = py_check(PyObject_GetAttrString(asyncio_names().unix_events, "logger"));
     py_check(PyObject_CallMethod(logger.get(), "warning", "si",
-                                 "child process pid %d exit status already read:  will report returncode 255", pid));
+                                 "child process pid %d exit status already read:  will report returncode 255",
+                                 pid));
     return 255;
   }
   if (WIFSIGNALED(status)) return -WTERMSIG(status);
@@ -68,7 +69,8 @@ PyObject* add_child_handler(PyObject*, PyObject* args) noexcept {
       throw PyError{};
     }
     const PyRef pidfd = py_check(PyCapsule_New(to_pointer(fd), kPidfd, close_pidfd));
-    const PyRef child = py_check(Py_BuildValue("(OiOOO)", loop.get(), pid, pidfd.get(), callback, rest.get()));
+    const PyRef child =
+        py_check(Py_BuildValue("(OiOOO)", loop.get(), pid, pidfd.get(), callback, rest.get()));
     const PyRef reader = py_check(PyCFunction_New(&child_ended_method, child.get()));
     return py_check(PyObject_CallMethod(loop.get(), "_add_reader", "iO", fd, reader.get()));
   });
@@ -78,10 +80,12 @@ PyObject* add_child_handler(PyObject*, PyObject* args) noexcept {
 // itself is a thread for each child, and this one does without.
 PyObject* get_child_watcher(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
-    const PyRef policy = py_check(PyObject_CallMethod(asyncio_names().events, "get_event_loop_policy", nullptr));
+    const PyRef policy =
+        py_check(PyObject_CallMethod(asyncio_names().events, "get_event_loop_policy", nullptr));
     PyRef set = PyRef::steal(PyObject_GetAttrString(policy.get(), "_watcher"));
     PyErr_Clear();
-    const PyRef threads = py_check(PyObject_GetAttrString(asyncio_names().unix_events, "ThreadedChildWatcher"));
+    const PyRef threads =
+        py_check(PyObject_GetAttrString(asyncio_names().unix_events, "ThreadedChildWatcher"));
     const bool by_program = set && set.get() != Py_None && !PyObject_IsInstance(set.get(), threads.get());
     return by_program ? set : PyRef::borrow(self);
   });

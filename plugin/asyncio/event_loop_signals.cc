@@ -19,7 +19,8 @@ bool on_main_thread() {
 
 }  // namespace
 
-SignalWakeup::SignalWakeup(EventLoop& owner, loop::IoLoop& io) noexcept : owner_(owner), readable_(io.raw(), this) {}
+SignalWakeup::SignalWakeup(EventLoop& owner, loop::IoLoop& io) noexcept
+    : owner_(owner), readable_(io.raw(), this) {}
 
 SignalWakeup::~SignalWakeup() {
   readable_.stop();

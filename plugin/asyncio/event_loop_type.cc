@@ -12,8 +12,7 @@ namespace {
 
 // The base that holds the C++ side. EventLoop inherits from this type and asyncio's, in this order.
 struct CoreObject {
-  PyObject_HEAD
-  EventLoop* loop;
+  PyObject_HEAD EventLoop* loop;
 };
 
 PyTypeObject* core_type();
@@ -29,7 +28,9 @@ struct Scheduled {
   Call call{};
 };
 
-bool is_named(PyObject* name, const char* text) noexcept { return PyUnicode_CompareWithASCIIString(name, text) == 0; }
+bool is_named(PyObject* name, const char* text) noexcept {
+  return PyUnicode_CompareWithASCIIString(name, text) == 0;
+}
 
 [[noreturn]] void throw_missing(const char* method, const char* name) {
   PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", method, name);
@@ -37,7 +38,8 @@ bool is_named(PyObject* name, const char* text) noexcept { return PyUnicode_Comp
 }
 
 // method([moment,] callback, *args, context=None). `moment` is null for the methods without.
-Scheduled parse(const char* method, const char* moment, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+Scheduled parse(const char* method, const char* moment, PyObject* const* args, Py_ssize_t count,
+                PyObject* names) {
   Scheduled parsed;
   const Py_ssize_t leading = moment == nullptr ? 1 : 2;
   if (moment != nullptr && count >= 1) parsed.moment = args[0];
@@ -73,12 +75,15 @@ double as_seconds(PyObject* number) {
 }
 
 PyObject* call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
-  return py_boundary([=] { return loop_of(self).call_soon(parse("call_soon", nullptr, args, count, names).call); });
+  return py_boundary(
+      [=] { return loop_of(self).call_soon(parse("call_soon", nullptr, args, count, names).call); });
 }
 
-PyObject* call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+PyObject* call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                               PyObject* names) noexcept {
   return py_boundary([=] {
-    return loop_of(self).call_soon_threadsafe(parse("call_soon_threadsafe", nullptr, args, count, names).call);
+    return loop_of(self).call_soon_threadsafe(
+        parse("call_soon_threadsafe", nullptr, args, count, names).call);
   });
 }
 
@@ -139,11 +144,13 @@ void ensure_no_transport_of(PyObject* self, PyObject* file) {
   py_check(PyObject_CallMethod(asyncio_names().base_loop, "_ensure_fd_no_transport", "OO", self, file));
 }
 
-PyRef add(int event, const char* method, PyObject* self, PyObject* const* args, Py_ssize_t count, bool checked) {
+PyRef add(int event, const char* method, PyObject* self, PyObject* const* args, Py_ssize_t count,
+          bool checked) {
   if (count < 2) throw_missing(method, count < 1 ? "fd" : "callback");
   if (checked) ensure_no_transport_of(self, args[0]);
   loop_of(self).check_closed();
-  PyRef handle = loop_of(self).fds().add(event, args[0], {args[1], args + 2, static_cast<std::size_t>(count - 2), nullptr});
+  PyRef handle = loop_of(self).fds().add(event, args[0],
+                                         {args[1], args + 2, static_cast<std::size_t>(count - 2), nullptr});
   return checked ? none() : handle;
 }
 
@@ -209,7 +216,8 @@ PyObject* run_forever(PyObject* self, PyObject*) noexcept {
 PyObject* run_until_complete(PyObject* self, PyObject* future) noexcept {
   return py_boundary([=] {
     const EventLoop& loop = loop_of(self);
-    if (loop.attached() && loop.is_running() && VirtualThread::current() != nullptr) return await_in_request(future, nullptr);
+    if (loop.attached() && loop.is_running() && VirtualThread::current() != nullptr)
+      return await_in_request(future, nullptr);
     return py_check(PyObject_CallMethod(asyncio_names().base_loop, "run_until_complete", "OO", self, future));
   });
 }
@@ -226,7 +234,9 @@ PyObject* stop(PyObject* self, PyObject*) noexcept {
   return none().release();
 }
 
-PyObject* is_running(PyObject* self, PyObject*) noexcept { return PyBool_FromLong(loop_of(self).is_running()); }
+PyObject* is_running(PyObject* self, PyObject*) noexcept {
+  return PyBool_FromLong(loop_of(self).is_running());
+}
 PyObject* is_closed(PyObject* self, PyObject*) noexcept { return PyBool_FromLong(loop_of(self).is_closed()); }
 PyObject* get_debug(PyObject* self, PyObject*) noexcept { return PyBool_FromLong(loop_of(self).debug()); }
 PyObject* time(PyObject*, PyObject*) noexcept { return PyFloat_FromDouble(EventLoop::time()); }
@@ -328,7 +338,8 @@ PyObject* read_csock(PyObject* self, void*) noexcept {
   return py_boundary([=] {
     if (loop_of(self).is_closed()) return none();
     const PyRef io = py_check(PyImport_ImportModule("io"));
-    return py_check(PyObject_CallMethod(io.get(), "FileIO", "isO", loop_of(self).signals().descriptor(), "wb", Py_False));
+    return py_check(
+        PyObject_CallMethod(io.get(), "FileIO", "isO", loop_of(self).signals().descriptor(), "wb", Py_False));
   });
 }
 
@@ -348,9 +359,11 @@ PyObject* read_selector(PyObject* self, void*) noexcept {
 
 PyMethodDef core_methods[] = {
     {"call_soon", as_method(call_soon), METH_FASTCALL | METH_KEYWORDS,
-     "call_soon($self, callback, /, *args, context=None)\n--\n\nCalls callback(*args) in the next turn; returns its Handle."},
+     "call_soon($self, callback, /, *args, context=None)\n--\n\nCalls callback(*args) in the next turn; "
+     "returns its Handle."},
     {"call_soon_threadsafe", as_method(call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
-     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nThe same from any thread; wakes the loop."},
+     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nThe same from any thread; wakes "
+     "the loop."},
     {"call_later", as_method(call_later), METH_FASTCALL | METH_KEYWORDS,
      "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
      "Calls callback(*args) in `delay` seconds; returns its TimerHandle."},
@@ -368,7 +381,8 @@ PyMethodDef core_methods[] = {
      "remove_writer($self, fd, /)\n--\n\nUndoes add_writer(); False where there was none."},
     {"run_forever", run_forever, METH_NOARGS, "run_forever($self, /)\n--\n\nTurns until stop()."},
     {"run_until_complete", run_until_complete, METH_O,
-     "run_until_complete($self, future, /)\n--\n\nRuns until the future is done and returns its result. In a request, on\n"
+     "run_until_complete($self, future, /)\n--\n\nRuns until the future is done and returns its result. In a "
+     "request, on\n"
      "the worker's loop: suspends the request until then, as await_() does."},
     {"stop", stop, METH_NOARGS, "stop($self, /)\n--\n\nEnds run_forever() after the present turn."},
     {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue while the loop is turned."},
@@ -492,10 +506,11 @@ void watch_for_forks() {
 PyRef make_event_loop_type() {
   const AsyncioNames& names = asyncio_names();
   need_handle_types();
-  const PyRef body = py_check(Py_BuildValue("{s:s,s:s}", "__module__", "uwsgi_tornado", "__doc__", kEventLoopDoc));
+  const PyRef body =
+      py_check(Py_BuildValue("{s:s,s:s}", "__module__", "uwsgi_tornado", "__doc__", kEventLoopDoc));
   add_subprocess_methods(body.get());
-  PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(OO)O", "EventLoop",
-                                              core_type(), names.base_loop, body.get()));
+  PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(OO)O",
+                                              "EventLoop", core_type(), names.base_loop, body.get()));
   watch_for_forks();
   return type;
 }

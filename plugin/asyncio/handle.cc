@@ -132,9 +132,10 @@ PyObject* handle_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexc
     PyObject *when = nullptr, *callback, *arguments, *loop, *context = Py_None;
     const bool timer = type == timer_handle_type_;
     auto** keywords = const_cast<char**>(timer ? names : names + 1);
-    const int parsed =
-        timer ? PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|O", keywords, &when, &callback, &arguments, &loop, &context)
-              : PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|O", keywords, &callback, &arguments, &loop, &context);
+    const int parsed = timer ? PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|O", keywords, &when, &callback,
+                                                           &arguments, &loop, &context)
+                             : PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|O", keywords, &callback,
+                                                           &arguments, &loop, &context);
     if (!parsed) throw PyError{};
     const PyRef items = py_check(PySequence_Tuple(arguments));
     Handle* handle = allocate(type);
@@ -176,10 +177,13 @@ PyObject* handle_run(PyObject* self, PyObject*) noexcept {
 
 PyObject* handle_when(PyObject* self, PyObject*) noexcept {
   const HandleState& state = self_of(self).state;
-  return state.when_object ? PyRef::borrow(state.when_object.get()).release() : PyFloat_FromDouble(state.when);
+  return state.when_object ? PyRef::borrow(state.when_object.get()).release()
+                           : PyFloat_FromDouble(state.when);
 }
 
-PyObject* get_context(PyObject* self, PyObject*) noexcept { return none_if_null(self_of(self).state.context); }
+PyObject* get_context(PyObject* self, PyObject*) noexcept {
+  return none_if_null(self_of(self).state.context);
+}
 
 PyObject* read_callback(PyObject* self, void*) noexcept { return none_if_null(self_of(self).state.callback); }
 PyObject* read_args(PyObject* self, void*) noexcept {
@@ -201,7 +205,8 @@ PyMethodDef timer_handle_methods[] = {
     {"when", handle_when, METH_NOARGS, "when($self, /)\n--\n\nThe time of the call, by loop.time()."},
     {"cancel", handle_cancel, METH_NOARGS, "cancel($self, /)\n--\n\nThe callback will not be called."},
     {"cancelled", handle_cancelled, METH_NOARGS, "cancelled($self, /)\n--\n\nTrue once cancel() was called."},
-    {"get_context", get_context, METH_NOARGS, "get_context($self, /)\n--\n\nThe contextvars.Context of the call."},
+    {"get_context", get_context, METH_NOARGS,
+     "get_context($self, /)\n--\n\nThe contextvars.Context of the call."},
     {"_run", handle_run, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -224,7 +229,8 @@ PyGetSetDef* const handle_fields = timer_handle_fields + 2;
 PyTypeObject* make_type(const char* name, PyMethodDef* methods, PyGetSetDef* fields, PyObject* asyncios) {
   const auto* base = reinterpret_cast<PyTypeObject*>(asyncios);
   if (base->tp_basicsize > static_cast<Py_ssize_t>(offsetof(Handle, state))) {
-    PyErr_Format(PyExc_ImportError, "uwsgi_tornado: %s of this Python has more fields than are known", base->tp_name);
+    PyErr_Format(PyExc_ImportError, "uwsgi_tornado: %s of this Python has more fields than are known",
+                 base->tp_name);
     throw PyError{};
   }
   PyType_Slot slots[] = {
@@ -343,14 +349,15 @@ PyObject* Handle::call() noexcept {
   if (!PyContext_CheckExact(context.get())) {  // Whatever has a run() will do, as in asyncio.
     return py_boundary([&] {
       const PyRef run = py_check(PyObject_GetAttrString(context.get(), "run"));
-      const PyRef bound = py_check(PyObject_CallFunctionObjArgs(asyncio_names().partial, run.get(), callback.get(), nullptr));
+      const PyRef bound =
+          py_check(PyObject_CallFunctionObjArgs(asyncio_names().partial, run.get(), callback.get(), nullptr));
       return py_check(PyObject_CallObject(bound.get(), args_tuple().get()));
     });
   }
   if (PyContext_Enter(context.get()) < 0) return nullptr;
-  PyObject* result = packed ? PyObject_CallObject(callback.get(), args[0].get())
-                            : vectorcall(callback.get(), in_place + 1,
-                                                  count | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+  PyObject* result =
+      packed ? PyObject_CallObject(callback.get(), args[0].get())
+             : vectorcall(callback.get(), in_place + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
   if (PyContext_Exit(context.get()) < 0) {
     PyRef::steal(result);
     return nullptr;
@@ -363,12 +370,14 @@ void Handle::run() {
 }
 
 void Handle::report_error() {
-  if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) throw PyError{};
+  if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+    throw PyError{};
   const PyRef exception = take_exception();
   const ExceptClause handled(exception);
   const PyRef args = args_tuple();
-  const PyRef source = py_check(PyObject_CallMethod(asyncio_names().format_helpers, "_format_callback_source", "OO",
-                                                    state.callback ? state.callback.get() : Py_None, args.get()));
+  const PyRef source =
+      py_check(PyObject_CallMethod(asyncio_names().format_helpers, "_format_callback_source", "OO",
+                                   state.callback ? state.callback.get() : Py_None, args.get()));
   const PyRef message = py_check(PyUnicode_FromFormat("Exception in callback %U", source.get()));
   const PyRef context = py_check(PyDict_New());
   set_item(context, "message", message.get());

@@ -30,7 +30,7 @@ struct HandleState {
   EventLoop* core = nullptr;  // The C++ side of `loop`; null where it is another kind of loop.
   PyRef loop;
   PyRef context;
-  PyRef callback;        // Null once cancelled.
+  PyRef callback;  // Null once cancelled.
   PyRef args[kInPlace];
   std::size_t count = 0;
   bool packed = false;  // All arguments are one tuple in args[0]: more than fit, or given so.
@@ -40,15 +40,14 @@ struct HandleState {
 
   // A TimerHandle's.
   double when = 0;
-  PyRef when_object;  // What the caller gave, unless that was a float.
+  PyRef when_object;                            // What the caller gave, unless that was a float.
   std::ptrdiff_t scheduled_at = kNotScheduled;  // Where it stands in the loop's heap.
 };
 
 // The Python object. Handle inherits from asyncio.Handle and TimerHandle from
 // asyncio.TimerHandle, so that isinstance(), repr() and comparisons are asyncio's own.
 struct Handle {
-  PyObject_HEAD
-  void* inherited[12];  // Where asyncio's classes keep their slots: hidden by ours, empty.
+  PyObject_HEAD void* inherited[12];  // Where asyncio's classes keep their slots: hidden by ours, empty.
   HandleState state;
 
   PyObject* object() noexcept { return reinterpret_cast<PyObject*>(this); }

@@ -23,9 +23,8 @@ namespace python {
 namespace {
 
 struct Event {
-  PyObject_HEAD
-  PyObject* waiters;  // The set of asyncio futures that wait, of any loop.
-  int fd;             // An eventfd, readable once the worker stops; -1 until somebody asks for it.
+  PyObject_HEAD PyObject* waiters;  // The set of asyncio futures that wait, of any loop.
+  int fd;  // An eventfd, readable once the worker stops; -1 until somebody asks for it.
 };
 
 Event* event = nullptr;  // Owned, for the life of the process; made by the first import.
@@ -80,7 +79,8 @@ PyObject* wait(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     static const char* const names[] = {"timeout", nullptr};
     PyObject* timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", const_cast<char**>(names), &timeout)) throw PyError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", const_cast<char**>(names), &timeout))
+      throw PyError{};
     const double seconds = seconds_of(timeout);
     const WorkerLoop* const worker = WorkerLoop::instance();
     const bool in_worker = worker != nullptr && worker->running() && blocking::on_loop_thread();
@@ -105,7 +105,8 @@ PyMethodDef resolve_method = {"uwsgi_tornado_stopping", resolve, METH_O, nullptr
 PyObject* await_event(PyObject*) noexcept {
   return py_boundary([] {
     const PyRef loop = get_running_loop();
-    if (loop.get() == Py_None) raise(PyExc_RuntimeError, "stopping is awaited in async code: in plain code call wait()");
+    if (loop.get() == Py_None)
+      raise(PyExc_RuntimeError, "stopping is awaited in async code: in plain code call wait()");
     const PyRef future = py_check(PyObject_CallMethod(loop.get(), "create_future", nullptr));
     if (begun) {
       py_check(PyObject_CallMethod(future.get(), "set_result", "O", Py_True));
@@ -138,14 +139,16 @@ void wake_waiters() {
 // --- The type ------------------------------------------------------------------------------------
 
 PyMethodDef methods[] = {
-    {"is_set", is_set, METH_NOARGS, "is_set($self, /)\n--\n\nWhether the worker ends: it takes no more requests."},
+    {"is_set", is_set, METH_NOARGS,
+     "is_set($self, /)\n--\n\nWhether the worker ends: it takes no more requests."},
     {"wait", as_method(wait), METH_VARARGS | METH_KEYWORDS,
      "wait($self, /, timeout=None)\n--\n\n"
      "Suspends this request until the worker ends, at most `timeout` seconds; returns is_set(). A\n"
      "sleep that a reload cuts short. On a real thread it blocks that thread.\n\n"
      "Raises RuntimeError where an event loop runs (await it there) and in a no_suspend() section."},
     {"fileno", fileno, METH_NOARGS,
-     "fileno($self, /)\n--\n\nA descriptor that is readable once the event is set, for select, poll and epoll. Do not\n"
+     "fileno($self, /)\n--\n\nA descriptor that is readable once the event is set, for select, poll and "
+     "epoll. Do not\n"
      "read or close it."},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -154,7 +157,8 @@ PyAsyncMethods async_methods = {await_event};
 
 constexpr char kDoc[] =
     "The event that this worker begins to end: a reload, max-requests, a signal. Requests in flight have\n"
-    "worker-reload-mercy from then on. Plain code asks is_set() or waits, async code awaits it, on any event\n"
+    "worker-reload-mercy from then on. Plain code asks is_set() or waits, async code awaits it, on any "
+    "event\n"
     "loop. In a process that is no worker it is never set.";
 
 PyTypeObject* event_type() noexcept {

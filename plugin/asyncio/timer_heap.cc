@@ -15,9 +15,7 @@ void TimerHeap::add(Handle& handle) {
   sift_up(entries_.size() - 1, entry);
 }
 
-void TimerHeap::remove(Handle& handle) noexcept {
-  take(static_cast<std::size_t>(handle.state.scheduled_at));
-}
+void TimerHeap::remove(Handle& handle) noexcept { take(static_cast<std::size_t>(handle.state.scheduled_at)); }
 
 PyRef TimerHeap::take_earliest() noexcept { return take(0); }
 

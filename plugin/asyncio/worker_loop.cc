@@ -43,8 +43,8 @@ PyRef make_policy(const PyRef& asyncio) {
   const PyRef base = py_check(PyObject_GetAttrString(asyncio.get(), "DefaultEventLoopPolicy"));
   const PyRef function = py_check(PyCFunction_New(&policy_get_event_loop_method, nullptr));
   const PyRef method = py_check(PyInstanceMethod_New(function.get()));
-  const PyRef body = py_check(Py_BuildValue("{s:s,s:s,s:O}", "__module__", "uwsgi_tornado", "__doc__", kPolicyDoc,
-                                            "get_event_loop", method.get()));
+  const PyRef body = py_check(Py_BuildValue("{s:s,s:s,s:O}", "__module__", "uwsgi_tornado", "__doc__",
+                                            kPolicyDoc, "get_event_loop", method.get()));
   const PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(O)O",
                                                     "WorkerEventLoopPolicy", base.get(), body.get()));
   return py_check(PyObject_CallObject(type.get(), nullptr));

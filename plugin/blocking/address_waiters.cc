@@ -36,7 +36,8 @@ namespace {
 // False where its wait has ended otherwise. It goes on in the next turn, or two fibers that pass a lock to
 // and fro would keep the loop from everything else.
 bool wake_one(const AddressWaiters::Waiter& waiter) noexcept {
-  if (waiter.baton != nullptr) return on_loop_thread() ? waiter.baton->post_next_turn() : waiter.baton->post_soon();
+  if (waiter.baton != nullptr)
+    return on_loop_thread() ? waiter.baton->post_next_turn() : waiter.baton->post_soon();
   end_turn();
   return true;
 }
@@ -72,7 +73,8 @@ LockWaiter LockWaiter::where_possible() noexcept {
 std::optional<Deadline> deadline_of(clockid_t clock, const timespec* until) noexcept {
   timespec now;
   const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
-  if (!known || until->tv_nsec < 0 || until->tv_nsec >= 1000000000L || clock_gettime(clock, &now) != 0) return std::nullopt;
+  if (!known || until->tv_nsec < 0 || until->tv_nsec >= 1000000000L || clock_gettime(clock, &now) != 0)
+    return std::nullopt;
   return Deadline::after(static_cast<double>(until->tv_sec - now.tv_sec) +
                          static_cast<double>(until->tv_nsec - now.tv_nsec) * 1e-9);
 }

@@ -27,8 +27,8 @@ class AddressWaiters {
   // Of the process, for its whole life: other threads post until it ends.
   static AddressWaiters& all() noexcept;
 
-  // What lies at `address` was changed: the first who waits for it, or all, go on. Returns how many. Any thread;
-  // one load when nobody waits for anything.
+  // What lies at `address` was changed: the first who waits for it, or all, go on. Returns how many. Any
+  // thread; one load when nobody waits for anything.
   //
   // No wake-up is lost: a waiter is counted before it looks a last time, a change is made before the count is
   // read, and both are sequentially consistent, so one of the two sees the other.
@@ -89,8 +89,8 @@ constexpr double kSlowestLookS = 0.02;
 // Waits until take() says true. Else why not: kTimedOut or, with Abort::kAllowed, kInterrupted.
 // REQUIRES: `who` may wait.
 template <typename Take>
-Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally, Changes changes, Abort abort,
-                   Take take) {
+Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally,
+                   Changes changes, Abort abort, Take take) {
   AddressWaiters& waiters = AddressWaiters::all();
   bool again = false;
   for (double look_s = kFirstLookS;; look_s = look_s < kSlowestLookS ? 2 * look_s : kSlowestLookS) {
@@ -126,7 +126,8 @@ constexpr std::int64_t kNativelyNs = 100'000'000;
 // when changes at `address` are seen already. Else kPosted, perhaps for no reason, or kTimedOut.
 // REQUIRES: `who` may wait.
 template <typename Begin>
-Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally, Begin begin) {
+Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally,
+                      Begin begin) {
   AddressWaiters& waiters = AddressWaiters::all();
   std::optional<suspend::Baton> baton;
   if (who.fiber != nullptr) baton.emplace(*who.fiber, tally.name, Abort::kNever);

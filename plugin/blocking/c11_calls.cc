@@ -42,7 +42,9 @@ int suspending_cnd_timedwait(cnd_t* condition, mtx_t* mutex, const timespec* unt
   return as_c11(suspending_cond_timedwait(posix(condition), posix(mutex), until));
 }
 int waking_cnd_signal(cnd_t* condition) noexcept { return as_c11(waking_cond_signal(posix(condition))); }
-int waking_cnd_broadcast(cnd_t* condition) noexcept { return as_c11(waking_cond_broadcast(posix(condition))); }
+int waking_cnd_broadcast(cnd_t* condition) noexcept {
+  return as_c11(waking_cond_broadcast(posix(condition)));
+}
 
 void suspending_call_once(once_flag* flag, void (*function)()) {
   suspending_once(reinterpret_cast<pthread_once_t*>(flag), function);

@@ -11,8 +11,8 @@ enum class Scope : unsigned {
   kLibpythonOnly = 1,  // Elsewhere the call means something else.
   kNotLibpython = 2,   // The libraries on the list.
   kEveryObject = 3,    // Both.
-  kAnyLibrary = 6,     // Every library, listed or not: locks, which a library may hold while a listed one waits.
-  kAnywhere = 7,       // And libpython.
+  kAnyLibrary = 6,  // Every library, listed or not: locks, which a library may hold while a listed one waits.
+  kAnywhere = 7,    // And libpython.
 };
 
 struct Call {
@@ -55,7 +55,7 @@ struct Tally {
   explicit Tally(const char* call_name) noexcept;
 
   const char* const name;
-  std::uint64_t suspended = 0;           // Times it suspended a request.
+  std::uint64_t suspended = 0;            // Times it suspended a request.
   std::uint64_t blocked[kRefusals] = {};  // Times it blocked the worker, by why.
 
   // Every tally of the process, as a list.

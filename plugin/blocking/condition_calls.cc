@@ -8,8 +8,8 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/mutex_calls.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/mutex_calls.h"
 #include "plugin/loop/clock.h"
 
 // A wait for a condition may end for no reason (POSIX), and whoever waits looks again. So a fiber that
@@ -21,7 +21,8 @@ namespace {
 Tally condition_tally("pthread_cond_wait");
 
 // 0, ETIMEDOUT or what its mutex says.
-int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline) noexcept {
+int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* mutex,
+            Deadline deadline) noexcept {
   int unlocked = 0;
   const Woken woken = wait_for_change(who, condition, deadline, condition_tally, [&] {
     unlocked = waking_mutex_unlock(mutex);
@@ -36,7 +37,8 @@ int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* m
 // `natively(until)` is libc's wait until a time on the monotonic clock, null: for ever. Where C code
 // keeps the GIL the signal comes from another thread as a rule, and Python of no request may run meanwhile.
 template <typename Natively>
-int wait_until(pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline, Natively natively_until) noexcept {
+int wait_until(pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline,
+               Natively natively_until) noexcept {
   if (!on_loop_thread()) return natively_until(nullptr);
   if (const LockWaiter who = LockWaiter::where_allowed()) return wait_as(who, condition, mutex, deadline);
   const LockWaiter who = LockWaiter::where_possible();
@@ -60,7 +62,8 @@ namespace {
 
 // `wait` is libc's call with the caller's own time.
 template <typename Wait>
-int wait_with_deadline(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until, Wait wait) noexcept {
+int wait_with_deadline(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                       const timespec* until, Wait wait) noexcept {
   const auto deadline = deadline_of(clock, until);
   if (!deadline) return wait();
   return wait_until(condition, mutex, *deadline, [&](const timespec* slice) {
@@ -77,12 +80,14 @@ clockid_t clock_of(const pthread_cond_t& condition) noexcept {
 
 }  // namespace
 
-int suspending_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) noexcept {
+int suspending_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
+                              const timespec* until) noexcept {
   return wait_with_deadline(condition, mutex, clock_of(*condition), until,
                             [=] { return libc::pthread_cond_timedwait(condition, mutex, until); });
 }
 
-static int suspending_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until) noexcept {
+static int suspending_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                                     const timespec* until) noexcept {
   return wait_with_deadline(condition, mutex, clock, until,
                             [=] { return libc::pthread_cond_clockwait(condition, mutex, clock, until); });
 }

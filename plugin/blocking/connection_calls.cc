@@ -7,10 +7,10 @@
 #include <cerrno>
 
 #include "plugin/blocking/closing.h"
-#include "plugin/blocking/gate.h"
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/gate.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
 // page); where it may not suspend it is that call. None tells by errno that it waited.
@@ -57,7 +57,8 @@ bool connect_may_wait(int fd) noexcept {
 
 int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || is_nonblocking(fd) || !connect_may_wait(fd)) return natively(connect_tally, [&] { return libc::connect(fd, address, size); });
+  if (fiber == nullptr || is_nonblocking(fd) || !connect_may_wait(fd))
+    return natively(connect_tally, [&] { return libc::connect(fd, address, size); });
   static const bool interposed = libc::is_interposed(libc::connect);
   if (interposed) {
     // Whatever it does, a handshake with a proxy say, it does with a socket that waits.
@@ -86,13 +87,12 @@ int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept
 }
 
 // What does not listen, accept() refuses at once.
-bool is_listening(int fd) noexcept {
-  return socket_option(fd, SO_ACCEPTCONN) == 1;
-}
+bool is_listening(int fd) noexcept { return socket_option(fd, SO_ACCEPTCONN) == 1; }
 
 int suspending_accept4(int fd, sockaddr* peer, socklen_t* peer_size, int flags) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || is_nonblocking(fd) || !is_listening(fd)) return natively(accept_tally, [&] { return libc::accept4(fd, peer, peer_size, flags); });
+  if (fiber == nullptr || is_nonblocking(fd) || !is_listening(fd))
+    return natively(accept_tally, [&] { return libc::accept4(fd, peer, peer_size, flags); });
   FdRetry retry(*fiber, fd, POLLIN, accept_tally);
   while (!is_ready(fd, POLLIN)) {
     if (!retry.wait_again()) return -1;

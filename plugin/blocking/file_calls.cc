@@ -9,8 +9,8 @@
 #include <cstdarg>
 #include <optional>
 
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 
 namespace blocking {
 namespace {
@@ -114,11 +114,11 @@ int suspending_tcdrain(int fd) noexcept {
 
 std::vector<Call> file_calls() {
   return {
-      {"sync", address_of(suspending_sync)},       {"syncfs", address_of(suspending_syncfs)},
-      {"msync", address_of(suspending_msync)},     {"tcdrain", address_of(suspending_tcdrain)},
-      {"flock", address_of(suspending_flock)},     {"fcntl", address_of(suspending_fcntl)},
-      {"fcntl64", address_of(suspending_fcntl)},   {"lockf", address_of(suspending_lockf)},
-      {"lockf64", address_of(suspending_lockf)},   {"fsync", address_of(suspending_fsync)},
+      {"sync", address_of(suspending_sync)},           {"syncfs", address_of(suspending_syncfs)},
+      {"msync", address_of(suspending_msync)},         {"tcdrain", address_of(suspending_tcdrain)},
+      {"flock", address_of(suspending_flock)},         {"fcntl", address_of(suspending_fcntl)},
+      {"fcntl64", address_of(suspending_fcntl)},       {"lockf", address_of(suspending_lockf)},
+      {"lockf64", address_of(suspending_lockf)},       {"fsync", address_of(suspending_fsync)},
       {"fdatasync", address_of(suspending_fdatasync)},
   };
 }

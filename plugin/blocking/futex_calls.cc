@@ -28,20 +28,26 @@ struct FutexCall {
   std::uint32_t third;
 
   int command() const noexcept { return operation & FUTEX_CMD_MASK; }
-  long natively() const noexcept { return libc::syscall(SYS_futex, word, operation, value, timeout, second, third); }
+  long natively() const noexcept {
+    return libc::syscall(SYS_futex, word, operation, value, timeout, second, third);
+  }
 };
 
 // Of a relative timeout (FUTEX_WAIT) or an absolute one (FUTEX_WAIT_BITSET); none where the call fails.
 std::optional<Deadline> deadline_of(const FutexCall& call) noexcept {
   if (call.timeout == nullptr) return Deadline::never();
   if (call.command() == FUTEX_WAIT_BITSET) {
-    return blocking::deadline_of((call.operation & FUTEX_CLOCK_REALTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC, call.timeout);
+    return blocking::deadline_of(
+        (call.operation & FUTEX_CLOCK_REALTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC, call.timeout);
   }
-  if (call.timeout->tv_sec < 0 || call.timeout->tv_nsec < 0 || call.timeout->tv_nsec >= 1000000000L) return std::nullopt;
+  if (call.timeout->tv_sec < 0 || call.timeout->tv_nsec < 0 || call.timeout->tv_nsec >= 1000000000L)
+    return std::nullopt;
   return Deadline::after(*call.timeout);
 }
 
-bool is_changed(const FutexCall& call) noexcept { return __atomic_load_n(call.word, __ATOMIC_SEQ_CST) != call.value; }
+bool is_changed(const FutexCall& call) noexcept {
+  return __atomic_load_n(call.word, __ATOMIC_SEQ_CST) != call.value;
+}
 
 long fail(int error) noexcept {
   errno = error;
@@ -100,25 +106,23 @@ long wake_two(const FutexCall& call) noexcept {
 long futex(const FutexCall& call) noexcept {
   switch (call.command()) {
     case FUTEX_WAIT:
-    case FUTEX_WAIT_BITSET:
-      return wait(call);
+    case FUTEX_WAIT_BITSET: return wait(call);
     case FUTEX_WAKE:
-    case FUTEX_WAKE_BITSET:
-      return wake(call);
+    case FUTEX_WAKE_BITSET: return wake(call);
     case FUTEX_REQUEUE:
     case FUTEX_CMP_REQUEUE:
-    case FUTEX_WAKE_OP:
-      return wake_two(call);
-    default:
-      return call.natively();
+    case FUTEX_WAKE_OP: return wake_two(call);
+    default: return call.natively();
   }
 }
 
-// Declared to take any number of arguments; the kernel takes six, and a caller has set as many registers as it needs.
+// Declared to take any number of arguments; the kernel takes six, and a caller has set as many registers as
+// it needs.
 long suspending_syscall(long number, long a, long b, long c, long d, long e, long f) noexcept {
   if (number != SYS_futex || gate() == nullptr) return libc::syscall(number, a, b, c, d, e, f);
   return futex({reinterpret_cast<std::uint32_t*>(a), static_cast<int>(b), static_cast<std::uint32_t>(c),
-                reinterpret_cast<const timespec*>(d), reinterpret_cast<std::uint32_t*>(e), static_cast<std::uint32_t>(f)});
+                reinterpret_cast<const timespec*>(d), reinterpret_cast<std::uint32_t*>(e),
+                static_cast<std::uint32_t>(f)});
 }
 
 }  // namespace

@@ -22,11 +22,14 @@ std::atomic<pid_t> open_in_{0};
 
 class LoopResumer final : public suspend::Resumer {
  public:
-  explicit LoopResumer(loop::IoLoop& loop) noexcept : loop_(loop), doorbell_(loop.raw(), this) { doorbell_.start(); }
+  explicit LoopResumer(loop::IoLoop& loop) noexcept : loop_(loop), doorbell_(loop.raw(), this) {
+    doorbell_.start();
+  }
 
  private:
   void next_turn(suspend::Baton& baton) noexcept override {
-    loop_.add_callback({[](void* posted) noexcept { deliver(*static_cast<suspend::Baton*>(posted)); }, &baton});
+    loop_.add_callback(
+        {[](void* posted) noexcept { deliver(*static_cast<suspend::Baton*>(posted)); }, &baton});
   }
   void ring() noexcept override { doorbell_.send(); }
   void on_rung() noexcept { deliver_posted(); }

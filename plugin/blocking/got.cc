@@ -44,7 +44,8 @@ std::size_t room_at(const dl_phdr_info& info, ElfW(Addr) address) noexcept {
 
 // A table in a loaded segment: as many entries of `wanted` bytes as lie there.
 template <typename Entry>
-std::size_t take_table(const dl_phdr_info& info, ElfW(Addr) address, std::size_t wanted, const Entry*& table) noexcept {
+std::size_t take_table(const dl_phdr_info& info, ElfW(Addr) address, std::size_t wanted,
+                       const Entry*& table) noexcept {
   const std::size_t size = std::min(wanted, room_at(info, address));
   if (size < sizeof(Entry) || address % alignof(Entry) != 0) return 0;
   table = reinterpret_cast<const Entry*>(address);
@@ -52,7 +53,7 @@ std::size_t take_table(const dl_phdr_info& info, ElfW(Addr) address, std::size_t
 }
 
 // The name of an entry's symbol; empty where it has none.
-std::string_view name_of(const ObjectTables& object, const ElfW(Rela)& entry) noexcept {
+std::string_view name_of(const ObjectTables& object, const ElfW(Rela) & entry) noexcept {
   const std::size_t symbol = ELF64_R_SYM(entry.r_info);
   if (symbol >= object.symbols_count) return {};
   const std::size_t at = object.symbols[symbol].st_name;
@@ -65,7 +66,7 @@ bool may_be_slot(const ObjectTables& object, ElfW(Addr) address) noexcept {
          object.writable_end - address >= sizeof(void*);
 }
 
-int redirect_table(const ObjectTables& object, const ElfW(Rela)* table, std::size_t count,
+int redirect_table(const ObjectTables& object, const ElfW(Rela) * table, std::size_t count,
                    const Replacements& replacements, std::vector<Slot>& changed) {
   int redirected = 0;
   for (std::size_t i = 0; i < count; ++i) {
@@ -87,12 +88,9 @@ int redirect_table(const ObjectTables& object, const ElfW(Rela)* table, std::siz
 
 bool fills_function_slot(unsigned int machine, unsigned int type) noexcept {
   switch (machine) {
-    case EM_X86_64:
-      return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT;
-    case EM_AARCH64:
-      return type == R_AARCH64_JUMP_SLOT || type == R_AARCH64_GLOB_DAT;
-    default:
-      return false;
+    case EM_X86_64: return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT;
+    case EM_AARCH64: return type == R_AARCH64_JUMP_SLOT || type == R_AARCH64_GLOB_DAT;
+    default: return false;
   }
 }
 
@@ -159,15 +157,16 @@ ObjectTables read_tables(const dl_phdr_info& info) {
   return object;
 }
 
-int redirect(const ObjectTables& object, const Replacements& replacements,
-             std::vector<Slot>& changed) {
+int redirect(const ObjectTables& object, const Replacements& replacements, std::vector<Slot>& changed) {
   return redirect_table(object, object.plt, object.plt_count, replacements, changed) +
          redirect_table(object, object.data, object.data_count, replacements, changed);
 }
 
-std::vector<std::string_view> imports_of(const ObjectTables& object, const std::unordered_set<std::string_view>& names) {
+std::vector<std::string_view> imports_of(const ObjectTables& object,
+                                         const std::unordered_set<std::string_view>& names) {
   std::vector<std::string_view> found;
-  for (const auto& [table, count] : {std::pair(object.plt, object.plt_count), std::pair(object.data, object.data_count)}) {
+  for (const auto& [table, count] :
+       {std::pair(object.plt, object.plt_count), std::pair(object.data, object.data_count)}) {
     for (std::size_t i = 0; i < count; ++i) {
       if (!fills_function_slot(kMachine, ELF64_R_TYPE(table[i].r_info))) continue;
       const auto name = names.find(name_of(object, table[i]));

@@ -22,13 +22,13 @@ namespace blocking {
 struct ObjectTables {
   std::string name;  // Its path; empty for the main program.
   ElfW(Addr) base = 0;
-  const ElfW(Sym)* symbols = nullptr;
+  const ElfW(Sym) * symbols = nullptr;
   std::size_t symbols_count = 0;  // At most: no entry of the dynamic section says it.
   const char* strings = nullptr;
   std::size_t strings_size = 0;
-  const ElfW(Rela)* plt = nullptr;
+  const ElfW(Rela) * plt = nullptr;
   std::size_t plt_count = 0;
-  const ElfW(Rela)* data = nullptr;
+  const ElfW(Rela) * data = nullptr;
   std::size_t data_count = 0;
   ElfW(Addr) relro_begin = 0;  // Sealed by the loader; empty when begin == end.
   ElfW(Addr) relro_end = 0;
@@ -81,11 +81,11 @@ using Replacements = std::unordered_map<std::string_view, void*>;
 // Points every slot of `object` that calls a function named in `replacements`
 // to its replacement, and appends what it changed to `changed`.
 // Returns the number of slots changed; one that already points there is not counted.
-int redirect(const ObjectTables& object, const Replacements& replacements,
-             std::vector<Slot>& changed);
+int redirect(const ObjectTables& object, const Replacements& replacements, std::vector<Slot>& changed);
 
 // Those of `names` that `object` calls through a slot.
-std::vector<std::string_view> imports_of(const ObjectTables& object, const std::unordered_set<std::string_view>& names);
+std::vector<std::string_view> imports_of(const ObjectTables& object,
+                                         const std::unordered_set<std::string_view>& names);
 
 // Writes `value` into a slot, opening and sealing its RELRO page when it has one.
 // Returns false, with errno, when the page cannot be opened.

@@ -32,7 +32,8 @@ KnownThreads& known() noexcept {
 }
 
 pthread_t shown_pthread_self() noexcept {
-  return loop_thread_shown && suspend::Fiber::current() != nullptr ? known().loop_thread : libc::pthread_self();
+  return loop_thread_shown && suspend::Fiber::current() != nullptr ? known().loop_thread
+                                                                   : libc::pthread_self();
 }
 
 // A call about a thread, by its pthread_t. What concerns the kernel's part of a fiber is said of the
@@ -87,12 +88,19 @@ std::vector<Call> identity_calls() {
       {"pthread_self", address_of(shown_pthread_self), Scope::kLibpythonOnly},
       {"pthread_kill", address_of(about_thread<libc::pthread_kill, int>), Scope::kAnywhere},
       {"pthread_sigqueue", address_of(about_thread<libc::pthread_sigqueue, int, sigval>), Scope::kAnywhere},
-      {"pthread_getcpuclockid", address_of(about_thread<libc::pthread_getcpuclockid, clockid_t*>), Scope::kAnywhere},
-      {"pthread_getattr_np", address_of(about_thread<libc::pthread_getattr_np, pthread_attr_t*>), Scope::kAnywhere},
-      {"pthread_getaffinity_np", address_of(about_thread<libc::pthread_getaffinity_np, std::size_t, cpu_set_t*>), Scope::kAnywhere},
-      {"pthread_setaffinity_np", address_of(about_thread<libc::pthread_setaffinity_np, std::size_t, const cpu_set_t*>), Scope::kAnywhere},
-      {"pthread_getschedparam", address_of(about_thread<libc::pthread_getschedparam, int*, sched_param*>), Scope::kAnywhere},
-      {"pthread_setschedparam", address_of(about_thread<libc::pthread_setschedparam, int, const sched_param*>), Scope::kAnywhere},
+      {"pthread_getcpuclockid", address_of(about_thread<libc::pthread_getcpuclockid, clockid_t*>),
+       Scope::kAnywhere},
+      {"pthread_getattr_np", address_of(about_thread<libc::pthread_getattr_np, pthread_attr_t*>),
+       Scope::kAnywhere},
+      {"pthread_getaffinity_np",
+       address_of(about_thread<libc::pthread_getaffinity_np, std::size_t, cpu_set_t*>), Scope::kAnywhere},
+      {"pthread_setaffinity_np",
+       address_of(about_thread<libc::pthread_setaffinity_np, std::size_t, const cpu_set_t*>),
+       Scope::kAnywhere},
+      {"pthread_getschedparam", address_of(about_thread<libc::pthread_getschedparam, int*, sched_param*>),
+       Scope::kAnywhere},
+      {"pthread_setschedparam",
+       address_of(about_thread<libc::pthread_setschedparam, int, const sched_param*>), Scope::kAnywhere},
       {"pthread_setschedprio", address_of(about_thread<libc::pthread_setschedprio, int>), Scope::kAnywhere},
       {"setuid", address_of(as_os_thread<libc::setuid, uid_t>), Scope::kAnywhere},
       {"setgid", address_of(as_os_thread<libc::setgid, gid_t>), Scope::kAnywhere},

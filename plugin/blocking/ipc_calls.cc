@@ -10,9 +10,9 @@
 #include <optional>
 #include <vector>
 
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/fd_retry.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 
 namespace blocking {
 namespace {
@@ -31,7 +31,8 @@ int suspending_semtimedop(int set, sembuf* operations, std::size_t count, const 
   // More than a system has (SEMOPM) is refused.
   constexpr std::size_t kOperations = 500;
   const auto waits = [](const sembuf& one) { return (one.sem_flg & IPC_NOWAIT) == 0; };
-  const bool may_wait = count > 0 && count <= kOperations && std::any_of(operations, operations + count, waits);
+  const bool may_wait =
+      count > 0 && count <= kOperations && std::any_of(operations, operations + count, waits);
   const auto call = [&] { return libc::semtimedop(set, operations, count, timeout); };
   Fiber* const fiber = may_wait ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(semop_tally, call);
@@ -40,7 +41,8 @@ int suspending_semtimedop(int set, sembuf* operations, std::size_t count, const 
   return offload_wait(*fiber, semop_tally, call, [&]() -> std::optional<int> {
     const int result = libc::semtimedop(set, at_once.data(), count, nullptr);
     // The kernel says which of them was not to wait.
-    if (result != 0 && errno == EAGAIN && std::all_of(operations, operations + count, waits)) return std::nullopt;
+    if (result != 0 && errno == EAGAIN && std::all_of(operations, operations + count, waits))
+      return std::nullopt;
     if (result != 0 && errno == EAGAIN) return call();
     return result;
   });
@@ -54,20 +56,24 @@ ssize_t suspending_msgrcv(int queue, void* message, std::size_t size, long type,
   const auto receive = [&](int with) { return libc::msgrcv(queue, message, size, type, with); };
   Fiber* const fiber = (flags & IPC_NOWAIT) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(msgrcv_tally, [&] { return receive(flags); });
-  return offload_wait(*fiber, msgrcv_tally, [&] { return receive(flags); }, [&]() -> std::optional<ssize_t> {
-    const ssize_t got = receive(flags | IPC_NOWAIT);
-    return got < 0 && errno == ENOMSG ? std::nullopt : std::make_optional(got);
-  });
+  return offload_wait(
+      *fiber, msgrcv_tally, [&] { return receive(flags); },
+      [&]() -> std::optional<ssize_t> {
+        const ssize_t got = receive(flags | IPC_NOWAIT);
+        return got < 0 && errno == ENOMSG ? std::nullopt : std::make_optional(got);
+      });
 }
 
 int suspending_msgsnd(int queue, const void* message, std::size_t size, int flags) noexcept {
   const auto send = [&](int with) { return libc::msgsnd(queue, message, size, with); };
   Fiber* const fiber = (flags & IPC_NOWAIT) != 0 ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(msgsnd_tally, [&] { return send(flags); });
-  return offload_wait(*fiber, msgsnd_tally, [&] { return send(flags); }, [&]() -> std::optional<int> {
-    const int result = send(flags | IPC_NOWAIT);
-    return result != 0 && errno == EAGAIN ? std::nullopt : std::make_optional(result);
-  });
+  return offload_wait(
+      *fiber, msgsnd_tally, [&] { return send(flags); },
+      [&]() -> std::optional<int> {
+        const int result = send(flags | IPC_NOWAIT);
+        return result != 0 && errno == EAGAIN ? std::nullopt : std::make_optional(result);
+      });
 }
 
 // A time that is long over: with it the call does not wait.
@@ -76,7 +82,8 @@ constexpr timespec kPast{0, 0};
 // A message queue is a descriptor to Linux. call(until) does what it can before `until`.
 template <typename Call>
 auto queue_call(Tally& tally, int queue, short events, const timespec* until, Call call) noexcept {
-  const bool valid = until == nullptr || (until->tv_sec >= 0 && until->tv_nsec >= 0 && until->tv_nsec < 1000000000L);
+  const bool valid =
+      until == nullptr || (until->tv_sec >= 0 && until->tv_nsec >= 0 && until->tv_nsec < 1000000000L);
   Fiber* const fiber = valid ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(tally, [&] { return call(until); });
   Deadline deadline = Deadline::never();
@@ -123,7 +130,8 @@ int suspending_mq_send(mqd_t queue, const char* message, std::size_t size, unsig
 }
 
 // libaio's, which says by a negative result what went wrong; the library need not be there.
-int suspending_io_getevents(void* context, long at_least, long at_most, void* events, timespec* timeout) noexcept {
+int suspending_io_getevents(void* context, long at_least, long at_most, void* events,
+                            timespec* timeout) noexcept {
   const auto call = [&] {
     const int saved_errno = errno;
     const long result = ::syscall(SYS_io_getevents, context, at_least, at_most, events, timeout);
@@ -131,7 +139,8 @@ int suspending_io_getevents(void* context, long at_least, long at_most, void* ev
     errno = saved_errno;
     return static_cast<int>(result < 0 ? -error : result);
   };
-  const bool only_looks = at_least <= 0 || (timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0);
+  const bool only_looks =
+      at_least <= 0 || (timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0);
   Fiber* const fiber = only_looks ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(io_getevents_tally, call);
   return offload(*fiber, io_getevents_tally, JobKind::kWait, call, call);

@@ -21,7 +21,8 @@ void* libc() noexcept {
 bool is_own(void* function) noexcept {
   Dl_info holder, self;
   link_map* map = nullptr;
-  if (dladdr1(function, &holder, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 || map == nullptr) return false;
+  if (dladdr1(function, &holder, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 || map == nullptr)
+    return false;
   if (map->l_name[0] == '\0') return true;
   return dladdr(reinterpret_cast<void*>(&is_own), &self) != 0 && self.dli_fbase == holder.dli_fbase;
 }
@@ -44,7 +45,8 @@ void* find_if_any(const char* name) noexcept {
 
 bool is_interposed(void* function) noexcept {
   Dl_info holder;
-  return dladdr(function, &holder) != 0 && holder.dli_fname != nullptr && !is_below(file_name(holder.dli_fname));
+  return dladdr(function, &holder) != 0 && holder.dli_fname != nullptr &&
+         !is_below(file_name(holder.dli_fname));
 }
 
 }  // namespace blocking::libc

@@ -7,15 +7,15 @@
 #include <grp.h>
 #include <mqueue.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <poll.h>
+#include <pthread.h>
 #include <resolv.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
-#include <sys/select.h>
 #include <sys/msg.h>
+#include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -96,7 +96,8 @@ inline const auto pthread_mutex_lock = find_as<int(pthread_mutex_t*)>("pthread_m
 inline const auto pthread_mutex_trylock = find_as<int(pthread_mutex_t*)>("pthread_mutex_trylock");
 inline const auto pthread_cond_timedwait =
     find_as<int(pthread_cond_t*, pthread_mutex_t*, const timespec*)>("pthread_cond_timedwait");
-inline const auto pthread_mutex_timedlock = find_as<int(pthread_mutex_t*, const timespec*)>("pthread_mutex_timedlock");
+inline const auto pthread_mutex_timedlock =
+    find_as<int(pthread_mutex_t*, const timespec*)>("pthread_mutex_timedlock");
 inline const auto pthread_mutex_clocklock =
     find_as<int(pthread_mutex_t*, clockid_t, const timespec*)>("pthread_mutex_clocklock");
 inline const auto pthread_cond_wait = find_as<int(pthread_cond_t*, pthread_mutex_t*)>("pthread_cond_wait");
@@ -135,10 +136,12 @@ inline const auto pthread_self = find_as<decltype(::pthread_self)>("pthread_self
 inline const auto pthread_kill = find_as<int(pthread_t, int)>("pthread_kill");
 inline const auto pthread_sigqueue = find_as<int(pthread_t, int, sigval)>("pthread_sigqueue");
 inline const auto pthread_getattr_np = find_as<int(pthread_t, pthread_attr_t*)>("pthread_getattr_np");
-inline const auto pthread_getaffinity_np = find_as<int(pthread_t, std::size_t, cpu_set_t*)>("pthread_getaffinity_np");
+inline const auto pthread_getaffinity_np =
+    find_as<int(pthread_t, std::size_t, cpu_set_t*)>("pthread_getaffinity_np");
 inline const auto pthread_setaffinity_np =
     find_as<int(pthread_t, std::size_t, const cpu_set_t*)>("pthread_setaffinity_np");
-inline const auto pthread_getschedparam = find_as<int(pthread_t, int*, sched_param*)>("pthread_getschedparam");
+inline const auto pthread_getschedparam =
+    find_as<int(pthread_t, int*, sched_param*)>("pthread_getschedparam");
 inline const auto pthread_setschedparam =
     find_as<int(pthread_t, int, const sched_param*)>("pthread_setschedparam");
 inline const auto pthread_setschedprio = find_as<int(pthread_t, int)>("pthread_setschedprio");
@@ -153,8 +156,7 @@ inline const auto setresuid = find_as<int(uid_t, uid_t, uid_t)>("setresuid");
 inline const auto setresgid = find_as<int(gid_t, gid_t, gid_t)>("setresgid");
 inline const auto setgroups = find_as<int(std::size_t, const gid_t*)>("setgroups");
 inline const auto initgroups = find_as<int(const char*, gid_t)>("initgroups");
-inline const auto sigaction =
-    find_as<int(int, const struct ::sigaction*, struct ::sigaction*)>("sigaction");
+inline const auto sigaction = find_as<int(int, const struct ::sigaction*, struct ::sigaction*)>("sigaction");
 inline const auto dlopen = find_as<decltype(::dlopen)>("dlopen");
 
 inline const auto open = find_as<int(const char*, int, ...)>("open");
@@ -194,8 +196,9 @@ inline const auto read_chk = find_as<ssize_t(int, void*, std::size_t, std::size_
 inline const auto poll_chk = find_as<int(pollfd*, nfds_t, int, std::size_t)>("__poll_chk");
 inline const auto ppoll_chk =
     find_as<int(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t)>("__ppoll_chk");
-inline const auto epoll_pwait2 = reinterpret_cast<int (*)(int, epoll_event*, int, const timespec*, const sigset_t*)>(
-    find_if_any("epoll_pwait2"));
+inline const auto epoll_pwait2 =
+    reinterpret_cast<int (*)(int, epoll_event*, int, const timespec*, const sigset_t*)>(
+        find_if_any("epoll_pwait2"));
 inline const auto system = find_as<int(const char*)>("system");
 inline const auto pclose = find_as<int(FILE*)>("pclose");
 inline const auto sync = find_as<void()>("sync");
@@ -210,9 +213,11 @@ inline const auto res_query = reinterpret_cast<int (*)(const char*, int, int, un
     find_first_of("res_query", "__res_query"));
 inline const auto res_search = reinterpret_cast<int (*)(const char*, int, int, unsigned char*, int)>(
     find_first_of("res_search", "__res_search"));
-inline const auto res_nquery = reinterpret_cast<int (*)(res_state, const char*, int, int, unsigned char*, int)>(
-    find_first_of("res_nquery", "__res_nquery"));
-inline const auto res_nsearch = reinterpret_cast<int (*)(res_state, const char*, int, int, unsigned char*, int)>(
-    find_first_of("res_nsearch", "__res_nsearch"));
+inline const auto res_nquery =
+    reinterpret_cast<int (*)(res_state, const char*, int, int, unsigned char*, int)>(
+        find_first_of("res_nquery", "__res_nquery"));
+inline const auto res_nsearch =
+    reinterpret_cast<int (*)(res_state, const char*, int, int, unsigned char*, int)>(
+        find_first_of("res_nsearch", "__res_nsearch"));
 
 }  // namespace blocking::libc

@@ -26,39 +26,45 @@ void uwsgi_tornado_dlvsym();
 }  // extern "C"
 #pragma GCC visibility pop
 
-// JUMP(call, before) defines uwsgi_tornado_CALL, which calls `before` and jumps to the real call. The arguments,
-// three at most, and the return address are as they were: by that address the loader knows who calls.
-#define FUNCTION(name, body)                                                                          \
-  asm(".text\n.p2align 4\n.hidden " name "\n.globl " name "\n.type " name ", %function\n" name ":\n" \
+// JUMP(call, before) defines uwsgi_tornado_CALL, which calls `before` and jumps to the real call. The
+// arguments, three at most, and the return address are as they were: by that address the loader knows who
+// calls.
+#define FUNCTION(name, body)                                                                   \
+  asm(".text\n.p2align 4\n.hidden " name "\n.globl " name "\n.type " name ", %function\n" name \
+      ":\n"                                                                                    \
       ".cfi_startproc\n" body ".cfi_endproc\n.size " name ", . - " name "\n")
 
 #if defined(__x86_64__)
-#define JUMP(call, before)                                  \
-  FUNCTION("uwsgi_tornado_" call,                           \
-           "endbr64\n"                                      \
-           "push %rdi\n.cfi_adjust_cfa_offset 8\n"          \
-           "push %rsi\n.cfi_adjust_cfa_offset 8\n"          \
-           "push %rdx\n.cfi_adjust_cfa_offset 8\n"          \
-           "call " before "\n"                              \
-           "pop %rdx\n.cfi_adjust_cfa_offset -8\n"          \
-           "pop %rsi\n.cfi_adjust_cfa_offset -8\n"          \
-           "pop %rdi\n.cfi_adjust_cfa_offset -8\n"          \
+#define JUMP(call, before)                         \
+  FUNCTION("uwsgi_tornado_" call,                  \
+           "endbr64\n"                             \
+           "push %rdi\n.cfi_adjust_cfa_offset 8\n" \
+           "push %rsi\n.cfi_adjust_cfa_offset 8\n" \
+           "push %rdx\n.cfi_adjust_cfa_offset 8\n" \
+           "call " before                          \
+           "\n"                                    \
+           "pop %rdx\n.cfi_adjust_cfa_offset -8\n" \
+           "pop %rsi\n.cfi_adjust_cfa_offset -8\n" \
+           "pop %rdi\n.cfi_adjust_cfa_offset -8\n" \
            "jmp *uwsgi_tornado_real_" call "(%rip)\n")
 #elif defined(__aarch64__)
-#define JUMP(call, before)                                             \
-  FUNCTION("uwsgi_tornado_" call,                                      \
-           "hint #34\n" /* bti c */                                    \
-           "stp x29, x30, [sp, #-48]!\n.cfi_adjust_cfa_offset 48\n"    \
-           ".cfi_offset 29, -48\n.cfi_offset 30, -40\n"                \
-           "stp x0, x1, [sp, #16]\n"                                   \
-           "str x2, [sp, #32]\n"                                       \
-           "bl " before "\n"                                           \
-           "ldp x0, x1, [sp, #16]\n"                                   \
-           "ldr x2, [sp, #32]\n"                                       \
-           "ldp x29, x30, [sp], #48\n.cfi_adjust_cfa_offset -48\n"     \
-           ".cfi_restore 29\n.cfi_restore 30\n"                        \
-           "adrp x16, uwsgi_tornado_real_" call "\n"                   \
-           "ldr x16, [x16, #:lo12:uwsgi_tornado_real_" call "]\n"      \
+#define JUMP(call, before)                                          \
+  FUNCTION("uwsgi_tornado_" call,                                   \
+           "hint #34\n" /* bti c */                                 \
+           "stp x29, x30, [sp, #-48]!\n.cfi_adjust_cfa_offset 48\n" \
+           ".cfi_offset 29, -48\n.cfi_offset 30, -40\n"             \
+           "stp x0, x1, [sp, #16]\n"                                \
+           "str x2, [sp, #32]\n"                                    \
+           "bl " before                                             \
+           "\n"                                                     \
+           "ldp x0, x1, [sp, #16]\n"                                \
+           "ldr x2, [sp, #32]\n"                                    \
+           "ldp x29, x30, [sp], #48\n.cfi_adjust_cfa_offset -48\n"  \
+           ".cfi_restore 29\n.cfi_restore 30\n"                     \
+           "adrp x16, uwsgi_tornado_real_" call                     \
+           "\n"                                                     \
+           "ldr x16, [x16, #:lo12:uwsgi_tornado_real_" call         \
+           "]\n"                                                    \
            "br x16\n")
 #endif
 

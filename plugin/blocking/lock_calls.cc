@@ -28,8 +28,8 @@ constexpr double kLastRetryS = 1;
 
 // Takes the semaphore. False with ETIMEDOUT or EINTR.
 bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes changes, Abort abort) {
-  const Woken woken =
-      wait_to_take(who, semaphore, deadline, lock_tally, changes, abort, [=] { return sem_trywait(semaphore) == 0; });
+  const Woken woken = wait_to_take(who, semaphore, deadline, lock_tally, changes, abort,
+                                   [=] { return sem_trywait(semaphore) == 0; });
   if (woken == Woken::kPosted) return true;
   errno = woken == Woken::kTimedOut ? ETIMEDOUT : EINTR;
   return false;
@@ -67,7 +67,8 @@ template <Changes changes>
 int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
   const LockWaiter who = who_waits();
   const auto deadline = deadline_of(clock, until);
-  if (!who || !deadline) return natively(lock_tally, [&] { return libc::sem_clockwait(semaphore, clock, until); });
+  if (!who || !deadline)
+    return natively(lock_tally, [&] { return libc::sem_clockwait(semaphore, clock, until); });
   if (sem_trywait(semaphore) == 0) return 0;
   return take(who, semaphore, *deadline, changes) ? 0 : -1;
 }
@@ -92,8 +93,10 @@ std::vector<Call> lock_calls() {
       {"sem_timedwait", keeping_errno<suspending_sem_timedwait<Changes::kSeen>>(), Scope::kLibpythonOnly},
       {"sem_clockwait", keeping_errno<suspending_sem_clockwait<Changes::kSeen>>(), Scope::kLibpythonOnly},
       {"sem_wait", keeping_errno<suspending_sem_wait<Changes::kPerhapsUnseen>>(), Scope::kAnyLibrary},
-      {"sem_timedwait", keeping_errno<suspending_sem_timedwait<Changes::kPerhapsUnseen>>(), Scope::kAnyLibrary},
-      {"sem_clockwait", keeping_errno<suspending_sem_clockwait<Changes::kPerhapsUnseen>>(), Scope::kAnyLibrary},
+      {"sem_timedwait", keeping_errno<suspending_sem_timedwait<Changes::kPerhapsUnseen>>(),
+       Scope::kAnyLibrary},
+      {"sem_clockwait", keeping_errno<suspending_sem_clockwait<Changes::kPerhapsUnseen>>(),
+       Scope::kAnyLibrary},
       {"sem_post", keeping_errno<waking_sem_post>(), Scope::kAnywhere},
   };
 }

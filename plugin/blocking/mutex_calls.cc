@@ -45,14 +45,17 @@ class HeldAsOsThread {
  public:
   bool another_holds(const pthread_mutex_t* mutex) const noexcept {
     const Fiber* const self = Fiber::current();
-    return std::any_of(held_.begin(), held_.end(), [=](const Held& held) { return held.mutex == mutex && held.holder != self; });
+    return std::any_of(held_.begin(), held_.end(),
+                       [=](const Held& held) { return held.mutex == mutex && held.holder != self; });
   }
   void locked(const pthread_mutex_t* mutex) { held_.push_back({mutex, Fiber::current()}); }
   void unlocked(const pthread_mutex_t* mutex) noexcept {
     const Fiber* const self = Fiber::current();
-    const auto last = std::find_if(held_.rbegin(), held_.rend(),
-                                   [=](const Held& held) { return held.mutex == mutex && held.holder == self; });
-    if (last != held_.rend()) held_.erase(std::next(last).base());  // Else locked before the worker began to serve.
+    const auto last = std::find_if(held_.rbegin(), held_.rend(), [=](const Held& held) {
+      return held.mutex == mutex && held.holder == self;
+    });
+    if (last != held_.rend())
+      held_.erase(std::next(last).base());  // Else locked before the worker began to serve.
   }
 
  private:
@@ -98,7 +101,8 @@ bool is_own_error(const pthread_mutex_t& mutex) noexcept {
 // The one that must go on holds what this one needs, and this one may not let it.
 [[noreturn]] void give_up() noexcept {
   static const char reason[] =
-      "tornado: a request that must not be suspended needs a mutex of a C library that a suspended request holds: "
+      "tornado: a request that must not be suspended needs a mutex of a C library that a suspended request "
+      "holds: "
       "this worker could never go on\n";
   (void)!libc::write(STDERR_FILENO, reason, sizeof reason - 1);
   std::abort();
@@ -143,10 +147,11 @@ int lock_until(pthread_mutex_t* mutex, Deadline deadline) noexcept {
   LockWaiter who = LockWaiter::where_allowed();
   if (!who && held_by_fiber(mutex) && !(who = LockWaiter::where_possible())) give_up();
   if (!who) return natively(mutex_tally, [=] { return lock_natively(mutex, deadline); });
-  const Woken woken = wait_to_take(who, mutex, deadline, mutex_tally, Changes::kPerhapsUnseen, Abort::kNever, [&] {
-    result = try_lock(mutex);
-    return result != EBUSY;
-  });
+  const Woken woken =
+      wait_to_take(who, mutex, deadline, mutex_tally, Changes::kPerhapsUnseen, Abort::kNever, [&] {
+        result = try_lock(mutex);
+        return result != EBUSY;
+      });
   return woken == Woken::kPosted ? result : ETIMEDOUT;
 }
 

@@ -5,8 +5,8 @@
 
 #include <cerrno>
 
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 
 namespace blocking {
 namespace {
@@ -78,7 +78,9 @@ hostent* suspending_gethostbyname2(const char* name, int family) noexcept {
 
 int suspending_gethostbyname2_r(const char* name, int family, hostent* entry, char* buffer, std::size_t size,
                                 hostent** result, int* error) noexcept {
-  const auto look_up = [&] { return libc::gethostbyname2_r(name, family, entry, buffer, size, result, error); };
+  const auto look_up = [&] {
+    return libc::gethostbyname2_r(name, family, entry, buffer, size, result, error);
+  };
   Fiber* fiber = is_numeric(name) ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(gethostbyname_tally, look_up);
   return offload_work(*fiber, gethostbyname_tally, look_up);
@@ -91,7 +93,8 @@ hostent* suspending_gethostbyaddr(const void* address, socklen_t size, int type)
   return offload_work(*fiber, gethostbyname_tally, look_up);
 }
 
-// The answer of a name server as it came. The thread that asks has the state of the resolver, unless it is named.
+// The answer of a name server as it came. The thread that asks has the state of the resolver, unless it is
+// named.
 template <typename... Arguments>
 int look_up_elsewhere(int (*look_up)(Arguments...), Arguments... arguments) noexcept {
   const auto call = [&] { return look_up(arguments...); };
@@ -108,11 +111,13 @@ int suspending_res_search(const char* name, int family, int type, unsigned char*
   return look_up_elsewhere(libc::res_search, name, family, type, answer, size);
 }
 
-int suspending_res_nquery(res_state state, const char* name, int family, int type, unsigned char* answer, int size) noexcept {
+int suspending_res_nquery(res_state state, const char* name, int family, int type, unsigned char* answer,
+                          int size) noexcept {
   return look_up_elsewhere(libc::res_nquery, state, name, family, type, answer, size);
 }
 
-int suspending_res_nsearch(res_state state, const char* name, int family, int type, unsigned char* answer, int size) noexcept {
+int suspending_res_nsearch(res_state state, const char* name, int family, int type, unsigned char* answer,
+                           int size) noexcept {
   return look_up_elsewhere(libc::res_nsearch, state, name, family, type, answer, size);
 }
 
@@ -128,12 +133,12 @@ void add_if_there(std::vector<Call>& calls, const Call& plain, const Call& under
 
 std::vector<Call> resolver_calls() {
   std::vector<Call> calls;
-  add_if_there(calls, {"res_query", address_of(suspending_res_query)}, {"__res_query", address_of(suspending_res_query)},
-               libc::res_query);
-  add_if_there(calls, {"res_search", address_of(suspending_res_search)}, {"__res_search", address_of(suspending_res_search)},
-               libc::res_search);
-  add_if_there(calls, {"res_nquery", address_of(suspending_res_nquery)}, {"__res_nquery", address_of(suspending_res_nquery)},
-               libc::res_nquery);
+  add_if_there(calls, {"res_query", address_of(suspending_res_query)},
+               {"__res_query", address_of(suspending_res_query)}, libc::res_query);
+  add_if_there(calls, {"res_search", address_of(suspending_res_search)},
+               {"__res_search", address_of(suspending_res_search)}, libc::res_search);
+  add_if_there(calls, {"res_nquery", address_of(suspending_res_nquery)},
+               {"__res_nquery", address_of(suspending_res_nquery)}, libc::res_nquery);
   add_if_there(calls, {"res_nsearch", address_of(suspending_res_nsearch)},
                {"__res_nsearch", address_of(suspending_res_nsearch)}, libc::res_nsearch);
   return calls;

@@ -10,31 +10,100 @@ namespace {
 // bundles the same under a hashed name ("libpq-9b38f5e3.so.5.17").
 constexpr std::string_view kKnownSafe[] = {
     // Databases and stores.
-    "libpq", "libmariadb", "libmysqlclient", "libsqlite3", "libhiredis", "libmemcached", "libmemcachedutil", "liblmdb",
-    "libleveldb", "librocksdb", "libdb", "libmongoc", "libcassandra", "libscylla-cpp-driver", "libsybdb", "libct",
-    "libtdsodbc", "libodbc", "libodbcinst", "psqlodbca", "psqlodbcw", "libmaodbc", "libmyodbc8a", "libmyodbc8w",
-    "libsqlite3odbc", "libfbclient",
+    "libpq",
+    "libmariadb",
+    "libmysqlclient",
+    "libsqlite3",
+    "libhiredis",
+    "libmemcached",
+    "libmemcachedutil",
+    "liblmdb",
+    "libleveldb",
+    "librocksdb",
+    "libdb",
+    "libmongoc",
+    "libcassandra",
+    "libscylla-cpp-driver",
+    "libsybdb",
+    "libct",
+    "libtdsodbc",
+    "libodbc",
+    "libodbcinst",
+    "psqlodbca",
+    "psqlodbcw",
+    "libmaodbc",
+    "libmyodbc8a",
+    "libmyodbc8w",
+    "libsqlite3odbc",
+    "libfbclient",
     // Network protocols.
-    "libssl", "libcrypto", "libgnutls", "libcurl", "libcurl-gnutls", "libcurl-nss", "libnghttp2", "libssh", "libssh2",
-    "librtmp", "libcares", "libldap", "libldap_r", "liblber", "libsasl2", "libgssapi_krb5", "libkrb5", "libkrb5support",
-    "libgssapi", "libgrpc", "libgrpc++", "libgrpc_unsecure", "libgpr", "librdkafka", "libzmq", "libnorm", "libpgm",
-    "librabbitmq", "libmosquitto", "libgit2", "librados", "libceph-common", "libunbound", "libgetdns", "libtirpc",
-    "libnetsnmp", "libsmbclient", "libxml2", "libpcap", "libnl-3", "libvirt",
+    "libssl",
+    "libcrypto",
+    "libgnutls",
+    "libcurl",
+    "libcurl-gnutls",
+    "libcurl-nss",
+    "libnghttp2",
+    "libssh",
+    "libssh2",
+    "librtmp",
+    "libcares",
+    "libldap",
+    "libldap_r",
+    "liblber",
+    "libsasl2",
+    "libgssapi_krb5",
+    "libkrb5",
+    "libkrb5support",
+    "libgssapi",
+    "libgrpc",
+    "libgrpc++",
+    "libgrpc_unsecure",
+    "libgpr",
+    "librdkafka",
+    "libzmq",
+    "libnorm",
+    "libpgm",
+    "librabbitmq",
+    "libmosquitto",
+    "libgit2",
+    "librados",
+    "libceph-common",
+    "libunbound",
+    "libgetdns",
+    "libtirpc",
+    "libnetsnmp",
+    "libsmbclient",
+    "libxml2",
+    "libpcap",
+    "libnl-3",
+    "libvirt",
     // Loops and the system's services.
-    "libuv", "libglib-2.0", "libgio-2.0", "libdbus-1", "libsystemd", "libudev", "libapt-pkg", "libp11-kit", "libusb-1.0",
+    "libuv",
+    "libglib-2.0",
+    "libgio-2.0",
+    "libdbus-1",
+    "libsystemd",
+    "libudev",
+    "libapt-pkg",
+    "libp11-kit",
+    "libusb-1.0",
 };
 
 // Those that calls are redirected to, the loader, the loop's, and sanitizers, which are below libc.
 constexpr std::string_view kBelow[] = {
-    "libc", "libpthread", "libdl", "librt", "libm", "libresolv", "libnsl", "libanl", "ld-linux-x86-64", "ld-linux-aarch64",
-    "ld", "linux-vdso", "libev", "libasan", "libtsan", "libubsan", "liblsan", "libgcc_s",
+    "libc",      "libpthread", "libdl",    "librt",           "libm",
+    "libresolv", "libnsl",     "libanl",   "ld-linux-x86-64", "ld-linux-aarch64",
+    "ld",        "linux-vdso", "libev",    "libasan",         "libtsan",
+    "libubsan",  "liblsan",    "libgcc_s",
 };
 
 // What they import is for what a web application does not do with them, or waits for a moment.
 constexpr std::string_view kHarmless[] = {
-    "libstdc++", "libuuid", "libblkid", "libmount", "libselinux", "libcap", "libbsd", "libnuma", "libgomp", "libgfortran",
-    "libtinfo", "libncursesw", "libreadline", "libxcb", "libX11", "libXdmcp", "libtcl8", "libBLT", "liblzma", "libzstd",
-    "libre2", "libopenjp2", "libwebp", "libgpg-error", "libc++", "libpcre2-8", "libopenblas", "libblas",
+    "libstdc++",  "libuuid",  "libblkid",     "libmount", "libselinux",  "libcap",      "libbsd",
+    "libnuma",    "libgomp",  "libgfortran",  "libtinfo", "libncursesw", "libreadline", "libxcb",
+    "libX11",     "libXdmcp", "libtcl8",      "libBLT",   "liblzma",     "libzstd",     "libre2",
+    "libopenjp2", "libwebp",  "libgpg-error", "libc++",   "libpcre2-8",  "libopenblas", "libblas",
 };
 
 bool starts_with(std::string_view text, std::string_view start) noexcept {
@@ -57,7 +126,8 @@ bool is_extension_module(std::string_view file) noexcept {
 
 template <std::size_t count>
 bool any_names(const std::string_view (&names)[count], std::string_view file) noexcept {
-  return std::any_of(std::begin(names), std::end(names), [file](std::string_view name) { return names_library(file, name); });
+  return std::any_of(std::begin(names), std::end(names),
+                     [file](std::string_view name) { return names_library(file, name); });
 }
 
 // The main program, which is uWSGI where it is not CPython's, and uWSGI's plugins, "python3_plugin.so".

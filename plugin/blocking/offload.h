@@ -4,8 +4,8 @@
 #include <cerrno>
 
 #include "plugin/blocking/error_numbers.h"
-#include "plugin/blocking/gate.h"
 #include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/baton.h"
 

@@ -9,8 +9,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 
 namespace blocking {
 namespace {
@@ -22,9 +22,11 @@ Tally open_tally("open");
 // /dev/null, /dev/urandom and the like: there at once.
 constexpr unsigned int kMemoryDevices = 1;
 
-// The fiber that may wait for the file of that name to be opened, if it is one that may have to. errno survives.
+// The fiber that may wait for the file of that name to be opened, if it is one that may have to. errno
+// survives.
 Fiber* waiter_for(int folder, const char* path, int flags) noexcept {
-  if ((flags & (O_NONBLOCK | O_PATH | O_DIRECTORY)) != 0 || (flags & O_TMPFILE) == O_TMPFILE || !in_fiber()) return nullptr;
+  if ((flags & (O_NONBLOCK | O_PATH | O_DIRECTORY)) != 0 || (flags & O_TMPFILE) == O_TMPFILE || !in_fiber())
+    return nullptr;
   const int saved_errno = errno;
   struct stat status;
   const bool known = fstatat(folder, path, &status, (flags & O_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0) == 0;

@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "plugin/blocking/gate.h"
 #include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/gate.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/wait.h"
 
@@ -27,7 +27,8 @@ Tally pselect_tally("pselect");
 Tally epoll_wait_tally("epoll_wait");
 
 bool is_valid(const timespec* timeout) noexcept {
-  return timeout == nullptr || (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
+  return timeout == nullptr ||
+         (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
 }
 
 // Looks, then waits and looks again until something is ready or the deadline passes.
@@ -56,7 +57,8 @@ int suspending_ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout,
                      const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(poll_tally, [&] { return libc::ppoll(descriptors, count, timeout, mask); });
+  if (fiber == nullptr)
+    return natively(poll_tally, [&] { return libc::ppoll(descriptors, count, timeout, mask); });
   // `mask` governs signals while the thread sleeps; a suspended fiber gets none.
   const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
   return look_and_wait(
@@ -82,7 +84,8 @@ int descriptor_table_size() noexcept {
   int size = 0;
   if (std::FILE* status = std::fopen("/proc/self/status", "re")) {
     char line[256];
-    while (size == 0 && std::fgets(line, sizeof line, status) != nullptr) std::sscanf(line, "FDSize: %d", &size);
+    while (size == 0 && std::fgets(line, sizeof line, status) != nullptr)
+      std::sscanf(line, "FDSize: %d", &size);
     std::fclose(status);
   }
   return size;
@@ -138,7 +141,8 @@ class Sets {
   std::size_t word_count() const noexcept { return static_cast<std::size_t>((count_ + kBits - 1) / kBits); }
   bool wants(int set, int fd) const noexcept {
     if (sets_[set] == nullptr) return false;
-    return (static_cast<unsigned long>(wanted_[set][static_cast<std::size_t>(fd / kBits)]) >> (fd % kBits) & 1UL) != 0;
+    return (static_cast<unsigned long>(wanted_[set][static_cast<std::size_t>(fd / kBits)]) >> (fd % kBits) &
+            1UL) != 0;
   }
 
   const int count_;
@@ -159,15 +163,14 @@ int select_until(Fiber& fiber, Tally& tally, int count, fd_set* read, fd_set* wr
       });
 }
 
-int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,
-                      timeval* timeout) noexcept {
+int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* timeout) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_usec == 0;
   const bool invalid = count < 0 || (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_usec < 0));
   Fiber* fiber = only_looks || invalid ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(select_tally, [&] { return libc::select(count, read, write, except, timeout); });
+  if (fiber == nullptr)
+    return natively(select_tally, [&] { return libc::select(count, read, write, except, timeout); });
   const Deadline deadline =
-      timeout == nullptr ? Deadline::never()
-                         : Deadline::after({timeout->tv_sec, timeout->tv_usec * 1000L});
+      timeout == nullptr ? Deadline::never() : Deadline::after({timeout->tv_sec, timeout->tv_usec * 1000L});
   const int ready = select_until(*fiber, select_tally, count, read, write, except, deadline);
   if (timeout != nullptr) {
     // Linux says how much of the timeout was left (select(2)).
@@ -178,11 +181,12 @@ int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except,
   return ready;
 }
 
-int suspending_pselect(int count, fd_set* read, fd_set* write, fd_set* except,
-                       const timespec* timeout, const sigset_t* mask) noexcept {
+int suspending_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const timespec* timeout,
+                       const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   Fiber* fiber = only_looks || count < 0 || !is_valid(timeout) ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(pselect_tally, [&] { return libc::pselect(count, read, write, except, timeout, mask); });
+  if (fiber == nullptr)
+    return natively(pselect_tally, [&] { return libc::pselect(count, read, write, except, timeout, mask); });
   const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
   return select_until(*fiber, pselect_tally, count, read, write, except, deadline);
 }
@@ -196,16 +200,22 @@ int epoll_until(Fiber& fiber, int epoll, epoll_event* events, int count, Deadlin
 int suspending_epoll_pwait(int epoll, epoll_event* events, int count, int timeout_ms,
                            const sigset_t* mask) noexcept {
   Fiber* fiber = timeout_ms == 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return libc::epoll_pwait(epoll, events, count, timeout_ms, mask); });
-  return epoll_until(*fiber, epoll, events, count, timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3));
+  if (fiber == nullptr)
+    return natively(epoll_wait_tally,
+                    [&] { return libc::epoll_pwait(epoll, events, count, timeout_ms, mask); });
+  return epoll_until(*fiber, epoll, events, count,
+                     timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3));
 }
 
 int suspending_epoll_pwait2(int epoll, epoll_event* events, int count, const timespec* timeout,
                             const sigset_t* mask) noexcept {
   const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
   Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(epoll_wait_tally, [&] { return libc::epoll_pwait2(epoll, events, count, timeout, mask); });
-  return epoll_until(*fiber, epoll, events, count, timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
+  if (fiber == nullptr)
+    return natively(epoll_wait_tally,
+                    [&] { return libc::epoll_pwait2(epoll, events, count, timeout, mask); });
+  return epoll_until(*fiber, epoll, events, count,
+                     timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
 }
 
 int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) noexcept {
@@ -238,7 +248,8 @@ std::vector<Call> poll_calls() {
       {"epoll_wait", keeping_errno<suspending_epoll_wait>()},
       {"epoll_pwait", keeping_errno<suspending_epoll_pwait>()},
   };
-  if (libc::epoll_pwait2 != nullptr) calls.push_back({"epoll_pwait2", keeping_errno<suspending_epoll_pwait2>()});
+  if (libc::epoll_pwait2 != nullptr)
+    calls.push_back({"epoll_pwait2", keeping_errno<suspending_epoll_pwait2>()});
   return calls;
 }
 

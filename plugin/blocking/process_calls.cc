@@ -11,8 +11,8 @@
 #include <cstdio>
 #include <optional>
 
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {
@@ -52,7 +52,8 @@ class ProcessDescriptor {
     if (info == nullptr) return 0;
     int process = 0;
     char line[128];
-    while (process == 0 && std::fgets(line, sizeof line, info) != nullptr) std::sscanf(line, "Pid: %d", &process);
+    while (process == 0 && std::fgets(line, sizeof line, info) != nullptr)
+      std::sscanf(line, "Pid: %d", &process);
     std::fclose(info);
     return process;
   }
@@ -87,7 +88,8 @@ pid_t suspending_wait4(pid_t process, int* status, int options, rusage* usage) n
       return -1;
     }
   }
-  return offload_wait(*fiber, waitpid_tally, [&] { return wait(options); }, look);
+  return offload_wait(
+      *fiber, waitpid_tally, [&] { return wait(options); }, look);
 }
 
 pid_t suspending_waitpid(pid_t process, int* status, int options) noexcept {
@@ -113,8 +115,8 @@ int suspending_waitid(idtype_t type, id_t id, siginfo_t* info, int options) noex
   });
 }
 
-// The shell is given the signal mask of who calls, so the helper has the same. libc lets no SIGINT and no SIGQUIT
-// end the process meanwhile, as ever.
+// The shell is given the signal mask of who calls, so the helper has the same. libc lets no SIGINT and no
+// SIGQUIT end the process meanwhile, as ever.
 template <typename Native>
 int wait_elsewhere(Fiber& fiber, Native call) noexcept {
   sigset_t mask;

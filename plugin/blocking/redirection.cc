@@ -62,7 +62,9 @@ const void* allocator_code() noexcept {
 
 const void* own_code() noexcept { return reinterpret_cast<const void*>(&own_code); }
 
-ObjectKey key_of(const dl_phdr_info& info) { return {info.dlpi_addr, info.dlpi_name == nullptr ? "" : info.dlpi_name}; }
+ObjectKey key_of(const dl_phdr_info& info) {
+  return {info.dlpi_addr, info.dlpi_name == nullptr ? "" : info.dlpi_name};
+}
 
 ObjectTables tables_of(const ObjectKey& key) {
   ObjectTables tables;
@@ -102,7 +104,8 @@ HeldObject::~HeldObject() {
   if (handle_ != nullptr) dlclose(handle_);
 }
 
-Redirection::Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more, OnUnlisted on_unlisted)
+Redirection::Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more,
+                         OnUnlisted on_unlisted)
     : process_(getpid()),
       choice_(std::move(choice)),
       on_unlisted_(on_unlisted),
@@ -136,7 +139,8 @@ std::vector<Redirection::Loaded> Redirection::loaded_objects(Loads& loads) const
 }
 
 Redirection::Seen* Redirection::seen(const ObjectKey& key) noexcept {
-  const auto found = std::find_if(seen_.begin(), seen_.end(), [&](const Seen& one) { return one.object.key == key; });
+  const auto found =
+      std::find_if(seen_.begin(), seen_.end(), [&](const Seen& one) { return one.object.key == key; });
   return found == seen_.end() ? nullptr : &*found;
 }
 
@@ -145,9 +149,11 @@ std::vector<Redirection::Loaded> Redirection::take_stock() {
   std::vector<Loaded> objects = loaded_objects(loads);
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto is_loaded = [&](const Seen& one) {
-    return std::any_of(objects.begin(), objects.end(), [&](const Loaded& object) { return object.key == one.object.key; });
+    return std::any_of(objects.begin(), objects.end(),
+                       [&](const Loaded& object) { return object.key == one.object.key; });
   };
-  seen_.erase(std::remove_if(seen_.begin(), seen_.end(), [&](const Seen& one) { return !is_loaded(one); }), seen_.end());
+  seen_.erase(std::remove_if(seen_.begin(), seen_.end(), [&](const Seen& one) { return !is_loaded(one); }),
+              seen_.end());
   // After an unloading the same library may be back at the same address, with slots as new.
   const bool some_unloaded = loads.unloaded != loads_.unloaded;
   loads_ = loads;
@@ -231,7 +237,8 @@ void Redirection::undo() noexcept {
     if (!held) continue;
     for (const Slot& slot : object.slots) {
       // Loaded anew at the same address, it has slots of its own.
-      if (__atomic_load_n(slot.address, __ATOMIC_ACQUIRE) == slot.replacement) write_slot(slot, slot.original);
+      if (__atomic_load_n(slot.address, __ATOMIC_ACQUIRE) == slot.replacement)
+        write_slot(slot, slot.original);
     }
   }
 }
@@ -257,7 +264,8 @@ std::vector<Redirection::Unlisted> Redirection::unlisted() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::vector<Unlisted> all;
   for (const Seen& one : seen_) {
-    if (!one.unseen_waits.empty()) all.push_back({std::string(file_name(one.object.key.path)), one.unseen_waits});
+    if (!one.unseen_waits.empty())
+      all.push_back({std::string(file_name(one.object.key.path)), one.unseen_waits});
   }
   return all;
 }

@@ -56,7 +56,8 @@ class Redirection {
 
   // With `identity_only` no call suspends; libpython still learns who each fiber is.
   // `more` are calls of the layer above.
-  Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more, OnUnlisted on_unlisted = nullptr);
+  Redirection(ObjectChoice choice, bool identity_only, const std::vector<Call>& more,
+              OnUnlisted on_unlisted = nullptr);
   ~Redirection();
   Redirection(const Redirection&) = delete;
   Redirection& operator=(const Redirection&) = delete;

@@ -60,7 +60,9 @@ int watching_sigaction(int number, const struct sigaction* action, struct sigact
 
 }  // namespace
 
-std::vector<Call> signal_calls() { return {{"sigaction", address_of(watching_sigaction), Scope::kLibpythonOnly}}; }
+std::vector<Call> signal_calls() {
+  return {{"sigaction", address_of(watching_sigaction), Scope::kLibpythonOnly}};
+}
 
 unsigned int signal_handlers_run() noexcept { return runs.load(std::memory_order_relaxed); }
 
@@ -70,7 +72,9 @@ void watch_handlers_set_before(const void* python_code) noexcept {
   for (int number = 1; number < kSignals; ++number) {
     struct sigaction action;
     if (libc::sigaction(number, nullptr, &action) != 0 || !is_function(action)) continue;
-    if (dladdr(reinterpret_cast<void*>(action.sa_sigaction), &holder) == 0 || holder.dli_fbase != python.dli_fbase) continue;
+    if (dladdr(reinterpret_cast<void*>(action.sa_sigaction), &holder) == 0 ||
+        holder.dli_fbase != python.dli_fbase)
+      continue;
     watching_sigaction(number, &action, nullptr);
   }
 }

@@ -24,7 +24,8 @@ Tally pause_tally("pause");
 // whose signals a fiber's are. It takes none.
 class SignalDescriptor {
  public:
-  explicit SignalDescriptor(const sigset_t& set) noexcept : fd_(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) {}
+  explicit SignalDescriptor(const sigset_t& set) noexcept
+      : fd_(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) {}
   ~SignalDescriptor() {
     if (fd_ >= 0) libc::close(fd_);
   }
@@ -61,13 +62,16 @@ int wait_for_signal(Fiber& fiber, const sigset_t& set, siginfo_t* info, Deadline
 }
 
 bool is_valid(const timespec* timeout) noexcept {
-  return timeout == nullptr || (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
+  return timeout == nullptr ||
+         (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
 }
 
 int suspending_sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) noexcept {
   Fiber* const fiber = is_valid(timeout) ? may_suspend() : nullptr;
-  if (fiber == nullptr) return natively(sigwait_tally, [&] { return libc::sigtimedwait(set, info, timeout); });
-  return wait_for_signal(*fiber, *set, info, timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
+  if (fiber == nullptr)
+    return natively(sigwait_tally, [&] { return libc::sigtimedwait(set, info, timeout); });
+  return wait_for_signal(*fiber, *set, info,
+                         timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
 }
 
 int suspending_sigwaitinfo(const sigset_t* set, siginfo_t* info) noexcept {

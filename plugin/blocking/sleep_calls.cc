@@ -6,8 +6,8 @@
 #include <cerrno>
 
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {
@@ -45,13 +45,14 @@ double seconds_of(const timespec& interval) noexcept {
 
 // Returns an error number, not errno, as clock_nanosleep(2) does. A suspended fiber gets
 // no signals, so EINTR does not happen and `left` stays as it is.
-int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* request,
-                               timespec* left) noexcept {
+int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* request, timespec* left) noexcept {
   const bool known = clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME;
   Fiber* fiber = known && is_valid(*request) ? may_suspend() : nullptr;
-  if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
+  if (fiber == nullptr)
+    return natively(sleep_tally, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
   static const bool interposed = libc::is_interposed(libc::clock_nanosleep);
-  if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
+  if (interposed)
+    return sleep_elsewhere(*fiber, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
   double seconds = seconds_of(*request);
   if ((flags & TIMER_ABSTIME) != 0) {
     timespec now;

@@ -5,9 +5,9 @@
 
 #include <cerrno>
 
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/fd_retry.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 
 namespace blocking {
 namespace {
@@ -22,8 +22,8 @@ struct End {
   short events;
 };
 
-// No flag keeps a transfer from waiting at the end that is no pipe. So the loop waits until both ends are ready,
-// and a helper makes the call, which may find that one is not.
+// No flag keeps a transfer from waiting at the end that is no pipe. So the loop waits until both ends are
+// ready, and a helper makes the call, which may find that one is not.
 template <typename Transfer>
 ssize_t transfer_between(unsigned int flags, End first, End second, Transfer transfer) noexcept {
   Fiber* const fiber = (flags & SPLICE_F_NONBLOCK) != 0 ? nullptr : may_suspend();
@@ -41,7 +41,8 @@ ssize_t suspending_splice(int from, off64_t* from_offset, int to, off64_t* to_of
 }
 
 ssize_t suspending_tee(int from, int to, std::size_t size, unsigned int flags) noexcept {
-  return transfer_between(flags, {from, POLLIN}, {to, POLLOUT}, [&] { return libc::tee(from, to, size, flags); });
+  return transfer_between(flags, {from, POLLIN}, {to, POLLOUT},
+                          [&] { return libc::tee(from, to, size, flags); });
 }
 
 // The end that is written to may be either.

@@ -8,8 +8,8 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 #include "plugin/loop/clock.h"
 
 namespace blocking {
@@ -31,26 +31,30 @@ bool is_writer(const pthread_rwlock_t& lock) noexcept {
 
 // `natively()` is libc's call. With the GIL kept it may be a suspended request that has the lock.
 template <typename Natively>
-int lock_rwlock(pthread_rwlock_t* lock, Deadline deadline, TryRwlock try_lock, Natively natively_lock) noexcept {
+int lock_rwlock(pthread_rwlock_t* lock, Deadline deadline, TryRwlock try_lock,
+                Natively natively_lock) noexcept {
   if (!on_loop_thread()) return natively_lock();
   int result = try_lock(lock);
   if (!is_busy(result)) return result;
   if (is_writer(*lock)) return EDEADLK;
   const LockWaiter who = LockWaiter::where_at_all();
   if (!who) return natively(rwlock_tally, natively_lock);
-  const Woken woken = wait_to_take(who, lock, deadline, rwlock_tally, Changes::kPerhapsUnseen, Abort::kNever, [&] {
-    result = try_lock(lock);
-    return !is_busy(result);
-  });
+  const Woken woken =
+      wait_to_take(who, lock, deadline, rwlock_tally, Changes::kPerhapsUnseen, Abort::kNever, [&] {
+        result = try_lock(lock);
+        return !is_busy(result);
+      });
   return woken == Woken::kPosted ? result : ETIMEDOUT;
 }
 
 int suspending_rdlock(pthread_rwlock_t* lock) noexcept {
-  return lock_rwlock(lock, Deadline::never(), libc::pthread_rwlock_tryrdlock, [=] { return libc::pthread_rwlock_rdlock(lock); });
+  return lock_rwlock(lock, Deadline::never(), libc::pthread_rwlock_tryrdlock,
+                     [=] { return libc::pthread_rwlock_rdlock(lock); });
 }
 
 int suspending_wrlock(pthread_rwlock_t* lock) noexcept {
-  return lock_rwlock(lock, Deadline::never(), libc::pthread_rwlock_trywrlock, [=] { return libc::pthread_rwlock_wrlock(lock); });
+  return lock_rwlock(lock, Deadline::never(), libc::pthread_rwlock_trywrlock,
+                     [=] { return libc::pthread_rwlock_wrlock(lock); });
 }
 
 template <const auto& Real, const auto& Try>
@@ -110,11 +114,14 @@ int once_state(pthread_once_t* control) noexcept { return __atomic_load_n(contro
 
 // The one that calls the function may be suspended in it; those that wait for it are, too.
 int suspending_once(pthread_once_t* control, void (*function)()) {
-  const auto is_free = [=] { return (once_state(control) & kOnceInProgress) == 0 || (once_state(control) & kOnceDone) != 0; };
+  const auto is_free = [=] {
+    return (once_state(control) & kOnceInProgress) == 0 || (once_state(control) & kOnceDone) != 0;
+  };
   while (on_loop_thread() && !is_free()) {
     const LockWaiter who = LockWaiter::where_at_all();
     if (!who) break;
-    wait_to_take(who, control, Deadline::never(), once_tally, Changes::kPerhapsUnseen, Abort::kNever, is_free);
+    wait_to_take(who, control, Deadline::never(), once_tally, Changes::kPerhapsUnseen, Abort::kNever,
+                 is_free);
   }
   struct Told {
     pthread_once_t* control;
@@ -127,10 +134,18 @@ std::vector<Call> thread_calls() {
   return {
       {"pthread_rwlock_rdlock", address_of(suspending_rdlock), Scope::kAnyLibrary},
       {"pthread_rwlock_wrlock", address_of(suspending_wrlock), Scope::kAnyLibrary},
-      {"pthread_rwlock_timedrdlock", address_of(suspending_timed_rwlock<libc::pthread_rwlock_timedrdlock, libc::pthread_rwlock_tryrdlock>), Scope::kAnyLibrary},
-      {"pthread_rwlock_timedwrlock", address_of(suspending_timed_rwlock<libc::pthread_rwlock_timedwrlock, libc::pthread_rwlock_trywrlock>), Scope::kAnyLibrary},
-      {"pthread_rwlock_clockrdlock", address_of(suspending_clock_rwlock<libc::pthread_rwlock_clockrdlock, libc::pthread_rwlock_tryrdlock>), Scope::kAnyLibrary},
-      {"pthread_rwlock_clockwrlock", address_of(suspending_clock_rwlock<libc::pthread_rwlock_clockwrlock, libc::pthread_rwlock_trywrlock>), Scope::kAnyLibrary},
+      {"pthread_rwlock_timedrdlock",
+       address_of(suspending_timed_rwlock<libc::pthread_rwlock_timedrdlock, libc::pthread_rwlock_tryrdlock>),
+       Scope::kAnyLibrary},
+      {"pthread_rwlock_timedwrlock",
+       address_of(suspending_timed_rwlock<libc::pthread_rwlock_timedwrlock, libc::pthread_rwlock_trywrlock>),
+       Scope::kAnyLibrary},
+      {"pthread_rwlock_clockrdlock",
+       address_of(suspending_clock_rwlock<libc::pthread_rwlock_clockrdlock, libc::pthread_rwlock_tryrdlock>),
+       Scope::kAnyLibrary},
+      {"pthread_rwlock_clockwrlock",
+       address_of(suspending_clock_rwlock<libc::pthread_rwlock_clockwrlock, libc::pthread_rwlock_trywrlock>),
+       Scope::kAnyLibrary},
       {"pthread_rwlock_unlock", address_of(waking_rwlock_unlock), Scope::kAnyLibrary},
       {"pthread_barrier_wait", address_of(suspending_barrier_wait), Scope::kAnyLibrary},
       {"pthread_join", address_of(suspending_join), Scope::kAnyLibrary},

@@ -9,10 +9,10 @@
 #include <cerrno>
 #include <numeric>
 
-#include "plugin/blocking/gate.h"
-#include "plugin/blocking/offload.h"
 #include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/gate.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/offload.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
 // page); where it may not suspend it is that call. None tells by errno that it waited.
@@ -123,7 +123,8 @@ ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, s
     if (got >= 0 || !would_block()) return got;
   }
   Fiber* fiber = (flags & kNeverWaits) != 0 ? nullptr : may_suspend();
-  if (fiber == nullptr) return natively(recvfrom_tally, [&] { return libc::recvfrom(fd, buffer, size, flags, from, from_size); });
+  if (fiber == nullptr)
+    return natively(recvfrom_tally, [&] { return libc::recvfrom(fd, buffer, size, flags, from, from_size); });
   const auto receive = [&](int with) { return libc::recvfrom(fd, buffer, size, with, from, from_size); };
   if (!waits_for_all(fd, flags)) return receive_once(*fiber, recvfrom_tally, fd, flags, receive);
   if ((flags & MSG_PEEK) != 0) return peek_all(*fiber, recvfrom_tally, fd, size, flags, receive);
@@ -154,10 +155,11 @@ ssize_t suspending_recvmsg(int fd, msghdr* message, int flags) noexcept {
   });
 }
 
-ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flags,
-                          const sockaddr* to, socklen_t to_size) noexcept {
+ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flags, const sockaddr* to,
+                          socklen_t to_size) noexcept {
   const auto send_at = [&](std::size_t at, int with) {
-    return libc::sendto(fd, static_cast<const char*>(buffer) + at, size - at, with | no_signal_after(at), to, to_size);
+    return libc::sendto(fd, static_cast<const char*>(buffer) + at, size - at, with | no_signal_after(at), to,
+                        to_size);
   };
   std::size_t sent = 0;
   if ((flags & MSG_DONTWAIT) == 0 && in_fiber()) {
@@ -171,7 +173,9 @@ ssize_t suspending_sendto(int fd, const void* buffer, std::size_t size, int flag
     const ssize_t rest = natively(sendto_tally, [&] { return send_at(sent, flags); });
     return sent == 0 ? rest : static_cast<ssize_t>(sent) + std::max<ssize_t>(rest, 0);
   }
-  return send_all(*fiber, sendto_tally, fd, size, [&](std::size_t at) { return send_at(at, flags | MSG_DONTWAIT); }, sent);
+  return send_all(
+      *fiber, sendto_tally, fd, size, [&](std::size_t at) { return send_at(at, flags | MSG_DONTWAIT); },
+      sent);
 }
 
 ssize_t suspending_send(int fd, const void* buffer, std::size_t size, int flags) noexcept {
@@ -197,11 +201,12 @@ ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
 
 ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || size == 0) return natively(read_tally, [&] { return libc::read(fd, buffer, size); });
+  if (fiber == nullptr || size == 0)
+    return natively(read_tally, [&] { return libc::read(fd, buffer, size); });
   static const bool interposed = libc::is_interposed(libc::read);
   if (!interposed) {
-    const ssize_t got = receive_once(
-        *fiber, read_tally, fd, 0, [&](int with) { return libc::recv(fd, buffer, size, with); });
+    const ssize_t got =
+        receive_once(*fiber, read_tally, fd, 0, [&](int with) { return libc::recv(fd, buffer, size, with); });
     if (got >= 0 || errno != ENOTSOCK) return got;
   }
   if (!wait_until_ready(*fiber, read_tally, fd, POLLIN)) return -1;
@@ -209,7 +214,8 @@ ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
 }
 
 ssize_t suspending_readv(int fd, const iovec* parts, int count) noexcept {
-  const bool nothing = count <= 0 || count > IOV_MAX || total_size(parts, static_cast<std::size_t>(count)) == 0;
+  const bool nothing =
+      count <= 0 || count > IOV_MAX || total_size(parts, static_cast<std::size_t>(count)) == 0;
   Fiber* fiber = nothing ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(readv_tally, [&] { return libc::readv(fd, parts, count); });
   if (!wait_until_ready(*fiber, readv_tally, fd, POLLIN)) return -1;
@@ -235,7 +241,8 @@ ssize_t write_to_pipe(Fiber& fiber, Tally& tally, int fd, const char* bytes, std
 
 ssize_t suspending_write(int fd, const void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
-  if (fiber == nullptr || size == 0) return natively(write_tally, [&] { return libc::write(fd, buffer, size); });
+  if (fiber == nullptr || size == 0)
+    return natively(write_tally, [&] { return libc::write(fd, buffer, size); });
   static const bool interposed = libc::is_interposed(libc::write);
   if (interposed && !is_nonblocking(fd)) {
     const auto call = [&] { return libc::write(fd, buffer, size); };
@@ -285,7 +292,10 @@ class FileToSocket {
  public:
   // `offset` is sendfile()'s: null for the file's own position.
   FileToSocket(int to, int from, off64_t* offset) noexcept
-      : to_(to), from_(from), offset_(offset), begin_(offset != nullptr ? *offset : lseek64(from, 0, SEEK_CUR)) {}
+      : to_(to),
+        from_(from),
+        offset_(offset),
+        begin_(offset != nullptr ? *offset : lseek64(from, 0, SEEK_CUR)) {}
   FileToSocket(const FileToSocket&) = delete;
   FileToSocket& operator=(const FileToSocket&) = delete;
 
@@ -333,14 +343,15 @@ ssize_t suspending_sendfile(int to, int from, off64_t* offset, std::size_t size)
   if (socket_option(to, SO_TYPE) < 0) return natively(sendfile64_tally, all_at_once);
   FileToSocket transfer(to, from, offset);
   if (!transfer.possible()) return natively(sendfile64_tally, all_at_once);
-  const ssize_t sent =
-      send_all(*fiber, sendfile64_tally, to, size, [&](std::size_t at) { return transfer.send(at, size - at); });
+  const ssize_t sent = send_all(*fiber, sendfile64_tally, to, size,
+                                [&](std::size_t at) { return transfer.send(at, size - at); });
   transfer.move_on(sent);
   return sent;
 }
 
 // Each message as recvmsg() would have it. As with the kernel's, the timeout is looked at as one comes.
-int suspending_recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout) noexcept {
+int suspending_recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags,
+                        timespec* timeout) noexcept {
   if ((flags & kNeverWaits) != 0 || count == 0 || may_suspend() == nullptr) {
     return natively(recvmsg_tally, [&] { return libc::recvmmsg(fd, messages, count, flags, timeout); });
   }
@@ -349,7 +360,8 @@ int suspending_recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags
   while (received < count) {
     const int only_what_is_there = received > 0 && (flags & MSG_WAITFORONE) != 0 ? MSG_DONTWAIT : 0;
     mmsghdr& message = messages[received];
-    const ssize_t got = suspending_recvmsg(fd, &message.msg_hdr, (flags & ~MSG_WAITFORONE) | only_what_is_there);
+    const ssize_t got =
+        suspending_recvmsg(fd, &message.msg_hdr, (flags & ~MSG_WAITFORONE) | only_what_is_there);
     if (got < 0) break;
     message.msg_len = static_cast<unsigned int>(got);
     ++received;
@@ -390,11 +402,12 @@ ssize_t suspending_pwritev2(int fd, const iovec* parts, int count, off64_t offse
 // What _FORTIFY_SOURCE makes of a call whose buffer's size the compiler knows. One that is too small ends the
 // process in libc's way.
 ssize_t suspending_recv_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags) noexcept {
-  return size > room ? libc::recv_chk(fd, buffer, size, room, flags) : suspending_recv(fd, buffer, size, flags);
+  return size > room ? libc::recv_chk(fd, buffer, size, room, flags)
+                     : suspending_recv(fd, buffer, size, flags);
 }
 
-ssize_t suspending_recvfrom_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags, sockaddr* from,
-                                socklen_t* from_size) noexcept {
+ssize_t suspending_recvfrom_chk(int fd, void* buffer, std::size_t size, std::size_t room, int flags,
+                                sockaddr* from, socklen_t* from_size) noexcept {
   return size > room ? libc::recvfrom_chk(fd, buffer, size, room, flags, from, from_size)
                      : suspending_recvfrom(fd, buffer, size, flags, from, from_size);
 }
@@ -407,22 +420,32 @@ ssize_t suspending_read_chk(int fd, void* buffer, std::size_t size, std::size_t 
 
 std::vector<Call> socket_calls() {
   return {
-      {"recvmmsg", keeping_errno<suspending_recvmmsg>()}, {"sendmmsg", keeping_errno<suspending_sendmmsg>()},
-      {"__recv_chk", keeping_errno<suspending_recv_chk>()}, {"__recvfrom_chk", keeping_errno<suspending_recvfrom_chk>()},
-      {"recv", keeping_errno<suspending_recv>()},         {"recvfrom", keeping_errno<suspending_recvfrom>()},
-      {"recvmsg", keeping_errno<suspending_recvmsg>()},   {"send", keeping_errno<suspending_send>()},
-      {"sendto", keeping_errno<suspending_sendto>()},     {"sendmsg", keeping_errno<suspending_sendmsg>()},
+      {"recvmmsg", keeping_errno<suspending_recvmmsg>()},
+      {"sendmmsg", keeping_errno<suspending_sendmmsg>()},
+      {"__recv_chk", keeping_errno<suspending_recv_chk>()},
+      {"__recvfrom_chk", keeping_errno<suspending_recvfrom_chk>()},
+      {"recv", keeping_errno<suspending_recv>()},
+      {"recvfrom", keeping_errno<suspending_recvfrom>()},
+      {"recvmsg", keeping_errno<suspending_recvmsg>()},
+      {"send", keeping_errno<suspending_send>()},
+      {"sendto", keeping_errno<suspending_sendto>()},
+      {"sendmsg", keeping_errno<suspending_sendmsg>()},
   };
 }
 
 std::vector<Call> stream_calls() {
   return {
       {"__read_chk", keeping_errno<suspending_read_chk>()},
-      {"preadv2", keeping_errno<suspending_preadv2>()},   {"preadv64v2", keeping_errno<suspending_preadv2>()},
-      {"pwritev2", keeping_errno<suspending_pwritev2>()}, {"pwritev64v2", keeping_errno<suspending_pwritev2>()},
-      {"read", keeping_errno<suspending_read>()},         {"readv", keeping_errno<suspending_readv>()},
-      {"write", keeping_errno<suspending_write>()},       {"writev", keeping_errno<suspending_writev>()},
-      {"sendfile", keeping_errno<suspending_sendfile>()}, {"sendfile64", keeping_errno<suspending_sendfile>()},
+      {"preadv2", keeping_errno<suspending_preadv2>()},
+      {"preadv64v2", keeping_errno<suspending_preadv2>()},
+      {"pwritev2", keeping_errno<suspending_pwritev2>()},
+      {"pwritev64v2", keeping_errno<suspending_pwritev2>()},
+      {"read", keeping_errno<suspending_read>()},
+      {"readv", keeping_errno<suspending_readv>()},
+      {"write", keeping_errno<suspending_write>()},
+      {"writev", keeping_errno<suspending_writev>()},
+      {"sendfile", keeping_errno<suspending_sendfile>()},
+      {"sendfile64", keeping_errno<suspending_sendfile>()},
   };
 }
 

@@ -37,7 +37,8 @@ bool is_kept_alive(const uwsgi_socket& socket, int core_id) noexcept {
 void answer(wsgi_request* request, std::string status, std::string text) noexcept {
   char name[] = "Content-Type";
   char type[] = "text/plain";
-  if (uwsgi_response_prepare_headers(request, status.data(), static_cast<std::uint16_t>(status.size())) != 0) return;
+  if (uwsgi_response_prepare_headers(request, status.data(), static_cast<std::uint16_t>(status.size())) != 0)
+    return;
   if (uwsgi_response_add_connection_close(request) != 0) return;
   if (uwsgi_response_add_header(request, name, sizeof name - 1, type, sizeof type - 1) != 0) return;
   uwsgi_response_write_body_do(request, text.data(), text.size());
@@ -45,8 +46,8 @@ void answer(wsgi_request* request, std::string status, std::string text) noexcep
 
 HeaderValue header_of(wsgi_request& request, std::string_view name) noexcept {
   std::uint16_t length = 0;
-  const char* const value =
-      uwsgi_get_var(&request, const_cast<char*>(name.data()), static_cast<std::uint16_t>(name.size()), &length);
+  const char* const value = uwsgi_get_var(&request, const_cast<char*>(name.data()),
+                                          static_cast<std::uint16_t>(name.size()), &length);
   return value == nullptr ? HeaderValue{} : HeaderValue{true, {value, length}};
 }
 
@@ -71,7 +72,9 @@ bool response_is_delimited(const wsgi_request& request) noexcept {
   return response_is_delimited(framing);
 }
 
-std::string_view view_of(const iovec& bytes) noexcept { return {static_cast<const char*>(bytes.iov_base), bytes.iov_len}; }
+std::string_view view_of(const iovec& bytes) noexcept {
+  return {static_cast<const char*>(bytes.iov_base), bytes.iov_len};
+}
 
 bool starts_with(std::string_view text, std::string_view beginning) noexcept {
   return text.substr(0, beginning.size()) == beginning;
@@ -215,9 +218,7 @@ void Core::on_readable(int) noexcept {
       request_->c_len = peer_size_;
       begin();
       break;
-    case Phase::kParsing:
-      parse();
-      break;
+    case Phase::kParsing: parse(); break;
     case Phase::kRunning:
     case Phase::kFree:
       // A body or a pipelined request: whoever reads it waits for it on its own.
@@ -299,7 +300,8 @@ void Core::run() noexcept {
 // As threads mode names them. On the fiber.
 void Core::name_thread() noexcept {
   if (std::exchange(named_, true)) return;
-  thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" + std::to_string(request_->async_id));
+  thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" +
+                    std::to_string(request_->async_id));
 }
 
 // The life of a request, top to bottom. On the fiber.
@@ -341,10 +343,11 @@ void Core::serve() noexcept {
   request_->async_status = UWSGI_OK;
 }
 
-// A request may name its application (UWSGI_FILE, UWSGI_MODULE), and the first has it loaded. Its code may wait, and
-// uWSGI's lock for that is for its own threads (--threads). False when this is no request.
+// A request may name its application (UWSGI_FILE, UWSGI_MODULE), and the first has it loaded. Its code may
+// wait, and uWSGI's lock for that is for its own threads (--threads). False when this is no request.
 bool Core::begin_loading() noexcept {
-  if (request_->uh->modifier1 != python_modifier() || request_->uh->pktsize == 0 || request_->is_raw != 0) return true;
+  if (request_->uh->modifier1 != python_modifier() || request_->uh->pktsize == 0 || request_->is_raw != 0)
+    return true;
   if (uwsgi_parse_vars(request_) != 0) {
     request_->async_status = -1;
     return false;
@@ -363,14 +366,18 @@ void Core::answer_failure() noexcept {
   leave_body_out();
   switch (thread_->limits().ended_by()) {
     case EndedBy::kNothing: uwsgi_500(request_); break;
-    case EndedBy::kTimeout: answer(request_, "504 Gateway Timeout", "The request took longer than it may."); break;
+    case EndedBy::kTimeout:
+      answer(request_, "504 Gateway Timeout", "The request took longer than it may.");
+      break;
     case EndedBy::kClientGone: break;
-    case EndedBy::kWorkerEnd: answer(request_, "503 Service Unavailable", "The server is being restarted."); break;
+    case EndedBy::kWorkerEnd:
+      answer(request_, "503 Service Unavailable", "The server is being restarted.");
+      break;
   }
 }
 
-// A HEAD request is answered as a GET would be, without the body (RFC 9110, section 9.3.2); uWSGI sends what it is
-// given.
+// A HEAD request is answered as a GET would be, without the body (RFC 9110, section 9.3.2); uWSGI sends what
+// it is given.
 void Core::leave_body_out() noexcept {
   if (is_head(*request_)) request_->ignore_body = 1;
 }
@@ -511,8 +518,8 @@ void Core::keep_alive() noexcept {
   place_ = engine_.connection_is_idle(*this);
 }
 
-// Whoever watches the connection of a request that goes on is to hear no more of it: its number may be another's
-// next.
+// Whoever watches the connection of a request that goes on is to hear no more of it: its number may be
+// another's next.
 void Core::connection_ends() noexcept {
   if (ending_) return;
   readable_.stop();

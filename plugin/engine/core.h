@@ -66,8 +66,8 @@ class Core {
   // Ends the connection under a response that has begun.
   void cut_off() noexcept;
 
-  // The socket's protocol is about to be, and is, through with the connection: at the end of the request, or in
-  // uwsgi.disconnect(), after which the request goes on without one.
+  // The socket's protocol is about to be, and is, through with the connection: at the end of the request, or
+  // in uwsgi.disconnect(), after which the request goes on without one.
   void connection_ends() noexcept;
   void connection_ended() noexcept;
 
@@ -110,7 +110,7 @@ class Core {
   Harakiri harakiri_;
   std::shared_ptr<WebSocket> websocket_;
   python::PyRef connection_;  // What offer_connection() gave.
-  python::PyRef context_;  // The request's contextvars.Context while Python runs.
+  python::PyRef context_;     // The request's contextvars.Context while Python runs.
 
   bool lacks_stack_ = false;
   bool named_ = false;         // To Python, its thread.
@@ -130,7 +130,7 @@ class Core {
   double deadline_ = 0;  // As all here monotonic_s()'s; 0: none.
   double began_s_ = 0;
   double incomplete_since_ = 0;
-  bool begun_ = false;  // Part of that request has come.
+  bool begun_ = false;                // Part of that request has come.
   std::list<Core*>::iterator place_;  // Among the engine's idle connections or incomplete requests.
 
   // uWSGI forgets the peer with each request of a kept-alive connection.

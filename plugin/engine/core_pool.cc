@@ -45,8 +45,7 @@ Core* CorePool::make_room() noexcept {
 
 // The longest idle goes, but none whose next request has just come.
 Core* CorePool::take_idle() noexcept {
-  const auto quiet = std::find_if(idle_.begin(), idle_.end(),
-                                  [](const Core* core) { return core->quiet(); });
+  const auto quiet = std::find_if(idle_.begin(), idle_.end(), [](const Core* core) { return core->quiet(); });
   if (quiet == idle_.end()) return nullptr;
   (*quiet)->close_idle_connection();
   return take_free();
@@ -56,15 +55,19 @@ Core* CorePool::take_idle() noexcept {
 Core* CorePool::take_stalled() noexcept {
   if (connection_stalled_in_s() != 0) return nullptr;
   if (const int times = stalled_closed_.times()) {
-    uwsgi_log("tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that wait\n",
-              uwsgi.async, times, times == 1 ? "" : "s");
+    uwsgi_log(
+        "tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that "
+        "wait\n",
+        uwsgi.async, times, times == 1 ? "" : "s");
   }
   Connections& stalled = slow_header_in_s() == 0 ? slow_header_ : no_bytes_;
   stalled.front()->close_incomplete_request();
   return take_free();
 }
 
-double CorePool::connection_stalled_in_s() const noexcept { return std::min(slow_header_in_s(), no_bytes_in_s()); }
+double CorePool::connection_stalled_in_s() const noexcept {
+  return std::min(slow_header_in_s(), no_bytes_in_s());
+}
 
 double CorePool::slow_header_in_s() const noexcept {
   const bool crowd = slow_header_.size() > static_cast<std::size_t>(uwsgi.async) / 2;

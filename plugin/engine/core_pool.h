@@ -12,8 +12,8 @@
 
 namespace engine {
 
-// Each core is free, or runs a request, or has a connection and no request to run; of those it knows which may be
-// closed for the core. The loop's thread only.
+// Each core is free, or runs a request, or has a connection and no request to run; of those it knows which
+// may be closed for the core. The loop's thread only.
 class CorePool {
  public:
   CorePool() = default;
@@ -23,7 +23,9 @@ class CorePool {
   // The core of uWSGI's slot that has its place in the order of calls. Throws std::bad_alloc.
   void add(std::unique_ptr<Core> core) { cores_.push_back(std::move(core)); }
   const std::vector<std::unique_ptr<Core>>& all() const noexcept { return cores_; }
-  Core& of(const wsgi_request* request) const noexcept { return *cores_[static_cast<std::size_t>(request->async_id)]; }
+  Core& of(const wsgi_request* request) const noexcept {
+    return *cores_[static_cast<std::size_t>(request->async_id)];
+  }
 
   static int taken() noexcept { return uwsgi.async - 1 - uwsgi.async_queue_unused_ptr; }
   // There is a free core, or a connection to close for its core.
@@ -58,8 +60,8 @@ class CorePool {
   WorkerLoads loads_;
   bool left_ = false;
   Connections idle_;
-  Connections slow_header_;    // Part of a request has come.
-  Connections no_bytes_;  // Nothing has.
+  Connections slow_header_;  // Part of a request has come.
+  Connections no_bytes_;     // Nothing has.
   LogThrottle stalled_closed_;
 };
 

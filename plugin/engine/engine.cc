@@ -28,9 +28,7 @@ constexpr double kIdleGraceS = 1;
 // How long before the end of the mercy a response that goes on is cut, and so closed, at most.
 constexpr double kCutOffEarlyS = 2;
 
-blocking::ObjectChoice object_choice() {
-  return {options().suspend_libs, options().native_libs};
-}
+blocking::ObjectChoice object_choice() { return {options().suspend_libs, options().native_libs}; }
 
 // Whoever kept the GIL, for the log. Read and written with the GIL held.
 std::string stubborn_request;
@@ -69,9 +67,11 @@ bool started = false;
 
 void name_unlisted(const blocking::Redirection::Unlisted& library) noexcept {
   if (!started && uwsgi.mywid != 1) return;
-  uwsgi_log("tornado: %s calls %.*s() and is not among the libraries whose calls suspend: it may make the worker stand "
-            "still (--tornado-suspend-lib, --tornado-native-lib)\n",
-            library.name.c_str(), static_cast<int>(library.calls[0].size()), library.calls[0].data());
+  uwsgi_log(
+      "tornado: %s calls %.*s() and is not among the libraries whose calls suspend: it may make the worker "
+      "stand "
+      "still (--tornado-suspend-lib, --tornado-native-lib)\n",
+      library.name.c_str(), static_cast<int>(library.calls[0].size()), library.calls[0].data());
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ Engine::Engine(loop::IoLoop& loop)
   loop.observe(this);
   redirection_.look();
   started = true;
-    for (int i = 0; i < uwsgi.async; ++i) {
+  for (int i = 0; i < uwsgi.async; ++i) {
     pool_.add(std::make_unique<Core>(*this, &uwsgi.workers[uwsgi.mywid].cores[i].req));
   }
   open_async_queue();
@@ -115,7 +115,9 @@ Engine::Engine(loop::IoLoop& loop)
   serve();
   shutdown_signals_.start();
   if (!preemption_.start(watchdog_) && options().quantum_ms > 0 && !options().native_blocking) {
-    uwsgi_log("tornado: requests that compute will not give way: this Python takes its GIL in a way not known here\n");
+    uwsgi_log(
+        "tornado: requests that compute will not give way: this Python takes its GIL in a way not known "
+        "here\n");
   }
   watchdog_.start();
 }
@@ -201,9 +203,7 @@ void Engine::connection_is_busy(CorePool::Connections::iterator where) noexcept 
 
 void Engine::connection_ends(wsgi_request* request) noexcept { core_of(request).connection_ends(); }
 
-void Engine::connection_ended(wsgi_request* request) noexcept {
-  core_of(request).connection_ended();
-}
+void Engine::connection_ended(wsgi_request* request) noexcept { core_of(request).connection_ended(); }
 
 // --- uWSGI's async API: requests that wait for descriptors and timeouts of their own --------
 
@@ -301,7 +301,9 @@ void Engine::drain() noexcept {
   stop_if_drained();
 }
 
-int Engine::mercy_s() const noexcept { return uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60; }
+int Engine::mercy_s() const noexcept {
+  return uwsgi.worker_reload_mercy > 0 ? uwsgi.worker_reload_mercy : 60;
+}
 
 void Engine::close_idle_connections() noexcept {
   while (Core* core = pool_.take_idle()) pool_.give_back(*core);

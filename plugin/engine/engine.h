@@ -10,10 +10,10 @@
 #include "plugin/blocking/redirection.h"
 #include "plugin/engine/core.h"
 #include "plugin/engine/core_pool.h"
-#include "plugin/engine/shutdown_signals.h"
 #include "plugin/engine/listeners.h"
-#include "plugin/engine/spawned_threads.h"
+#include "plugin/engine/shutdown_signals.h"
 #include "plugin/engine/signals.h"
+#include "plugin/engine/spawned_threads.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/observe/block_watch.h"
 #include "plugin/observe/fiber_dump.h"
@@ -28,7 +28,10 @@
 namespace engine {
 
 // Made in the worker, after the fork, on the thread that runs it; ends with the worker.
-class Engine final : public RequestHost, public loop::TurnObserver, public PythonRequests, private ConnectionObserver {
+class Engine final : public RequestHost,
+                     public loop::TurnObserver,
+                     public PythonRequests,
+                     private ConnectionObserver {
  public:
   // Takes the GIL and redirects the blocking calls. `loop` is what it turns, and outlives it.
   // Throws std::exception with the sentence to show when the worker cannot run here.

@@ -18,12 +18,15 @@ loop::Deadline deadline_of(int timeout_s) noexcept {
 }
 
 // uWSGI's contract for its wait hooks: 1 when it is ready, 0 on timeout, -1 on error.
-int answer_of(Woken woken) noexcept { return woken == Woken::kPosted ? 1 : woken == Woken::kTimedOut ? 0 : -1; }
+int answer_of(Woken woken) noexcept {
+  return woken == Woken::kPosted ? 1 : woken == Woken::kTimedOut ? 0 : -1;
+}
 
 // What an interrupted application makes its answer is sent all the same.
 int wait_fd(RequestThread& thread, int fd, int events, int timeout_s) noexcept {
   const bool answers = events == EV_WRITE && fd == thread.request()->fd && thread.task().interrupt().met();
-  suspend::Baton baton(thread.fiber(), events == EV_READ ? "read" : "write", answers ? Abort::kNever : Abort::kAllowed, fd);
+  suspend::Baton baton(thread.fiber(), events == EV_READ ? "read" : "write",
+                       answers ? Abort::kNever : Abort::kAllowed, fd);
   const blocking::Watched watched(baton, fd, events);
   return answer_of(blocking::wait(baton, deadline_of(timeout_s)));  // Other requests run here.
 }

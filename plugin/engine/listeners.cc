@@ -67,8 +67,9 @@ Listeners::Listeners(loop::IoLoop& loop, CorePool& pool, Metrics& metrics, Conne
 }
 
 Listeners::Listener* Listeners::listener_of(const wsgi_request* request) noexcept {
-  const auto found = std::find_if(listeners_.begin(), listeners_.end(),
-                                  [request](const auto& listener) { return listener->socket == request->socket; });
+  const auto found = std::find_if(listeners_.begin(), listeners_.end(), [request](const auto& listener) {
+    return listener->socket == request->socket;
+  });
   return found == listeners_.end() ? nullptr : found->get();
 }
 
@@ -95,10 +96,11 @@ void Listeners::refuse(wsgi_request* request) noexcept {
   Listener* const listener = listener_of(request);
   const std::string& answer = listener == nullptr ? std::string() : listener->no_memory;
   if (const int times = no_memory_.times()) {
-    uwsgi_log("tornado: no memory for the stack of core %d: %s (%d such request%s; see --tornado-stack-size, "
-              "limit-as and vm.max_map_count)\n",
-              request->async_id, answer.empty() ? "its connection is closed" : "its request is answered 503", times,
-              times == 1 ? "" : "s");
+    uwsgi_log(
+        "tornado: no memory for the stack of core %d: %s (%d such request%s; see --tornado-stack-size, "
+        "limit-as and vm.max_map_count)\n",
+        request->async_id, answer.empty() ? "its connection is closed" : "its request is answered 503", times,
+        times == 1 ? "" : "s");
   }
   refusals_.refuse(request->fd, answer);
 }
@@ -122,7 +124,8 @@ Listeners::Taking Listeners::what_to_take() const noexcept {
 void Listeners::arm(Taking taking) noexcept {
   taking_ = taking;
   for (auto& listener : listeners_) {
-    const bool wanted = taking == Taking::kAll || (taking == Taking::kRefused && !listener->overloaded.empty());
+    const bool wanted =
+        taking == Taking::kAll || (taking == Taking::kRefused && !listener->overloaded.empty());
     if (!wanted) listener->acceptable.stop();
     else if (!listener->acceptable.active()) listener->acceptable.start(listener->socket->fd, EV_READ);
   }
@@ -141,7 +144,8 @@ void Listeners::note_cores() noexcept {
 void Listeners::look_again_in_time() noexcept {
   look_again_.stop();
   if (stopped_ || has_room_) return;
-  const double in_s = std::min(pool_.connection_stalled_in_s(), overload_.refusing() ? kOthersLookS : HUGE_VAL);
+  const double in_s =
+      std::min(pool_.connection_stalled_in_s(), overload_.refusing() ? kOthersLookS : HUGE_VAL);
   if (std::isfinite(in_s)) look_again_.start(in_s);
 }
 
@@ -154,7 +158,8 @@ bool Listeners::nobody_waits() const noexcept {
 
 void Listeners::take_from(Listener& listener) noexcept {
   int error = 0;
-  if (!pool_.has_room()) error = overload_.refusing() ? refusals_.refuse_from(*listener.socket, listener.overloaded) : 0;
+  if (!pool_.has_room())
+    error = overload_.refusing() ? refusals_.refuse_from(*listener.socket, listener.overloaded) : 0;
   else if (pool_.loads().above_share()) let_others_go_first();
   else error = accept_its_share(listener);
   if (!says_none(error)) rest_after(error);
@@ -208,8 +213,10 @@ void Listeners::on_others_went() noexcept {
 void Listeners::rest_after(int error) noexcept {
   const int times = failed_accepts_.times();
   if (times != 0) {
-    uwsgi_log("tornado: accept() fails: %s; clients wait in the listen queue, and every %.1f s it is tried again%s\n",
-              strerror(error), kRestS, times == 1 ? "" : " (still)");
+    uwsgi_log(
+        "tornado: accept() fails: %s; clients wait in the listen queue, and every %.1f s it is tried "
+        "again%s\n",
+        strerror(error), kRestS, times == 1 ? "" : " (still)");
   }
   if (!rest_.active()) rest_.start(kRestS);
 }

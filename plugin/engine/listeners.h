@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "plugin/engine/core_pool.h"
+#include "plugin/engine/log_throttle.h"
 #include "plugin/engine/overload.h"
 #include "plugin/engine/refusals.h"
-#include "plugin/engine/log_throttle.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/observe/metrics.h"

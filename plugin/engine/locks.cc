@@ -251,9 +251,10 @@ bool may_wait(RequestThread* thread) noexcept {
 // The thread stops until the lock is free: for good, if that depends on what it does itself.
 void stop_for(uwsgi_lock_item* item, void (*block)(uwsgi_lock_item*)) noexcept {
   if (locks().is_held(item)) {
-    uwsgi_log("tornado: worker %d stops: inside no_suspend(), a request "
-              "waits for a lock of uWSGI's (%s) that another of its requests holds\n",
-              uwsgi.mywid, item->id);
+    uwsgi_log(
+        "tornado: worker %d stops: inside no_suspend(), a request "
+        "waits for a lock of uWSGI's (%s) that another of its requests holds\n",
+        uwsgi.mywid, item->id);
   }
   do_for_worker(item, block);
 }
@@ -282,7 +283,9 @@ extern "C" {
 
 static void tornado_lock(uwsgi_lock_item* item) { lock(item, take_mutex, Use::kMutex, blocking_ops.lock); }
 static void tornado_rlock(uwsgi_lock_item* item) { lock(item, take_to_read, Use::kRead, blocking_ops.rlock); }
-static void tornado_wlock(uwsgi_lock_item* item) { lock(item, take_to_write, Use::kWrite, blocking_ops.wlock); }
+static void tornado_wlock(uwsgi_lock_item* item) {
+  lock(item, take_to_write, Use::kWrite, blocking_ops.wlock);
+}
 static void tornado_unlock(uwsgi_lock_item* item) { unlock(item, blocking_ops.unlock); }
 static void tornado_rwunlock(uwsgi_lock_item* item) { unlock(item, blocking_ops.rwunlock); }
 

@@ -17,7 +17,9 @@ namespace {
 
 constexpr int kRefusalsPerWakeUp = 64;
 
-const char* reason(int status) noexcept { return status == 429 ? "Too Many Requests" : "Service Unavailable"; }
+const char* reason(int status) noexcept {
+  return status == 429 ? "Too Many Requests" : "Service Unavailable";
+}
 
 std::string protocol_of(const uwsgi_socket& socket) {
   const char* name = socket.proto_name != nullptr ? socket.proto_name : uwsgi.protocol;
@@ -53,10 +55,10 @@ std::string refusal(const uwsgi_socket& socket, int status) {
   const std::string body = std::string(reason(status)) + '\n';
   const int retry_after_s = static_cast<int>(std::ceil(std::max(1.0, options().overload_wait_s)));
   const bool gateway = socket.proto_prepare_headers == uwsgi_proto_base_cgi_prepare_headers;
-  const std::string answer = (gateway ? "Status: " : "HTTP/1.1 ") + said +
-                             "\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: " +
-                             std::to_string(body.size()) + "\r\nRetry-After: " + std::to_string(retry_after_s) +
-                             "\r\n\r\n" + body;
+  const std::string answer =
+      (gateway ? "Status: " : "HTTP/1.1 ") + said +
+      "\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) +
+      "\r\nRetry-After: " + std::to_string(retry_after_s) + "\r\n\r\n" + body;
   return protocol.rfind("fastcgi", 0) == 0 ? as_fastcgi(answer) : answer;
 }
 
@@ -68,7 +70,8 @@ void Refusals::begin() noexcept {
 void Refusals::end() noexcept {
   if (since_begun_ == 0) return;
   uwsgi_log("tornado: cores are free again: %llu connections were answered %d in %.1f s\n",
-            static_cast<unsigned long long>(since_begun_), options().overload_status, loop::monotonic_s() - begun_s_);
+            static_cast<unsigned long long>(since_begun_), options().overload_status,
+            loop::monotonic_s() - begun_s_);
 }
 
 int Refusals::refuse_from(const uwsgi_socket& socket, const std::string& answer) noexcept {
@@ -77,8 +80,8 @@ int Refusals::refuse_from(const uwsgi_socket& socket, const std::string& answer)
     if (fd < 0) return errno;
     ++count_;
     if (since_begun_++ == 0) {
-      uwsgi_log("tornado: all %d cores busy for %.1f s: answering %d\n", uwsgi.async, options().overload_wait_s,
-                options().overload_status);
+      uwsgi_log("tornado: all %d cores busy for %.1f s: answering %d\n", uwsgi.async,
+                options().overload_wait_s, options().overload_status);
     }
     lingering_close_.say(fd, answer);
   }

@@ -72,7 +72,8 @@ void ShutdownSignals::start() noexcept {
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   for (const int number : kEndSignals) sigaction(number, &action, nullptr);
   // The master may have had enough of this worker while it loaded its applications.
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<ShutdownSignals*>(self)->look_whether_unwanted(); }, this});
+  engine_.loop().add_callback(
+      {[](void* self) noexcept { static_cast<ShutdownSignals*>(self)->look_whether_unwanted(); }, this});
 }
 
 void ShutdownSignals::on_hangup() noexcept {
@@ -89,7 +90,8 @@ void ShutdownSignals::on_told_to_end() noexcept {
 // CPython's handler only notes that the signal came.
 void ShutdownSignals::on_woken() noexcept {
   const bool function = application_.sa_handler != SIG_DFL && application_.sa_handler != SIG_IGN;
-  if (function && (application_.sa_flags & SA_SIGINFO) != 0) application_.sa_sigaction(SIGWINCH, nullptr, nullptr);
+  if (function && (application_.sa_flags & SA_SIGINFO) != 0)
+    application_.sa_sigaction(SIGWINCH, nullptr, nullptr);
   else if (function) application_.sa_handler(SIGWINCH);
   look_whether_unwanted();
 }

@@ -52,7 +52,8 @@ int Signals::wait(RequestThread& thread, int number) noexcept {
   if (!shared_.active()) return -1;
   Waiter waiter{{thread.fiber(), "signal", suspend::Abort::kAllowed}, number};
   waiters_.push_back(&waiter);
-  if (waiter.baton.wait() == suspend::Woken::kInterrupted) waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
+  if (waiter.baton.wait() == suspend::Woken::kInterrupted)
+    waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
   return waiter.received;
 }
 
@@ -101,8 +102,8 @@ void Signals::receive(int signal_socket) noexcept {
   else run_handler(number);
 }
 
-// A handler that takes longer than the period has one behind it at most: they would pile up without bound, and
-// the end of the worker would wait for them all.
+// A handler that takes longer than the period has one behind it at most: they would pile up without bound,
+// and the end of the worker would wait for them all.
 void Signals::handle_tick(std::uint8_t number) noexcept {
   Ticks& ticks = ticks_[number];
   if (ticks.handled) {
@@ -125,7 +126,9 @@ void Signals::run_handler(std::uint8_t number) noexcept {
 }
 
 void Signals::end_waits(int number) noexcept {
-  const auto still_waits = [=](const Waiter* waiter) { return waiter->number != kAny && waiter->number != number; };
+  const auto still_waits = [=](const Waiter* waiter) {
+    return waiter->number != kAny && waiter->number != number;
+  };
   const auto ended = std::stable_partition(waiters_.begin(), waiters_.end(), still_waits);
   for (auto waiter = ended; waiter != waiters_.end(); ++waiter) {
     (*waiter)->received = number;

@@ -20,8 +20,9 @@ struct SpawnedThreads::Thread {
   Thread(SpawnedThreads& owner, Order given)
       : threads(owner),
         order(given),
-        virtual_thread(owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
-                       loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {
+        virtual_thread(
+            owner.engine_.hub(), owner.engine_.loop(), owner.engine_.stack_size(), &request,
+            loop::Callback{[](void* self) noexcept { static_cast<Thread*>(self)->finished(); }, this}) {
     request.fd = -1;  // Nobody asked for what it does.
   }
 
@@ -52,7 +53,8 @@ struct SpawnedThreads::Thread {
   RequestThread virtual_thread;
 };
 
-SpawnedThreads::SpawnedThreads(Engine& engine) noexcept : engine_(engine), retry_(engine.loop().raw(), this) {}
+SpawnedThreads::SpawnedThreads(Engine& engine) noexcept
+    : engine_(engine), retry_(engine.loop().raw(), this) {}
 
 SpawnedThreads::~SpawnedThreads() = default;
 
@@ -79,7 +81,8 @@ void SpawnedThreads::spawn(void (*run)(void*) noexcept, void* argument) {
   ordered_.push_back({run, argument});
   ++running_;
   if (std::exchange(looks_, true)) return;
-  engine_.loop().add_callback({[](void* self) noexcept { static_cast<SpawnedThreads*>(self)->begin_ordered(); }, this});
+  engine_.loop().add_callback(
+      {[](void* self) noexcept { static_cast<SpawnedThreads*>(self)->begin_ordered(); }, this});
 }
 
 void SpawnedThreads::begin(Order order) {
@@ -109,7 +112,8 @@ void SpawnedThreads::begin_ordered() noexcept {
 }
 
 void SpawnedThreads::end(Thread& thread) noexcept {
-  const auto place = std::find_if(threads_.begin(), threads_.end(), [&](const auto& one) { return one.get() == &thread; });
+  const auto place =
+      std::find_if(threads_.begin(), threads_.end(), [&](const auto& one) { return one.get() == &thread; });
   const std::unique_ptr<Thread> ended = std::move(*place);
   threads_.erase(place);
   --running_;

@@ -97,11 +97,11 @@ ssize_t transfer(OnSocket on_socket, Otherwise otherwise, Wait wait) noexcept {
 ssize_t send_suspending(int fd, const char* data, std::size_t size) noexcept {
   std::size_t sent = 0;
   while (sent < size) {
-    const ssize_t count = transfer(
-        [=] { return send(fd, data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL); },
-        // What a pipe takes whole when it is ready.
-        [=] { return write(fd, data + sent, std::min(size - sent, std::size_t{PIPE_BUF})); },
-        [=] { return uwsgi.wait_write_hook(fd, 0); });
+    const ssize_t count =
+        transfer([=] { return send(fd, data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL); },
+                 // What a pipe takes whole when it is ready.
+                 [=] { return write(fd, data + sent, std::min(size - sent, std::size_t{PIPE_BUF})); },
+                 [=] { return uwsgi.wait_write_hook(fd, 0); });
     if (count < 0) return -1;
     sent += static_cast<std::size_t>(count);
   }
@@ -139,9 +139,9 @@ PyObject* recv(PyObject*, PyObject* args) noexcept {
       return py_check(PyObject_CallObject(uwsgis.recv, args));
     }
     const std::size_t at_most = std::min(static_cast<std::size_t>(size), sizeof buffer);
-    const ssize_t count = transfer([&] { return recv(fd, buffer, at_most, MSG_DONTWAIT); },
-                                   [&] { return read(fd, buffer, at_most); },
-                                   [=] { return uwsgi.wait_read_hook(fd, 0); });
+    const ssize_t count =
+        transfer([&] { return recv(fd, buffer, at_most, MSG_DONTWAIT); },
+                 [&] { return read(fd, buffer, at_most); }, [=] { return uwsgi.wait_read_hook(fd, 0); });
     return count > 0 ? py_check(PyBytes_FromStringAndSize(buffer, count)) : none();
   });
 }
@@ -187,7 +187,8 @@ PyObject* sharedarea_wait(PyObject*, PyObject* args) noexcept {
     int timeout_s = 0;
     parse(PyArg_ParseTuple(args, "i|ii:sharedarea_wait", &id, &rest_ms, &timeout_s));
     // -1: no such area; -2: the timeout.
-    const int status = id < 0 || rest_ms < 0 || timeout_s < 0 ? -1 : uwsgi_sharedarea_wait(id, rest_ms, timeout_s);
+    const int status =
+        id < 0 || rest_ms < 0 || timeout_s < 0 ? -1 : uwsgi_sharedarea_wait(id, rest_ms, timeout_s);
     if (status == -1) {
       PyErr_SetString(PyExc_ValueError, "error calling uwsgi_sharedarea_wait()");
       throw PyError{};
@@ -197,13 +198,15 @@ PyObject* sharedarea_wait(PyObject*, PyObject* args) noexcept {
 }
 
 PyMethodDef functions[] = {
-    {"async_sleep", async_sleep, METH_VARARGS, "async_sleep(seconds): the next yield or suspend() waits so long"},
+    {"async_sleep", async_sleep, METH_VARARGS,
+     "async_sleep(seconds): the next yield or suspend() waits so long"},
     {"connect", connect, METH_VARARGS, "connect(address, timeout=3): a descriptor, or -1"},
     {"recv", recv, METH_VARARGS, "recv(fd, size=4096): what has come, or None"},
     {"send", send, METH_VARARGS, "send([fd,] data): True when all is sent, or None"},
     {"signal_wait", signal_wait, METH_VARARGS,
      "signal_wait([signal]): waits until that signal, or any, has reached this worker and been handled"},
-    {"suspend", suspend, METH_VARARGS, "suspend(): waits for what the request has asked for, or for its next turn"},
+    {"suspend", suspend, METH_VARARGS,
+     "suspend(): waits for what the request has asked for, or for its next turn"},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -222,8 +225,8 @@ void replace() {
   PyObject* const module = PyDict_GetItemString(PyImport_GetModuleDict(), "uwsgi");
   if (module == nullptr) return;
   PyObject* const names = PyModule_GetDict(module);
-  uwsgis = {named(names, "async_sleep"), named(names, "connect"), named(names, "recv"), named(names, "send"),
-            named(names, "signal_wait"), named(names, "suspend")};
+  uwsgis = {named(names, "async_sleep"), named(names, "connect"),     named(names, "recv"),
+            named(names, "send"),        named(names, "signal_wait"), named(names, "suspend")};
   python::py_check_status(PyModule_AddFunctions(module, functions));
   // A uWSGI that has one may mean something else by it.
   if (PyDict_GetItemString(names, "sharedarea_wait") == nullptr) {

@@ -24,8 +24,7 @@ using python::raise;
 // --- uwsgi.request_context() ----------------------------------------------------------------
 
 struct RequestContext {
-  PyObject_HEAD
-  std::shared_ptr<WebSocket> websocket;
+  PyObject_HEAD std::shared_ptr<WebSocket> websocket;
 };
 
 void context_dealloc(PyObject* self) noexcept {
@@ -50,7 +49,8 @@ PyTypeObject* context_type() noexcept {
 RequestThread& calling_thread() {
   RequestThread* const thread = RequestThread::current();
   if (thread != nullptr && Engine::instance() != nullptr) return *thread;
-  raise(PyExc_RuntimeError, "a websocket is used in a request or in a function that uwsgi_tornado.spawn() runs");
+  raise(PyExc_RuntimeError,
+        "a websocket is used in a request or in a function that uwsgi_tornado.spawn() runs");
 }
 
 std::shared_ptr<WebSocket> own_websocket(RequestThread& thread) {
@@ -72,7 +72,8 @@ PyObject* request_context(PyObject*, PyObject*) noexcept {
     PyTypeObject* const type = context_type();
     if (type == nullptr) throw PyError{};
     PyRef context = py_check(PyType_GenericAlloc(type, 0));
-    new (&reinterpret_cast<RequestContext*>(context.get())->websocket) std::shared_ptr<WebSocket>(std::move(websocket));
+    new (&reinterpret_cast<RequestContext*>(context.get())->websocket)
+        std::shared_ptr<WebSocket>(std::move(websocket));
     return context;
   });
 }
@@ -80,11 +81,12 @@ PyObject* request_context(PyObject*, PyObject*) noexcept {
 // --- uwsgi.WebSocketClosed --------------------------------------------------------------------
 
 PyObject* closed_type() noexcept {
-  static PyObject* const type = PyErr_NewExceptionWithDoc(
-      "uwsgi.WebSocketClosed",
-      "The websocket is closed. `code` and `reason` are the client's; code is 1005 when it gave none, 1006 when the\n"
-      "connection was lost without a word, 1001 when the worker ends.",
-      PyExc_OSError, nullptr);
+  static PyObject* const type =
+      PyErr_NewExceptionWithDoc("uwsgi.WebSocketClosed",
+                                "The websocket is closed. `code` and `reason` are the client's; code is 1005 "
+                                "when it gave none, 1006 when the\n"
+                                "connection was lost without a word, 1001 when the worker ends.",
+                                PyExc_OSError, nullptr);
   return type;
 }
 
@@ -98,8 +100,9 @@ void set_attribute(const PyRef& object, const char* name, PyRef value) {
   const PyRef error = py_check(PyObject_CallFunction(closed_type(), "s", text));
   const std::string& reason = websocket.close_reason();
   set_attribute(error, "code", py_check(PyLong_FromLong(websocket.close_code())));
-  set_attribute(error, "reason",
-                py_check(PyUnicode_DecodeUTF8(reason.data(), static_cast<Py_ssize_t>(reason.size()), "replace")));
+  set_attribute(
+      error, "reason",
+      py_check(PyUnicode_DecodeUTF8(reason.data(), static_cast<Py_ssize_t>(reason.size()), "replace")));
   PyErr_SetObject(closed_type(), error.get());
   throw PyError{};
 }
@@ -146,8 +149,10 @@ PyRef send(PyObject* args, PyObject* kwargs, Opcode opcode) {
   }
   RequestThread& thread = calling_thread();
   const std::shared_ptr<WebSocket> websocket = websocket_of(context, thread);
-  if (websocket->send(thread, opcode, {message, static_cast<std::size_t>(size)})) return PyRef::borrow(Py_None);
-  raise_closed(*websocket, text ? "unable to send websocket message" : "unable to send websocket binary message");
+  if (websocket->send(thread, opcode, {message, static_cast<std::size_t>(size)}))
+    return PyRef::borrow(Py_None);
+  raise_closed(*websocket,
+               text ? "unable to send websocket message" : "unable to send websocket binary message");
 }
 
 PyObject* websocket_send(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
@@ -165,12 +170,13 @@ PyObject* websocket_close(PyObject*, PyObject* args, PyObject* kwargs) noexcept 
     const char* reason = "";
     Py_ssize_t size = 0;
     PyObject* context = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|is#O:websocket_close", const_cast<char**>(names), &code, &reason,
-                                     &size, &context)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|is#O:websocket_close", const_cast<char**>(names), &code,
+                                     &reason, &size, &context)) {
       throw PyError{};
     }
     if (!close_code::may_be_sent(code)) {
-      raise(PyExc_ValueError, "a close code is from 1000 to 1014, but for 1004 to 1006, or from 3000 to 4999");
+      raise(PyExc_ValueError,
+            "a close code is from 1000 to 1014, but for 1004 to 1006, or from 3000 to 4999");
     }
     if (size > 123) raise(PyExc_ValueError, "a reason has 123 bytes at most");
     RequestThread& thread = calling_thread();

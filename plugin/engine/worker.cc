@@ -14,8 +14,8 @@
 
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/worker_loop.h"
-#include "plugin/engine/shutdown_signals.h"
 #include "plugin/engine/engine.h"
+#include "plugin/engine/shutdown_signals.h"
 #include "plugin/engine/uwsgi_module.h"
 #include "plugin/engine/websocket_functions.h"
 #include "plugin/fetch/fetch_module.h"
@@ -66,7 +66,8 @@ std::atomic<bool>* gave_up = nullptr;
 // What tasks without a request have to end in, once they are cancelled.
 constexpr double kTasksEndS = 5;
 
-// A library that replaces the calls which suspend here by themselves, and how it is asked whether it has done so.
+// A library that replaces the calls which suspend here by themselves, and how it is asked whether it has done
+// so.
 struct Patcher {
   const char* call;
   const char* module;
@@ -106,9 +107,10 @@ void warn_of_small_stack() {
   constexpr std::size_t kLevelKiB = 3;  // What a level of the worst takes: sorted() with a key.
   const std::size_t needed = static_cast<std::size_t>(Py_GetRecursionLimit()) * kLevelKiB;
   if (options().stack_size >> 10 >= needed) return;
-  uwsgi_log("tornado: sys.getrecursionlimit() is %d: recursion through C may overrun stacks of %zu KiB; "
-            "--tornado-stack-size %zu holds it\n",
-            Py_GetRecursionLimit(), options().stack_size >> 10, needed);
+  uwsgi_log(
+      "tornado: sys.getrecursionlimit() is %d: recursion through C may overrun stacks of %zu KiB; "
+      "--tornado-stack-size %zu holds it\n",
+      Py_GetRecursionLimit(), options().stack_size >> 10, needed);
 #endif
 }
 
@@ -121,7 +123,8 @@ void report_start(const Engine& engine) {
             calls.slot_count(), calls.objects().size(), calls.summary().c_str());
   warn_of_small_stack();
   if (uwsgi.socket_timeout < 30) {
-    uwsgi_log("tornado: a socket-timeout of %d s is short; 30 or more is recommended\n", uwsgi.socket_timeout);
+    uwsgi_log("tornado: a socket-timeout of %d s is short; 30 or more is recommended\n",
+              uwsgi.socket_timeout);
   }
 }
 
@@ -143,8 +146,9 @@ void register_plugin() noexcept {
 void say_if_left_out() noexcept {
   // Inside the program this runs before main(), when uWSGI's table is not filled yet.
   if (uwsgi.p[0] == nullptr || !plugin_already_loaded("tornado")) return;
-  uwsgi_log("tornado: uWSGI has another plugin named tornado already and leaves this one out: "
-            "name one of them only\n");
+  uwsgi_log(
+      "tornado: uWSGI has another plugin named tornado already and leaves this one out: "
+      "name one of them only\n");
 }
 
 int check_options() noexcept {
@@ -153,7 +157,8 @@ int check_options() noexcept {
   if (!clash.empty()) refuse(clash);
   const std::string unusable = why_python_is_unusable();
   if (!unusable.empty()) refuse(unusable);
-  void* const shared = mmap(nullptr, sizeof *gave_up, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* const shared =
+      mmap(nullptr, sizeof *gave_up, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED || !WorkerLoads::prepare()) refuse("no memory");
   if (options().greenlet) python::register_greenlet_module(options().stack_size);
   gave_up = new (shared) std::atomic<bool>(false);
@@ -211,7 +216,8 @@ void prepare_for_applications() noexcept {
 
 void run_worker() noexcept {
   if (const std::string why = why_patches_are_refused(); !why.empty()) refuse_worker(why);  // --lazy-apps.
-  if (python::WorkerLoop::instance() == nullptr) prepare_for_applications();  // A worker without applications.
+  if (python::WorkerLoop::instance() == nullptr)
+    prepare_for_applications();  // A worker without applications.
   python::WorkerLoop& worker_loop = *python::WorkerLoop::instance();
   worker_loop.io().after_fork();
   std::unique_ptr<Engine> engine;

@@ -28,7 +28,8 @@ Load* loads = nullptr;  // By worker id, from 1. Null when workers need not know
 bool WorkerLoads::prepare() noexcept {
   if (uwsgi.numproc < 2 || uwsgi.map_socket != nullptr) return true;
   const std::size_t count = static_cast<std::size_t>(uwsgi.numproc) + 1;
-  void* const shared = mmap(nullptr, count * sizeof(Load), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* const shared =
+      mmap(nullptr, count * sizeof(Load), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return false;
   loads = new (shared) Load[count];
   return true;

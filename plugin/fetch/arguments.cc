@@ -23,14 +23,16 @@ enum class Charset { kUtf8, kLatin1 };
 std::string line_of(const char* name, PyObject* value, Charset charset = Charset::kUtf8) {
   PyRef encoded;
   if (PyUnicode_Check(value)) {
-    encoded = py_check(charset == Charset::kLatin1 ? PyUnicode_AsLatin1String(value) : PyUnicode_AsUTF8String(value));
+    encoded = py_check(charset == Charset::kLatin1 ? PyUnicode_AsLatin1String(value)
+                                                   : PyUnicode_AsUTF8String(value));
   } else if (PyBytes_Check(value)) {
     encoded = PyRef::borrow(value);
   } else {
     PyErr_Format(PyExc_TypeError, "%s is a str or bytes, not %s", name, Py_TYPE(value)->tp_name);
     throw PyError{};
   }
-  std::string text(PyBytes_AS_STRING(encoded.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(encoded.get())));
+  std::string text(PyBytes_AS_STRING(encoded.get()),
+                   static_cast<std::size_t>(PyBytes_GET_SIZE(encoded.get())));
   if (text.find_first_of(std::string("\r\n\0", 3)) != std::string::npos) {
     raise_value_error(std::string(name) + " must not contain the end of a line or a NUL");
   }
@@ -40,7 +42,8 @@ std::string line_of(const char* name, PyObject* value, Charset charset = Charset
 double seconds_of(const char* name, PyObject* value) {
   const double seconds = PyFloat_AsDouble(value);
   if (seconds == -1 && PyErr_Occurred()) throw PyError{};
-  if (!(seconds >= 0 && seconds < 1e6)) raise_value_error(std::string(name) + " is a number of seconds from 0 (no limit) up");
+  if (!(seconds >= 0 && seconds < 1e6))
+    raise_value_error(std::string(name) + " is a number of seconds from 0 (no limit) up");
   return seconds;
 }
 
@@ -62,8 +65,7 @@ http::AuthMode auth_mode_of(const char* name, PyObject* value) {
 
 // A method, or the name of a header (RFC 9110, 5.6.2).
 void check_token(const char* what, const std::string& text) {
-  constexpr char kToken[] =
-      "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  constexpr char kToken[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
   if (text.empty() || text.find_first_not_of(kToken) != std::string::npos) {
     raise_value_error(std::string("\"") + text + "\" cannot be " + what);
   }
@@ -76,14 +78,16 @@ void add_header(http::Request& request, PyObject* name_object, PyObject* value) 
   check_token("the name of a header", name);
   if (strcasecmp(name.c_str(), "Proxy-Authorization") == 0) {
     // It would go to the server, and to those it redirects to.
-    raise_value_error("the header Proxy-Authorization is not for servers: use proxy_username and proxy_password");
+    raise_value_error(
+        "the header Proxy-Authorization is not for servers: use proxy_username and proxy_password");
   }
   if (value == Py_None) {
     request.headers.push_back(name + ":");
     return;
   }
   const std::string text = line_of("the value of a header", value, Charset::kLatin1);
-  request.headers.push_back(text.find_first_not_of(" \t") == std::string::npos ? name + ";" : name + ": " + text);
+  request.headers.push_back(text.find_first_not_of(" \t") == std::string::npos ? name + ";"
+                                                                               : name + ": " + text);
 }
 
 bool is_header(const std::string& line, const char* name) noexcept {
@@ -100,12 +104,16 @@ bool has_header(const http::Request& request, const char* name) noexcept {
 // Of pairs, or of a mapping.
 void add_headers(FetchCall& call, PyObject* headers) {
   PyRef pairs = PyRef::borrow(headers);
-  if (PyMapping_Check(headers) && PyObject_HasAttrString(headers, "items")) pairs = py_check(PyMapping_Items(headers));
+  if (PyMapping_Check(headers) && PyObject_HasAttrString(headers, "items"))
+    pairs = py_check(PyMapping_Items(headers));
   const PyRef iterator = py_check(PyObject_GetIter(pairs.get()));
   while (const PyRef pair = PyRef::steal(PyIter_Next(iterator.get()))) {
-    const PyRef both = py_check(PySequence_Fast(pair.get(), "headers are a mapping or pairs of name and value"));
-    if (PySequence_Fast_GET_SIZE(both.get()) != 2) raise_value_error("headers are a mapping or pairs of name and value");
-    add_header(call.request, PySequence_Fast_GET_ITEM(both.get(), 0), PySequence_Fast_GET_ITEM(both.get(), 1));
+    const PyRef both =
+        py_check(PySequence_Fast(pair.get(), "headers are a mapping or pairs of name and value"));
+    if (PySequence_Fast_GET_SIZE(both.get()) != 2)
+      raise_value_error("headers are a mapping or pairs of name and value");
+    add_header(call.request, PySequence_Fast_GET_ITEM(both.get(), 0),
+               PySequence_Fast_GET_ITEM(both.get(), 1));
   }
   if (PyErr_Occurred()) throw PyError{};
 }
@@ -123,7 +131,8 @@ def chunks(read, size):
 )";
 
 PyRef chunks_of_file(PyObject* read) {
-  static PyObject* const chunks = from_python_source(kChunksOfFile, "uwsgi_tornado.chunks", "chunks").release();
+  static PyObject* const chunks =
+      from_python_source(kChunksOfFile, "uwsgi_tornado.chunks", "chunks").release();
   return py_check(PyObject_CallFunction(chunks, "On", read, kFileChunk));
 }
 
@@ -178,7 +187,8 @@ void settle_length(http::Request& request) {
       raise_value_error("the header Content-Length is not a number");
     }
     const std::int64_t said = std::stoll(number);
-    const std::int64_t known = request.body_is_given_later ? said : static_cast<std::int64_t>(request.body.size());
+    const std::int64_t known =
+        request.body_is_given_later ? said : static_cast<std::int64_t>(request.body.size());
     if (said != known) raise_value_error("the header Content-Length is not the length of the body");
     if (is_known) raise_value_error("the header Content-Length is there twice");
     is_known = true;
@@ -215,11 +225,8 @@ void take_curl_options(http::Request& request, PyObject* options) {
         request.curl_numbers.emplace_back(number, given);
         break;
       }
-      case CURLOT_STRING:
-        request.curl_texts.emplace_back(number, line_of(known->name, value));
-        break;
-      default:
-        raise_value_error(std::string("libcurl's option ") + known->name + " cannot be set from here");
+      case CURLOT_STRING: request.curl_texts.emplace_back(number, line_of(known->name, value)); break;
+      default: raise_value_error(std::string("libcurl's option ") + known->name + " cannot be set from here");
     }
   }
 }
@@ -268,7 +275,9 @@ void take_decompress(FetchCall& call, const char*, PyObject* value) {
 
 void take_raise_error(FetchCall& call, const char*, PyObject* value) { call.raise_error = flag_of(value); }
 
-void take_while_connected(FetchCall& call, const char*, PyObject* value) { call.while_connected = flag_of(value); }
+void take_while_connected(FetchCall& call, const char*, PyObject* value) {
+  call.while_connected = flag_of(value);
+}
 
 void take_curl(FetchCall& call, const char*, PyObject* value) { take_curl_options(call.request, value); }
 
@@ -373,7 +382,8 @@ FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
   if (request.streamed && !given(kwargs, "max_body_size")) request.max_body_size = 0;
   if (request.has_body && !given(kwargs, "method")) request.method = "POST";
   // libcurl takes any body of a POST for a form.
-  if (request.method == "POST" && !has_header(request, "Content-Type")) request.headers.emplace_back("Content-Type:");
+  if (request.method == "POST" && !has_header(request, "Content-Type"))
+    request.headers.emplace_back("Content-Type:");
   check_transfer_encoding(request);
   settle_length(request);
   return call;

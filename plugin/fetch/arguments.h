@@ -10,7 +10,7 @@ namespace python {
 
 struct FetchCall {
   http::Request request;
-  PyRef body_chunks;  // An iterator of the body's chunks, or null.
+  PyRef body_chunks;        // An iterator of the body's chunks, or null.
   PyRef body_async_chunks;  // An async iterable of them, or null.
   bool raise_error = true;
   bool while_connected = false;

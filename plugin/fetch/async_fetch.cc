@@ -16,7 +16,9 @@ namespace {
 // Of a request's body: a writer waits while that much is not sent.
 constexpr std::size_t kUnsentMax = 256 << 10;
 
-bool is_done(const PyRef& future) { return is_true(py_check(PyObject_CallMethod(future.get(), "done", nullptr))); }
+bool is_done(const PyRef& future) {
+  return is_true(py_check(PyObject_CallMethod(future.get(), "done", nullptr)));
+}
 
 // Sets what a future is to give, unless somebody has given it up.
 void settle(const PyRef& future, const char* method, PyObject* value) {
@@ -25,7 +27,8 @@ void settle(const PyRef& future, const char* method, PyObject* value) {
 
 class AsyncFetch final : public http::TransferObserver {
  public:
-  AsyncFetch(PyObject* self, PyObject* event_loop, loop::IoLoop& io, FetchCall call, const FetchCallbacks& callbacks)
+  AsyncFetch(PyObject* self, PyObject* event_loop, loop::IoLoop& io, FetchCall call,
+             const FetchCallbacks& callbacks)
       : self_(self),
         event_loop_(PyRef::borrow(event_loop)),
         header_(PyRef::borrow(callbacks.header)),
@@ -72,11 +75,14 @@ class AsyncFetch final : public http::TransferObserver {
 
   // A future that is done once there is room for more.
   PyRef write(PyObject* chunk) {
-    if (!transfer_ || transfer_->done()) raise(PyExc_ConnectionError, "the fetch is over: its server wants no more of the body");
-    if (!transfer_->request().body_is_given_later) raise(PyExc_RuntimeError, "this fetch has its body already");
+    if (!transfer_ || transfer_->done())
+      raise(PyExc_ConnectionError, "the fetch is over: its server wants no more of the body");
+    if (!transfer_->request().body_is_given_later)
+      raise(PyExc_RuntimeError, "this fetch has its body already");
     with_bytes(chunk, [this](const char* data, std::size_t size) { transfer_->give_body(data, size); });
     PyRef written = py_check(PyObject_CallMethod(event_loop_.get(), "create_future", nullptr));
-    if (transfer_->body_waiting() <= kUnsentMax) py_check(PyObject_CallMethod(written.get(), "set_result", "O", Py_None));
+    if (transfer_->body_waiting() <= kUnsentMax)
+      py_check(PyObject_CallMethod(written.get(), "set_result", "O", Py_None));
     else writers_.push_back(written);
     return written;
   }
@@ -121,7 +127,8 @@ class AsyncFetch final : public http::TransferObserver {
   }
 
   void call_with_bytes(const PyRef& function, const std::string& text) {
-    const PyRef bytes = py_check(PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
+    const PyRef bytes =
+        py_check(PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
     py_check(PyObject_CallFunctionObjArgs(function.get(), bytes.get(), nullptr));
   }
 
@@ -136,7 +143,8 @@ class AsyncFetch final : public http::TransferObserver {
         transfer_->end_body();
         return;
       }
-      with_bytes(chunk.get(), [this](const char* data, std::size_t size) { transfer_->give_body(data, size); });
+      with_bytes(chunk.get(),
+                 [this](const char* data, std::size_t size) { transfer_->give_body(data, size); });
       if (!transfer_->wants_body()) return;
     }
   }
@@ -148,7 +156,8 @@ class AsyncFetch final : public http::TransferObserver {
 
   void finish() {
     if (transfer_->result() == CURLE_OK) return answer(nullptr);
-    const PyRef error = error_of(*transfer_, transfer_->has_head() ? make_response(*transfer_).get() : nullptr);
+    const PyRef error =
+        error_of(*transfer_, transfer_->has_head() ? make_response(*transfer_).get() : nullptr);
     answer(error.get());
   }
 
@@ -157,7 +166,8 @@ class AsyncFetch final : public http::TransferObserver {
     PyRef response;
     PyRef failure = PyRef::borrow(error);
     if (!failure) {
-      response = streamed_ ? make_streamed_response(std::move(transfer_), event_loop_.get()) : make_response(*transfer_);
+      response = streamed_ ? make_streamed_response(std::move(transfer_), event_loop_.get())
+                           : make_response(*transfer_);
       if (raises_) failure = status_error(response.get());
     }
     end();
@@ -180,7 +190,8 @@ class AsyncFetch final : public http::TransferObserver {
     http::Client::destroy(std::move(transfer_));
     body_chunks_ = PyRef();
     for (const PyRef& writer : std::exchange(writers_, {})) {
-      if (!PyRef::steal(PyObject_CallMethod(writer.get(), "cancel", nullptr))) PyErr_WriteUnraisable(writer.get());
+      if (!PyRef::steal(PyObject_CallMethod(writer.get(), "cancel", nullptr)))
+        PyErr_WriteUnraisable(writer.get());
     }
     const PyRef kept = std::move(kept_);
   }
@@ -203,8 +214,7 @@ class AsyncFetch final : public http::TransferObserver {
 // --- The Python object ----------------------------------------------------------------------------
 
 struct AsyncFetchObject {
-  PyObject_HEAD
-  AsyncFetch* fetch;
+  PyObject_HEAD AsyncFetch* fetch;
 };
 
 AsyncFetch& fetch_of(PyObject* self) noexcept { return *reinterpret_cast<AsyncFetchObject*>(self)->fetch; }
@@ -237,9 +247,11 @@ PyObject* get_future(PyObject* self, void*) noexcept {
 }
 
 PyMethodDef methods[] = {
-    {"write", write, METH_O, "write(chunk)\n--\n\nMore of the request's body. A future, done once there is room for more."},
+    {"write", write, METH_O,
+     "write(chunk)\n--\n\nMore of the request's body. A future, done once there is room for more."},
     {"finish", finish, METH_NOARGS, "finish()\n--\n\nThe request's body is whole."},
-    {"abort", abort_with, METH_O, "abort(exception)\n--\n\nEnds the transfer; its future raises the exception."},
+    {"abort", abort_with, METH_O,
+     "abort(exception)\n--\n\nEnds the transfer; its future raises the exception."},
     {"_future_done", future_done, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -250,7 +262,8 @@ PyGetSetDef attributes[] = {
 };
 
 int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
-  return reinterpret_cast<AsyncFetchObject*>(self)->fetch == nullptr ? 0 : fetch_of(self).traverse(visit, arg);
+  return reinterpret_cast<AsyncFetchObject*>(self)->fetch == nullptr ? 0
+                                                                     : fetch_of(self).traverse(visit, arg);
 }
 
 int clear(PyObject* self) noexcept {
@@ -309,7 +322,8 @@ PyObject* async_fetch_type() {
   return reinterpret_cast<PyObject*>(&type);
 }
 
-PyRef start_async_fetch(PyObject* event_loop, loop::IoLoop& io, FetchCall call, const FetchCallbacks& callbacks) {
+PyRef start_async_fetch(PyObject* event_loop, loop::IoLoop& io, FetchCall call,
+                        const FetchCallbacks& callbacks) {
   auto* const type = reinterpret_cast<PyTypeObject*>(async_fetch_type());
   const PyRef async_chunks = std::move(call.body_async_chunks);
   PyRef self = py_check(type->tp_alloc(type, 0));

@@ -17,7 +17,8 @@ struct FetchCallbacks {
 
 // Begins it, on the asyncio event loop `event_loop` whose IoLoop is `io`. The object is of the type
 // uwsgi_tornado.AsyncFetch; it keeps itself until its end. Throws PyError, std::invalid_argument.
-PyRef start_async_fetch(PyObject* event_loop, loop::IoLoop& io, FetchCall call, const FetchCallbacks& callbacks);
+PyRef start_async_fetch(PyObject* event_loop, loop::IoLoop& io, FetchCall call,
+                        const FetchCallbacks& callbacks);
 
 // The future of it, which gives a Response. Cancelling it ends the transfer.
 PyRef future_of_fetch(PyObject* fetch) noexcept;

@@ -19,8 +19,11 @@ PyObject* make_error_type(const char* name, const char* doc, PyObject* base) {
 PyObject* http_error_type() {
   static PyObject* type = nullptr;
   if (type == nullptr) {
-    const PyRef fields = py_check(Py_BuildValue("{s:i,s:O,s:i}", "code", kNoResponse, "response", Py_None, "curl_code", 0));
-    type = py_check(PyErr_NewExceptionWithDoc("uwsgi_tornado.HTTPError", kHttpErrorDoc, nullptr, fields.get())).release();
+    const PyRef fields =
+        py_check(Py_BuildValue("{s:i,s:O,s:i}", "code", kNoResponse, "response", Py_None, "curl_code", 0));
+    type =
+        py_check(PyErr_NewExceptionWithDoc("uwsgi_tornado.HTTPError", kHttpErrorDoc, nullptr, fields.get()))
+            .release();
   }
   return type;
 }
@@ -31,12 +34,15 @@ PyObject* http_timeout_error_type() {
   return type;
 }
 
-PyRef make_http_error(PyObject* type, int code, const std::string& message, PyObject* response, int curl_code) {
+PyRef make_http_error(PyObject* type, int code, const std::string& message, PyObject* response,
+                      int curl_code) {
   const std::string text = "HTTP " + std::to_string(code) + ": " + message;
-  const PyRef shown = py_check(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+  const PyRef shown =
+      py_check(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
   PyRef error = py_check(PyObject_CallFunctionObjArgs(type, shown.get(), nullptr));
   py_check_status(PyObject_SetAttrString(error.get(), "code", py_check(PyLong_FromLong(code)).get()));
-  py_check_status(PyObject_SetAttrString(error.get(), "curl_code", py_check(PyLong_FromLong(curl_code)).get()));
+  py_check_status(
+      PyObject_SetAttrString(error.get(), "curl_code", py_check(PyLong_FromLong(curl_code)).get()));
   if (response != nullptr) py_check_status(PyObject_SetAttrString(error.get(), "response", response));
   return error;
 }

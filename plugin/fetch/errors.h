@@ -19,7 +19,8 @@ PyObject* http_error_type();
 PyObject* http_timeout_error_type();
 
 // An exception. `response` may be null.
-PyRef make_http_error(PyObject* type, int code, const std::string& message, PyObject* response, int curl_code);
+PyRef make_http_error(PyObject* type, int code, const std::string& message, PyObject* response,
+                      int curl_code);
 
 // Of a transfer that is done and failed. `response` may be null.
 PyRef error_of(const http::Transfer& transfer, PyObject* response);

@@ -42,10 +42,11 @@ class PlainFetch final : public http::TransferObserver {
       else fiber_.wait(thread_);
     }
     if (transfer_->done() && transfer_->result() != CURLE_OK) {
-      raise_exception(error_of(*transfer_, transfer_->has_head() ? make_response(*transfer_).get() : nullptr));
+      raise_exception(
+          error_of(*transfer_, transfer_->has_head() ? make_response(*transfer_).get() : nullptr));
     }
-    PyRef response =
-        streamed ? make_streamed_response(std::move(transfer_), worker_.event_loop()) : make_response(*transfer_);
+    PyRef response = streamed ? make_streamed_response(std::move(transfer_), worker_.event_loop())
+                              : make_response(*transfer_);
     if (const PyRef error = raises_ ? status_error(response.get()) : PyRef()) raise_exception(error);
     return response;
   }
@@ -58,7 +59,8 @@ class PlainFetch final : public http::TransferObserver {
     const PyRef chunk = PyRef::steal(PyIter_Next(body_chunks_.get()));
     if (!chunk && PyErr_Occurred()) throw PyError{};
     if (chunk) {
-      with_bytes(chunk.get(), [this](const char* data, std::size_t size) { transfer_->give_body(data, size); });
+      with_bytes(chunk.get(),
+                 [this](const char* data, std::size_t size) { transfer_->give_body(data, size); });
     } else {
       body_chunks_ = PyRef();
       transfer_->end_body();
@@ -92,7 +94,8 @@ PyRef loop_for_fetch() {
   if (running.get() != Py_None) return running;
   WorkerLoop& worker = running_worker_loop("fetch_async");
   if (VirtualThread::current() == nullptr) {
-    raise(PyExc_RuntimeError, "fetch_async() is for requests and for where an event loop runs: not for another thread");
+    raise(PyExc_RuntimeError,
+          "fetch_async() is for requests and for where an event loop runs: not for another thread");
   }
   return PyRef::borrow(worker.event_loop());
 }
@@ -100,7 +103,8 @@ PyRef loop_for_fetch() {
 // `loop` must be one of ours: libcurl's sockets are watched by its IoLoop.
 loop::IoLoop& io_of(PyObject* loop) {
   EventLoop* const ours = EventLoop::of(loop);
-  if (ours == nullptr) raise(PyExc_RuntimeError, "fetching needs the worker's event loop or a uwsgi_tornado.EventLoop");
+  if (ours == nullptr)
+    raise(PyExc_RuntimeError, "fetching needs the worker's event loop or a uwsgi_tornado.EventLoop");
   ours->check_closed();
   return ours->io();
 }
@@ -110,7 +114,8 @@ PyObject* fetch_async(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     const PyRef loop = loop_for_fetch();
     loop::IoLoop& io = io_of(loop.get());
     FetchCall call = parse_fetch("fetch_async", args, kwargs);
-    if (call.while_connected) raise(PyExc_TypeError, "while_connected is for fetch(): a future may outlive its request");
+    if (call.while_connected)
+      raise(PyExc_TypeError, "while_connected is for fetch(): a future may outlive its request");
     return future_of_fetch(start_async_fetch(loop.get(), io, std::move(call), {nullptr, nullptr}).get());
   });
 }
@@ -119,25 +124,29 @@ PyObject* fetch_async(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
 PyObject* start_fetch(PyObject*, PyObject* args) noexcept {
   return fetch_boundary([=] {
     PyObject *loop, *header, *chunk, *url, *options;
-    if (!PyArg_ParseTuple(args, "OOOOO!", &loop, &header, &chunk, &url, &PyDict_Type, &options)) throw PyError{};
+    if (!PyArg_ParseTuple(args, "OOOOO!", &loop, &header, &chunk, &url, &PyDict_Type, &options))
+      throw PyError{};
     loop::IoLoop& io = io_of(loop);
     FetchCall call = parse_fetch("fetch", py_check(PyTuple_Pack(1, url)).get(), options);
-    const FetchCallbacks callbacks = {header == Py_None ? nullptr : header, chunk == Py_None ? nullptr : chunk};
+    const FetchCallbacks callbacks = {header == Py_None ? nullptr : header,
+                                      chunk == Py_None ? nullptr : chunk};
     return start_async_fetch(loop, io, std::move(call), callbacks);
   });
 }
 
 // The options of both, as inspect.signature() tells them.
-#define FETCH_OPTIONS                                                                                              \
-  "method=None, headers=None, body=None, connect_timeout=20, request_timeout=20, stall_timeout=0, "                \
-  "follow_redirects=True, max_redirects=5, max_body_size=104857600, max_header_size=65536, decompress=True, "      \
-  "accept_encoding=None, user_agent=None, username=None, password=None, auth_mode='basic', proxy=None, "           \
-  "proxy_username=None, proxy_password=None, proxy_auth_mode='basic', verify=True, client_cert=None, "             \
-  "client_key=None, ciphers=None, http_version=None, unix_socket=None, interface=None, allow_ipv6=True, "          \
+#define FETCH_OPTIONS                                                                                     \
+  "method=None, headers=None, body=None, connect_timeout=20, request_timeout=20, stall_timeout=0, "       \
+  "follow_redirects=True, max_redirects=5, max_body_size=104857600, max_header_size=65536, "              \
+  "decompress=True, "                                                                                     \
+  "accept_encoding=None, user_agent=None, username=None, password=None, auth_mode='basic', proxy=None, "  \
+  "proxy_username=None, proxy_password=None, proxy_auth_mode='basic', verify=True, client_cert=None, "    \
+  "client_key=None, ciphers=None, http_version=None, unix_socket=None, interface=None, allow_ipv6=True, " \
   "protocols=('http', 'https'), raise_error=True, stream=False, curl_options=None"
 
 constexpr char kFetchDoc[] =
-    "fetch($module, /, url, *, " FETCH_OPTIONS ", while_connected=False)\n--\n\n"
+    "fetch($module, /, url, *, " FETCH_OPTIONS
+    ", while_connected=False)\n--\n\n"
     "Fetches over HTTP and returns a Response; only this request is suspended meanwhile. Names and times\n"
     "are those of docs/fetch.md. body: bytes, str (UTF-8), a file, or an iterable of chunks; with one the\n"
     "method is POST unless said. Timeouts in seconds, sizes in bytes, 0 for none. None for an option is as\n"
@@ -148,7 +157,8 @@ constexpr char kFetchDoc[] =
     "an event loop runs (use fetch_async there) and outside a worker.";
 
 constexpr char kFetchAsyncDoc[] =
-    "fetch_async($module, /, url, *, " FETCH_OPTIONS ")\n--\n\n"
+    "fetch_async($module, /, url, *, " FETCH_OPTIONS
+    ")\n--\n\n"
     "fetch() as a future of the running event loop, to await; in a request, of the worker's, for\n"
     "await_() and gather_(). Cancelling it ends the transfer. body may be an async iterable, too; a plain\n"
     "one is read on the event loop and must not wait. Its errors are the future's.\n\n"

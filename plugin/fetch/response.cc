@@ -50,7 +50,8 @@ class ResponseState final : public http::TransferObserver {
 
   // An asyncio future of the next chunk; StopAsyncIteration at the end.
   PyRef next_chunk_async() {
-    if (get_running_loop().get() != loop_.get()) raise(PyExc_RuntimeError, "this response is of another event loop than the running one");
+    if (get_running_loop().get() != loop_.get())
+      raise(PyExc_RuntimeError, "this response is of another event loop than the running one");
     need_to_be_alone();
     PyRef future = py_check(PyObject_CallMethod(loop_.get(), "create_future", nullptr));
     chunk_future_ = future;
@@ -101,7 +102,8 @@ class ResponseState final : public http::TransferObserver {
 
   void need_to_be_alone() {
     forget_given_up_future();
-    if (fiber_.waiting() || chunk_future_) raise(PyExc_RuntimeError, "somebody waits for the next chunk of this response already");
+    if (fiber_.waiting() || chunk_future_)
+      raise(PyExc_RuntimeError, "somebody waits for the next chunk of this response already");
   }
 
   PyRef chunk_that_came() {
@@ -121,7 +123,8 @@ class ResponseState final : public http::TransferObserver {
 
   // What comes is for who asks next.
   void forget_given_up_future() {
-    if (chunk_future_ && is_true(py_check(PyObject_CallMethod(chunk_future_.get(), "done", nullptr)))) chunk_future_ = PyRef();
+    if (chunk_future_ && is_true(py_check(PyObject_CallMethod(chunk_future_.get(), "done", nullptr))))
+      chunk_future_ = PyRef();
   }
 
   void settle_chunk() {
@@ -155,8 +158,7 @@ class ResponseState final : public http::TransferObserver {
 };
 
 struct Response {
-  PyObject_HEAD
-  ResponseState* state;
+  PyObject_HEAD ResponseState* state;
 };
 
 ResponseState& state_of(PyObject* self) noexcept { return *reinterpret_cast<Response*>(self)->state; }
@@ -215,9 +217,9 @@ PyObject* get_body(PyObject* self, void*) noexcept {
 
 PyObject* get_timings(PyObject* self, void*) noexcept {
   const http::Timings& t = state_of(self).timings;
-  return Py_BuildValue("{s:d,s:d,s:d,s:d,s:d,s:d,s:d}", "namelookup", t.namelookup, "connect", t.connect, "appconnect",
-                       t.appconnect, "pretransfer", t.pretransfer, "starttransfer", t.starttransfer, "total", t.total,
-                       "redirect", t.redirect);
+  return Py_BuildValue("{s:d,s:d,s:d,s:d,s:d,s:d,s:d}", "namelookup", t.namelookup, "connect", t.connect,
+                       "appconnect", t.appconnect, "pretransfer", t.pretransfer, "starttransfer",
+                       t.starttransfer, "total", t.total, "redirect", t.redirect);
 }
 
 PyGetSetDef attributes[] = {
@@ -238,7 +240,8 @@ PyGetSetDef attributes[] = {
 // --- The stream -----------------------------------------------------------------------------------
 
 void need_stream(PyObject* self) {
-  if (!state_of(self).streamed()) raise(PyExc_TypeError, "this response is whole, in its body: ask for stream=True to iterate");
+  if (!state_of(self).streamed())
+    raise(PyExc_TypeError, "this response is whole, in its body: ask for stream=True to iterate");
 }
 
 PyObject* iter(PyObject* self) noexcept {
@@ -284,7 +287,8 @@ PyObject* async_exit(PyObject* self, PyObject*) noexcept {
 }
 
 PyMethodDef methods[] = {
-    {"close", close, METH_NOARGS, "close($self, /)\n--\n\nEnds a stream early, and closes its connection. Does nothing else."},
+    {"close", close, METH_NOARGS,
+     "close($self, /)\n--\n\nEnds a stream early, and closes its connection. Does nothing else."},
     {"__enter__", enter, METH_NOARGS, nullptr},
     {"__exit__", close, METH_VARARGS, nullptr},
     {"__aenter__", async_enter, METH_NOARGS, nullptr},
@@ -304,7 +308,8 @@ PyAsyncMethods async_methods = [] {
 PyObject* repr(PyObject* self) noexcept {
   return py_boundary([=] {
     const ResponseState& state = state_of(self);
-    return py_check(PyUnicode_FromFormat("<uwsgi_tornado.Response [%d] %s>", state.status, state.effective_url.c_str()));
+    return py_check(
+        PyUnicode_FromFormat("<uwsgi_tornado.Response [%d] %s>", state.status, state.effective_url.c_str()));
   });
 }
 
@@ -362,7 +367,8 @@ PyObject* response_type() {
 PyRef make_response(http::Transfer& transfer) {
   PyRef response = new_response(transfer);
   const std::string body = transfer.take_body();
-  state_of(response.get()).body = py_check(PyBytes_FromStringAndSize(body.data(), static_cast<Py_ssize_t>(body.size())));
+  state_of(response.get()).body =
+      py_check(PyBytes_FromStringAndSize(body.data(), static_cast<Py_ssize_t>(body.size())));
   return response;
 }
 
@@ -375,7 +381,8 @@ PyRef make_streamed_response(std::unique_ptr<http::Transfer> transfer, PyObject*
 PyRef status_error(PyObject* response) {
   const ResponseState& state = state_of(response);
   if (state.status < kFirstErrorStatus) return PyRef();
-  return make_http_error(http_error_type(), state.status, state.reason.empty() ? "an error" : state.reason, response, 0);
+  return make_http_error(http_error_type(), state.status, state.reason.empty() ? "an error" : state.reason,
+                         response, 0);
 }
 
 }  // namespace python

@@ -7,7 +7,9 @@ namespace python {
 namespace {
 
 [[noreturn]] void refuse() {
-  raise(PyExc_RuntimeError, "this plugin was built without libcurl, which fetches: install libcurl4-openssl-dev and build it again");
+  raise(PyExc_RuntimeError,
+        "this plugin was built without libcurl, which fetches: install libcurl4-openssl-dev and build it "
+        "again");
 }
 
 PyObject* fetch(PyObject*, PyObject*, PyObject*) noexcept {

@@ -21,7 +21,8 @@ const GilStateKey& gil_state_key() noexcept {
   static unsigned found_in = ~0u;
   if (found_in != GreenletStack::generation()) {
     key = GilStateKey();
-    if (!key.find()) Py_FatalError("greenlet: this Python keeps its thread states where greenlets cannot follow");
+    if (!key.find())
+      Py_FatalError("greenlet: this Python keeps its thread states where greenlets cannot follow");
     found_in = GreenletStack::generation();
   }
   return key;
@@ -60,8 +61,7 @@ bool on_loop() noexcept { return blocking::on_loop_thread() && VirtualThread::cu
 // --- What the dict of a Python thread has, to see its end ------------------------------------
 
 struct EndOfThread {
-  PyObject_HEAD
-  GreenletThread* thread;
+  PyObject_HEAD GreenletThread* thread;
 };
 
 void end_of_thread_dealloc(PyObject* self) noexcept {
@@ -100,7 +100,8 @@ GreenletThread* thread_in(PyObject* dict) noexcept {
 
 PyRef switch_result(PyRef args, PyRef kwargs) {
   const bool has_keywords = kwargs && PyDict_Size(kwargs.get()) > 0;
-  if (has_keywords && PyTuple_GET_SIZE(args.get()) > 0) return py_check(PyTuple_Pack(2, args.get(), kwargs.get()));
+  if (has_keywords && PyTuple_GET_SIZE(args.get()) > 0)
+    return py_check(PyTuple_Pack(2, args.get(), kwargs.get()));
   if (has_keywords) return kwargs;
   if (!args) return PyRef::borrow(Py_None);
   if (PyTuple_Check(args.get()) && PyTuple_GET_SIZE(args.get()) == 1) {
@@ -555,20 +556,23 @@ void GreenletThread::end() noexcept {
   if (!alive_) return;
   const ErrorAside error;
   // Not so where CPython clears the states of threads that have gone, or after a fork.
-  const bool runs_here = running_ == main_ && !main_->lost() && PyThreadState_Get() == main_state_ && !python_is_finalizing();
+  const bool runs_here =
+      running_ == main_ && !main_->lost() && PyThreadState_Get() == main_state_ && !python_is_finalizing();
   if (runs_here) {
     last_seen = {main_state_, id_of(const_cast<PyThreadState*>(main_state_)), generation_, this};
     for (int round = 0; round < kKillsMax && first_active_ != nullptr; ++round) {
       kill_deferred();
       std::vector<PyRef> active;
-      for (Greenlet* g = first_active_; g != nullptr; g = g->next) active.push_back(PyRef::borrow(as_object(g)));
+      for (Greenlet* g = first_active_; g != nullptr; g = g->next)
+        active.push_back(PyRef::borrow(as_object(g)));
       for (const PyRef& greenlet : active) {
         auto* const bare = reinterpret_cast<Greenlet*>(greenlet.get());
         if (bare->active()) kill(bare);
       }
     }
     if (first_active_ != nullptr) {
-      std::fprintf(stderr, "greenlet: GreenletExit did not end all greenlets of a thread; their stacks are lost\n");
+      std::fprintf(stderr,
+                   "greenlet: GreenletExit did not end all greenlets of a thread; their stacks are lost\n");
     }
   }
   lost_ = !runs_here;

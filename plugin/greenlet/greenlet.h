@@ -17,8 +17,7 @@ class GreenletThread;
 struct Greenlet {
   enum class Phase { kNew, kActive, kDead };
 
-  PyObject_HEAD
-  PyObject* dict;
+  PyObject_HEAD PyObject* dict;
   PyObject* weak_references;
   Greenlet* parent;
   PyObject* run;      // Until it has begun.
@@ -26,8 +25,8 @@ struct Greenlet {
   PyObject* args;     // What the switch to it gives; null where an exception is thrown.
   PyObject* kwargs;
 
-  GreenletThread* thread;  // Once started; counted by GreenletThread::keep().
-  GreenletStack* stack;    // While active, unless it is the main one.
+  GreenletThread* thread;         // Once started; counted by GreenletThread::keep().
+  GreenletStack* stack;           // While active, unless it is the main one.
   suspend::Coroutine* coroutine;  // While active.
   PyThreadState* state;           // Where it stands; while active.
   PyObject* entry;                // What it runs, from the start until it has begun.
@@ -125,13 +124,13 @@ class GreenletThread {
   bool alive_ = true;
   bool lost_ = false;  // Its end came while it stood somewhere: a stack of it is left as it is.
   unsigned generation_ = 0;
-  Greenlet* main_ = nullptr;             // Owned.
-  Greenlet* running_ = nullptr;          // Owned.
-  Greenlet* origin_ = nullptr;           // Owned; from enter() until arrived().
-  GreenletStack* finished_ = nullptr;    // Likewise: what was left for good.
-  PyObject* trace_function_ = nullptr;   // Owned.
-  Greenlet* first_active_ = nullptr;     // But for the main one.
-  std::vector<PyObject*> to_kill_;       // Owned.
+  Greenlet* main_ = nullptr;            // Owned.
+  Greenlet* running_ = nullptr;         // Owned.
+  Greenlet* origin_ = nullptr;          // Owned; from enter() until arrived().
+  GreenletStack* finished_ = nullptr;   // Likewise: what was left for good.
+  PyObject* trace_function_ = nullptr;  // Owned.
+  Greenlet* first_active_ = nullptr;    // But for the main one.
+  std::vector<PyObject*> to_kill_;      // Owned.
   suspend::Coroutine main_coroutine_;
   const PyThreadState* main_state_ = nullptr;
 

@@ -75,7 +75,8 @@ PyMethodDef functions[] = {
     {"getcurrent", getcurrent, METH_NOARGS,
      "getcurrent()\n--\n\nThe greenlet that runs. In a request that made none: its main greenlet."},
     {"settrace", settrace, METH_VARARGS,
-     "settrace(callback)\n--\n\nHas callback(event, (origin, target)) called at each switch of this thread's\n"
+     "settrace(callback)\n--\n\nHas callback(event, (origin, target)) called at each switch of this "
+     "thread's\n"
      "greenlets, event being 'switch' or 'throw'. Returns the one before."},
     {"gettrace", gettrace, METH_NOARGS, "gettrace()\n--\n\nThe callback that settrace() was given, or None."},
     {"set_thread_local", set_thread_local, METH_VARARGS, nullptr},
@@ -88,9 +89,15 @@ PyMethodDef functions[] = {
 };
 
 PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "greenlet",
+    PyModuleDef_HEAD_INIT,
+    "greenlet",
     "Greenlets on the fibers of uWSGI's tornado engine. See docs/greenlet.md.",
-    -1, functions, nullptr, nullptr, nullptr, nullptr,
+    -1,
+    functions,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
 };
 
 void add(PyObject* module, const char* name, PyObject* value) {

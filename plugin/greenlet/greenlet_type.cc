@@ -143,7 +143,8 @@ void set_parent(Greenlet* self, PyObject* value) {
   refuse_deletion(value, "can't delete attribute");
   if (self->is_main) raise(PyExc_AttributeError, "cannot set the parent of a main greenlet");
   if (!PyObject_TypeCheck(value, greenlet_type())) {
-    PyErr_Format(PyExc_TypeError, "GreenletChecker: Expected any type of greenlet, not %s", Py_TYPE(value)->tp_name);
+    PyErr_Format(PyExc_TypeError, "GreenletChecker: Expected any type of greenlet, not %s",
+                 Py_TYPE(value)->tp_name);
     throw PyError{};
   }
   for (const Greenlet* parent = greenlet_of(value); parent != nullptr; parent = parent->parent) {
@@ -294,7 +295,8 @@ PyObject* get_run(PyObject* self, void*) noexcept {
   return py_boundary([=] {
     Greenlet* const greenlet = greenlet_of(self);
     if (greenlet->is_main) raise(PyExc_AttributeError, "Main greenlets do not have a run attribute.");
-    if (greenlet->phase != Greenlet::Phase::kNew || greenlet->run == nullptr) raise(PyExc_AttributeError, "run");
+    if (greenlet->phase != Greenlet::Phase::kNew || greenlet->run == nullptr)
+      raise(PyExc_AttributeError, "run");
     return PyRef::borrow(greenlet->run);
   });
 }
@@ -360,7 +362,9 @@ int set_context(PyObject* self, PyObject* value, void*) noexcept {
   });
 }
 
-PyObject* get_stack_saved(PyObject*, void*) noexcept { return PyLong_FromLong(0); }  // Stacks stay where they are.
+PyObject* get_stack_saved(PyObject*, void*) noexcept {
+  return PyLong_FromLong(0);
+}  // Stacks stay where they are.
 
 PyObject* refuse_state(PyObject* self, PyObject*) noexcept {
   PyErr_Format(PyExc_TypeError, "cannot serialize '%s' object", Py_TYPE(self)->tp_name);
@@ -374,13 +378,17 @@ PyObject* greenlet_repr(PyObject* self) noexcept {
   void* const thread = greenlet->thread;
   if (is_dead(greenlet)) {
     const bool exited = greenlet->thread != nullptr && !greenlet->thread->alive();
-    return PyUnicode_FromFormat("<%s object at %p (otid=%p) %sdead>", name, at, thread, exited ? "(thread exited) " : "");
+    return PyUnicode_FromFormat("<%s object at %p (otid=%p) %sdead>", name, at, thread,
+                                exited ? "(thread exited) " : "");
   }
   const bool started = greenlet->phase == Greenlet::Phase::kActive;
   const bool is_current = runs(greenlet) && GreenletThread::current_or_null() == greenlet->thread;
   return PyUnicode_FromFormat("<%s object at %p (otid=%p)%s%s%s%s>", name, at, thread,
-                              is_current ? " current" : started ? " suspended" : "", started ? " active" : "",
-                              started ? " started" : " pending", greenlet->is_main ? " main" : "");
+                              is_current ? " current"
+                              : started  ? " suspended"
+                                         : "",
+                              started ? " active" : "", started ? " started" : " pending",
+                              greenlet->is_main ? " main" : "");
 }
 
 constexpr char kSwitchDoc[] =
@@ -427,9 +435,10 @@ PyTypeObject* greenlet_type() noexcept {
     t.tp_name = "greenlet.greenlet";
     t.tp_basicsize = sizeof(Greenlet);
     t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
-    t.tp_doc = "greenlet(run=None, parent=None)\n--\n\n"
-               "A greenlet that will run `run`; its parent, the running greenlet where none is given, is\n"
-               "where it goes to when that returns.";
+    t.tp_doc =
+        "greenlet(run=None, parent=None)\n--\n\n"
+        "A greenlet that will run `run`; its parent, the running greenlet where none is given, is\n"
+        "where it goes to when that returns.";
     t.tp_dealloc = greenlet_dealloc;
     t.tp_repr = greenlet_repr;
     t.tp_as_number = &as_number;

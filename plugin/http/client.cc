@@ -35,7 +35,8 @@ Client& Client::of(loop::IoLoop& loop) {
   return client;
 }
 
-Client::Client(loop::IoLoop& loop) : loop_(loop), timer_(loop.raw(), this), tells_(loop.raw(), this), before_poll_(loop.raw(), this) {
+Client::Client(loop::IoLoop& loop)
+    : loop_(loop), timer_(loop.raw(), this), tells_(loop.raw(), this), before_poll_(loop.raw(), this) {
   static const int watching = pthread_atfork(nullptr, nullptr, [] { ++fork_generation; });
   static_cast<void>(watching);
   multi_.reset(libcurl().multi_init());
@@ -83,9 +84,10 @@ void Client::destroy(std::unique_ptr<Transfer> transfer) noexcept {
 }
 
 std::size_t Client::in_flight() const noexcept {
-  return static_cast<std::size_t>(std::count_if(transfers_.begin(), transfers_.end(), [](const Transfer* transfer) {
-    return transfer->started_ && !transfer->done_ && !transfer->request().streamed;
-  }));
+  return static_cast<std::size_t>(
+      std::count_if(transfers_.begin(), transfers_.end(), [](const Transfer* transfer) {
+        return transfer->started_ && !transfer->done_ && !transfer->request().streamed;
+      }));
 }
 
 // --- For Transfer -------------------------------------------------------------------------------
@@ -166,12 +168,14 @@ void Client::on_time() noexcept {
 // libcurl's clock may say that it is not time yet; it does not ask again for what it has asked for.
 void Client::rearm_timer() noexcept {
   long timeout_ms = -1;
-  if (timer_.active() || libcurl().multi_timeout(multi_.get(), &timeout_ms) != CURLM_OK || timeout_ms < 0) return;
+  if (timer_.active() || libcurl().multi_timeout(multi_.get(), &timeout_ms) != CURLM_OK || timeout_ms < 0)
+    return;
   timer_.start(static_cast<double>(std::max(timeout_ms, 1L)) / 1000);
 }
 
 void Client::on_socket_ready(int fd, int revents) noexcept {
-  const int what = ((revents & EV_READ) != 0 ? CURL_CSELECT_IN : 0) | ((revents & EV_WRITE) != 0 ? CURL_CSELECT_OUT : 0) |
+  const int what = ((revents & EV_READ) != 0 ? CURL_CSELECT_IN : 0) |
+                   ((revents & EV_WRITE) != 0 ? CURL_CSELECT_OUT : 0) |
                    ((revents & EV_ERROR) != 0 ? CURL_CSELECT_ERR : 0);
   act(fd, what);
   tell();
@@ -182,7 +186,8 @@ void Client::pass() noexcept {
   in_curl_ = true;
   for (Transfer* const transfer : std::exchange(starting_, {})) {
     const CURLMcode added = libcurl().multi_add_handle(multi_.get(), transfer->easy_);
-    if (added != CURLM_OK) transfer->end(added == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
+    if (added != CURLM_OK)
+      transfer->end(added == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
   }
   for (Transfer* const transfer : std::exchange(woken_, {})) {
     transfer->is_woken_ = false;
@@ -241,7 +246,8 @@ int Client::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noex
   }
   Socket& socket = client->sockets_.try_emplace(fd, *client, fd).first->second;
   socket.watcher.stop();
-  const int events = ((what & CURL_POLL_IN) != 0 ? EV_READ : 0) | ((what & CURL_POLL_OUT) != 0 ? EV_WRITE : 0);
+  const int events =
+      ((what & CURL_POLL_IN) != 0 ? EV_READ : 0) | ((what & CURL_POLL_OUT) != 0 ? EV_WRITE : 0);
   if (events != 0) socket.watcher.start(fd, events);
   return 0;
 }

@@ -38,7 +38,8 @@ const Libcurl functions = [] {
 bool begin() {
   if (!library.error().empty()) throw std::runtime_error("libcurl cannot be used: " + library.error());
   const CURLcode code = functions.global_init(CURL_GLOBAL_DEFAULT);
-  if (code != CURLE_OK) throw std::runtime_error(std::string("libcurl cannot begin: ") + functions.easy_strerror(code));
+  if (code != CURLE_OK)
+    throw std::runtime_error(std::string("libcurl cannot begin: ") + functions.easy_strerror(code));
   return true;
 }
 

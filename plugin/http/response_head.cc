@@ -37,7 +37,8 @@ void ResponseHead::take_status_line(const std::string& line) {
   content_length_.clear();
   const std::size_t first = line.find(' ');
   const std::size_t second = first == std::string::npos ? first : line.find(' ', first + 1);
-  http_version_ = line.substr(kProtocol.size(), first == std::string::npos ? first : first - kProtocol.size());
+  http_version_ =
+      line.substr(kProtocol.size(), first == std::string::npos ? first : first - kProtocol.size());
   status_ = first == std::string::npos ? 0 : status_in(std::string_view(line).substr(first + 1));
   reason_ = second == std::string::npos ? "" : line.substr(second + 1);
 }
@@ -47,7 +48,8 @@ bool ResponseHead::is_last_response() const noexcept {
   if (status_ == 401) return !rules_.answers_challenges;
   if (status_ == 407) return false;
   if (status_ < 300 || status_ >= 400 || !rules_.follows_redirects) return true;
-  return std::none_of(lines_.begin(), lines_.end(), [](const std::string& line) { return is_header(line, "Location"); });
+  return std::none_of(lines_.begin(), lines_.end(),
+                      [](const std::string& line) { return is_header(line, "Location"); });
 }
 
 // libcurl believes the last one. Somebody on the way may believe the first: what lies between would be

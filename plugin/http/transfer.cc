@@ -20,22 +20,25 @@ void set(CURL* easy, CURLoption option, Value value) {
   if (code == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
   if (code == CURLE_OK) return;
   const curl_easyoption* const known = libcurl().easy_option_by_id(option);
-  throw std::invalid_argument(std::string("libcurl refuses the option ") + (known != nullptr ? known->name : "?") + ": " +
-                              libcurl().easy_strerror(code));
+  throw std::invalid_argument(std::string("libcurl refuses the option ") +
+                              (known != nullptr ? known->name : "?") + ": " + libcurl().easy_strerror(code));
 }
 
 void set_text(CURL* easy, CURLoption option, const std::string& text) {
   if (!text.empty()) set(easy, option, text.c_str());
 }
 
-long in_ms(double seconds) noexcept { return seconds <= 0 ? 0 : std::max(1L, static_cast<long>(seconds * 1000)); }
+long in_ms(double seconds) noexcept {
+  return seconds <= 0 ? 0 : std::max(1L, static_cast<long>(seconds * 1000));
+}
 
 long http_version_of(const Request& request) {
   if (request.http_version == "1.0") return CURL_HTTP_VERSION_1_0;
   if (request.http_version == "1.1") return CURL_HTTP_VERSION_1_1;
   if (request.http_version == "2") return CURL_HTTP_VERSION_2_0;
   if (request.http_version.empty()) return CURL_HTTP_VERSION_2TLS;
-  throw std::invalid_argument("http_version is \"1.0\", \"1.1\" or \"2\", not \"" + request.http_version + "\"");
+  throw std::invalid_argument("http_version is \"1.0\", \"1.1\" or \"2\", not \"" + request.http_version +
+                              "\"");
 }
 
 long auth_of(AuthMode mode) noexcept { return mode == AuthMode::kDigest ? CURLAUTH_DIGEST : CURLAUTH_BASIC; }
@@ -153,7 +156,8 @@ void Transfer::set_up() {
     if (option >= CURLOPTTYPE_OFF_T) set(easy_, id, static_cast<curl_off_t>(number));
     else set(easy_, id, static_cast<long>(number));
   }
-  for (const auto& [option, text] : request_.curl_texts) set(easy_, static_cast<CURLoption>(option), text.c_str());
+  for (const auto& [option, text] : request_.curl_texts)
+    set(easy_, static_cast<CURLoption>(option), text.c_str());
 }
 
 void Transfer::add_header_line(const char* line) {
@@ -282,7 +286,9 @@ std::size_t Transfer::hand_body_over(char* buffer, std::size_t size) noexcept {
 // Wanted again after a redirect or a challenge.
 int Transfer::seek(curl_off_t offset, int origin) noexcept {
   if (request_.body_is_given_later || origin != SEEK_SET) {
-    fail("the body has been read and cannot be sent again, to where it was redirected or on another connection");
+    fail(
+        "the body has been read and cannot be sent again, to where it was redirected or on another "
+        "connection");
     return CURL_SEEKFUNC_CANTSEEK;
   }
   sent_ = static_cast<std::size_t>(offset);
@@ -316,14 +322,18 @@ void Transfer::go_on_sending() {
 
 void Transfer::take_info() {
   const char* url = nullptr;
-  if (libcurl().easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr) effective_url_ = without_credentials(url);
+  if (libcurl().easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != nullptr)
+    effective_url_ = without_credentials(url);
   const struct {
     CURLINFO info;
     double& where;
   } times[] = {
-      {CURLINFO_NAMELOOKUP_TIME_T, timings_.namelookup},       {CURLINFO_CONNECT_TIME_T, timings_.connect},
-      {CURLINFO_APPCONNECT_TIME_T, timings_.appconnect},       {CURLINFO_PRETRANSFER_TIME_T, timings_.pretransfer},
-      {CURLINFO_STARTTRANSFER_TIME_T, timings_.starttransfer}, {CURLINFO_TOTAL_TIME_T, timings_.total},
+      {CURLINFO_NAMELOOKUP_TIME_T, timings_.namelookup},
+      {CURLINFO_CONNECT_TIME_T, timings_.connect},
+      {CURLINFO_APPCONNECT_TIME_T, timings_.appconnect},
+      {CURLINFO_PRETRANSFER_TIME_T, timings_.pretransfer},
+      {CURLINFO_STARTTRANSFER_TIME_T, timings_.starttransfer},
+      {CURLINFO_TOTAL_TIME_T, timings_.total},
       {CURLINFO_REDIRECT_TIME_T, timings_.redirect},
   };
   for (const auto& time : times) {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "plugin/http/request.h"
 #include "plugin/http/libcurl.h"
+#include "plugin/http/request.h"
 #include "plugin/http/response_head.h"
 
 namespace http {
@@ -31,7 +31,8 @@ class TransferObserver {
 
 // Seconds, since the transfer began.
 struct Timings {
-  double namelookup = 0, connect = 0, appconnect = 0, pretransfer = 0, starttransfer = 0, total = 0, redirect = 0;
+  double namelookup = 0, connect = 0, appconnect = 0, pretransfer = 0, starttransfer = 0, total = 0,
+         redirect = 0;
 };
 
 #ifdef UWSGI_TORNADO_DEBUG
@@ -150,7 +151,7 @@ class Transfer {
   bool has_wrong_size_ = false;  // The body given later is not as long as was said.
   bool done_ = false;
   bool is_touched_ = false;  // On the client's list of those to tell their observer.
-  bool is_woken_ = false;  // On its list of those to go on.
+  bool is_woken_ = false;    // On its list of those to go on.
   CURLcode result_ = CURLE_OK;
   std::string error_;
   std::string effective_url_;

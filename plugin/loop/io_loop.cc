@@ -60,7 +60,8 @@ void IoLoop::run_one_idle_callback() noexcept {
 }
 
 void IoLoop::drop(const Part& part) noexcept {
-  const auto where = std::find_if(parts_.begin(), parts_.end(), [&part](const auto& kept) { return kept.get() == &part; });
+  const auto where =
+      std::find_if(parts_.begin(), parts_.end(), [&part](const auto& kept) { return kept.get() == &part; });
   if (where == parts_.end()) return;
   const std::unique_ptr<Part> dropped = std::move(*where);  // It may look for itself as it ends.
   parts_.erase(where);

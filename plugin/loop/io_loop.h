@@ -1,7 +1,6 @@
 // The IOLoop: one libev loop, run by one thread.
 #pragma once
 
-
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -87,7 +86,9 @@ class IoLoop {
   void drop(const Part& part) noexcept;
 
   // For watchers.
-  struct ev_loop* raw() const noexcept { return loop_.get(); }
+  struct ev_loop* raw() const noexcept {
+    return loop_.get();
+  }
   IoRegistrations& registrations() noexcept { return registrations_; }
 
  private:

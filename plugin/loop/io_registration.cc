@@ -14,7 +14,8 @@ bool FileIdentity::is_of(int fd) const noexcept {
   return fstat(fd, &file) == 0 && file.st_dev == device_ && file.st_ino == inode_;
 }
 
-IoRegistration::IoRegistration(struct ev_loop* loop, void (*on_ready)(IoRegistration& self, int revents) noexcept) noexcept
+IoRegistration::IoRegistration(struct ev_loop* loop,
+                               void (*on_ready)(IoRegistration& self, int revents) noexcept) noexcept
     : loop_(loop), on_ready_(on_ready) {
   ev_init(&io_, &on_event);
   io_.data = this;

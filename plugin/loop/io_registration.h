@@ -14,7 +14,8 @@ namespace loop {
 class FileIdentity {
  public:
   FileIdentity() noexcept = default;  // Of any file.
-  explicit FileIdentity(const struct stat& file) noexcept : device_(file.st_dev), inode_(file.st_ino), known_(true) {}
+  explicit FileIdentity(const struct stat& file) noexcept
+      : device_(file.st_dev), inode_(file.st_ino), known_(true) {}
 
   // Whether `fd` is open and, as far as that can be told, still means this file.
   bool is_of(int fd) const noexcept;
@@ -71,7 +72,8 @@ class IoRegistrations {
 
   void add(IoRegistration& registration) noexcept { registration.link(unchecked_); }
   // Takes out of libev's hands what it must not tell the kernel of. To be called before each poll,
-  // with nothing in between that may close a descriptor. Returns whether tell_refused() has something to tell.
+  // with nothing in between that may close a descriptor. Returns whether tell_refused() has something to
+  // tell.
   bool check() noexcept;
   void tell_refused() noexcept;
   // After a fork libev tells a new epoll descriptor of all.

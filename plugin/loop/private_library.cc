@@ -4,7 +4,8 @@
 
 namespace loop {
 
-PrivateLibrary::PrivateLibrary(const char* file_name) noexcept : handle_(dlopen(file_name, RTLD_NOW | RTLD_LOCAL)) {
+PrivateLibrary::PrivateLibrary(const char* file_name) noexcept
+    : handle_(dlopen(file_name, RTLD_NOW | RTLD_LOCAL)) {
   if (handle_ == nullptr) error_ = dlerror();
 }
 

@@ -2,7 +2,6 @@
 // destructor stops it. libev keeps the address, so a watcher never moves.
 #pragma once
 
-
 #include <cassert>
 
 #include "plugin/loop/activity.h"

@@ -12,8 +12,9 @@ namespace {
 // --- _live(): what is counted for leak checks --------------------------------------------------
 
 PyObject* live(PyObject*, PyObject*) noexcept {
-  return Py_BuildValue("{s:l,s:l,s:l,s:i,s:l}", "loops", live_event_loops, "handles", live_handles, "references",
-                       live_references, "watchers", loop::active_watchers, "transfers", live_transfers());
+  return Py_BuildValue("{s:l,s:l,s:l,s:i,s:l}", "loops", live_event_loops, "handles", live_handles,
+                       "references", live_references, "watchers", loop::active_watchers, "transfers",
+                       live_transfers());
 }
 
 // --- _Host: a stand-in for the worker, that turns an IoLoop with an event loop attached ----------
@@ -40,8 +41,7 @@ class Host final : public loop::TurnObserver {
 };
 
 struct HostObject {
-  PyObject_HEAD
-  Host* host;
+  PyObject_HEAD Host* host;
 };
 
 Host& host_of(PyObject* self) noexcept { return *reinterpret_cast<HostObject*>(self)->host; }

@@ -16,8 +16,8 @@
 #include "plugin/python/interruption.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/virtual_thread.h"
-#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/periodic_callback.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 namespace python {
 namespace {
@@ -25,8 +25,8 @@ namespace {
 // --- no_suspend(), shield(): sections of a request ----------------------------------------------
 
 struct Section {
-  PyObject_HEAD
-  std::uint64_t task;  // Whose it is (TaskState::number()); 0 outside a request, where there is nothing to do.
+  PyObject_HEAD std::uint64_t
+      task;  // Whose it is (TaskState::number()); 0 outside a request, where there is nothing to do.
 };
 
 // What begins and ends a kind of section.
@@ -60,7 +60,8 @@ template <typename Kind>
 PyObject* section_enter(PyObject* self, PyObject*) noexcept {
   auto* section = reinterpret_cast<Section*>(self);
   if (section->task != 0) {
-    PyErr_Format(PyExc_RuntimeError, "this %s() has been entered; make another for a nested section", Kind::kName);
+    PyErr_Format(PyExc_RuntimeError, "this %s() has been entered; make another for a nested section",
+                 Kind::kName);
     return nullptr;
   }
   if (VirtualThread* const thread = VirtualThread::current()) {
@@ -115,7 +116,8 @@ PyObject* is_connected(PyObject*, PyObject*) noexcept {
       raise(PyExc_RuntimeError, "is_connected() asks for the client of a request: call it in one");
     }
     pollfd look{thread->client_fd(), POLLRDHUP, 0};
-    const bool gone = look.fd < 0 || poll(&look, 1, 0) > 0;  // Or an error or a hang-up, which are always told.
+    const bool gone =
+        look.fd < 0 || poll(&look, 1, 0) > 0;  // Or an error or a hang-up, which are always told.
     return PyRef::borrow(gone ? Py_False : Py_True);
   });
 }
@@ -143,7 +145,8 @@ PyRef unlisted_libraries() {
   for (const auto& library : active->unlisted()) {
     PyRef calls = py_check(PyList_New(0));
     for (const std::string_view call : library.calls) {
-      const PyRef name = py_check(PyUnicode_FromStringAndSize(call.data(), static_cast<Py_ssize_t>(call.size())));
+      const PyRef name =
+          py_check(PyUnicode_FromStringAndSize(call.data(), static_cast<Py_ssize_t>(call.size())));
       py_check_status(PyList_Append(calls.get(), name.get()));
     }
     set_item(libraries, library.name.c_str(), std::move(calls));
@@ -246,7 +249,8 @@ PyMethodDef module_methods[] = {
     {"is_connected", is_connected, METH_NOARGS,
      "is_connected()\n--\n\n"
      "False when the client of this request has closed the connection, or will send no more. Bytes of its\n"
-     "that wait to be read do not hide that. Costs a system call. Behind a proxy it is the proxy's connection.\n\n"
+     "that wait to be read do not hide that. Costs a system call. Behind a proxy it is the proxy's "
+     "connection.\n\n"
      "Raises RuntimeError outside a request."},
     {"blocking_report", blocking_report, METH_NOARGS,
      "blocking_report()\n--\n\n"
@@ -262,11 +266,17 @@ PyMethodDef module_methods[] = {
 };
 
 PyModuleDef module_definition = {
-    PyModuleDef_HEAD_INIT, "uwsgi_tornado",
+    PyModuleDef_HEAD_INIT,
+    "uwsgi_tornado",
     "The engine that runs this worker's requests, each on a fiber of its own, and its event loop.\n\n"
     "Also a plain extension module, for the event loop alone: there is no worker then, so\n"
     "no_suspend() guards nothing and blocking_report() has nothing to tell.",
-    -1, module_methods, nullptr, nullptr, nullptr, nullptr,
+    -1,
+    module_methods,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
 };
 
 }  // namespace
@@ -275,10 +285,8 @@ PyObject* create_module() noexcept {
   return py_boundary([] {
     PyRef module = py_check(PyModule_Create(&module_definition));
     const std::pair<const char*, PyObject*> types[] = {
-        {"no_suspend", section_type<NoSuspend>()},
-        {"shield", section_type<Shield>()},
-        {"RequestInterrupted", request_interrupted_type()},
-        {"RequestTimeout", request_timeout_type()},
+        {"no_suspend", section_type<NoSuspend>()},          {"shield", section_type<Shield>()},
+        {"RequestInterrupted", request_interrupted_type()}, {"RequestTimeout", request_timeout_type()},
         {"ClientDisconnected", client_disconnected_type()},
     };
     for (const auto& [name, type] : types) {

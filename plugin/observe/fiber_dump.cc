@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "plugin/python/python_compat.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/python_compat.h"
 #include "plugin/request/request_host.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -55,7 +55,9 @@ std::string peer_of(int fd) {
 bool runs(const RequestThread& thread) noexcept { return &thread == RequestThread::current(); }
 
 // Null: it runs, or has given way.
-const suspend::Baton* wait_of(RequestThread& thread) noexcept { return runs(thread) ? nullptr : thread.fiber().waiting(); }
+const suspend::Baton* wait_of(RequestThread& thread) noexcept {
+  return runs(thread) ? nullptr : thread.fiber().waiting();
+}
 
 const char* state_of(RequestThread& thread) noexcept {
   if (runs(thread)) return "runs";
@@ -165,7 +167,8 @@ FiberDump::FiberDump(const RequestHost& host) noexcept : host_(host) {
 PyRef FiberDump::fibers() {
   const python::SuspensionForbidden while_they_stand_still;
   PyRef list = py_check(PyList_New(0));
-  for (RequestThread* const thread : host_.threads()) py_check_status(PyList_Append(list.get(), described(*thread).get()));
+  for (RequestThread* const thread : host_.threads())
+    py_check_status(PyList_Append(list.get(), described(*thread).get()));
   return list;
 }
 
@@ -178,7 +181,8 @@ PyRef FiberDump::dump() {
 
 void FiberDump::log() noexcept {
   const std::vector<RequestThread*> threads = host_.threads();
-  uwsgi_log("tornado: worker %d (pid: %d) runs or holds %zu requests and functions\n", uwsgi.mywid, uwsgi.mypid, threads.size());
+  uwsgi_log("tornado: worker %d (pid: %d) runs or holds %zu requests and functions\n", uwsgi.mywid,
+            uwsgi.mypid, threads.size());
   try {
     for (RequestThread* const thread : threads) log_text("tornado: " + entry_of(*thread));
   } catch (const python::PyError&) {

@@ -13,9 +13,9 @@
 #include "plugin/observe/fiber_dump.h"
 #include "plugin/observe/signal_log.h"
 #include "plugin/python/py_ref.h"
-#include "plugin/request/request_thread.h"
 #include "plugin/request/harakiri.h"
 #include "plugin/request/request_host.h"
+#include "plugin/request/request_thread.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -58,8 +58,8 @@ void on_last_words(int) noexcept {
 
 void log_overdue(RequestThread& thread) noexcept {
   try {
-    uwsgi_log("tornado: HARAKIRI: %s is over its time, after %.1f s; its Python stack:\n%s\n", title_of(thread).c_str(),
-              thread.age_s(), python_stack_of(thread).c_str());
+    uwsgi_log("tornado: HARAKIRI: %s is over its time, after %.1f s; its Python stack:\n%s\n",
+              title_of(thread).c_str(), thread.age_s(), python_stack_of(thread).c_str());
   } catch (const python::PyError&) {
     report_python_error();
   }
@@ -90,7 +90,8 @@ void HarakiriReport::arm() noexcept {
 void HarakiriReport::on_due() noexcept {
   const time_t now = uwsgi_now();
   const time_t earliest = earliest_harakiri();
-  if (earliest != 0 && earliest != reported_ && static_cast<double>(earliest) + kIntoTheSecondS <= clock_s() + 0.05) {
+  if (earliest != 0 && earliest != reported_ &&
+      static_cast<double>(earliest) + kIntoTheSecondS <= clock_s() + 0.05) {
     reported_ = earliest;
     report(now);
   }

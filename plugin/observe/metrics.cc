@@ -20,8 +20,19 @@ namespace {
 constexpr double kShownEveryS = 1;
 
 enum class Metric {
-  kCoresUsed, kCoresFree, kCoresPeak, kRunning, kParked, kQueueFullMs, kRefused, kLoopLagUs, kBusyPercent,
-  kSwitches, kPreempted, kStackPeak, kCount
+  kCoresUsed,
+  kCoresFree,
+  kCoresPeak,
+  kRunning,
+  kParked,
+  kQueueFullMs,
+  kRefused,
+  kLoopLagUs,
+  kBusyPercent,
+  kSwitches,
+  kPreempted,
+  kStackPeak,
+  kCount
 };
 
 struct Description {
@@ -53,7 +64,8 @@ Row* rows = nullptr;
 void register_row(int worker) noexcept {
   for (std::size_t i = 0; i < kMetrics; ++i) {
     std::string name = "worker." + std::to_string(worker) + ".tornado." + kDescriptions[i].name;
-    uwsgi_register_metric(name.data(), nullptr, kDescriptions[i].type, const_cast<char*>("ptr"), &rows[worker][i], 0, nullptr);
+    uwsgi_register_metric(name.data(), nullptr, kDescriptions[i].type, const_cast<char*>("ptr"),
+                          &rows[worker][i], 0, nullptr);
   }
 }
 
@@ -160,7 +172,8 @@ void Metrics::show_requests() noexcept {
   const int free_cores = uwsgi.async_queue_unused_ptr + 1;
   std::int64_t running = 0;
   std::int64_t parked = 0;
-  for (RequestThread* const thread : host_.threads()) ++(thread->fiber().waiting() == nullptr ? running : parked);
+  for (RequestThread* const thread : host_.threads())
+    ++(thread->fiber().waiting() == nullptr ? running : parked);
   show_metric(Metric::kCoresUsed, uwsgi.async - free_cores);
   show_metric(Metric::kCoresFree, free_cores);
   show_metric(Metric::kCoresPeak, cores_peak_);

@@ -55,8 +55,8 @@ class Metrics {
   double was_full_s_ = 0;  // Before that.
 
   double shown_at_;
-  double work_began_;     // The last poll ended then.
-  bool slept_ = false;    // That poll did.
+  double work_began_;   // The last poll ended then.
+  bool slept_ = false;  // That poll did.
   double fell_asleep_ = 0;
   double slept_s_ = 0;    // Since shown_at_.
   double longest_s_ = 0;  // The longest work since then, and in the second before.

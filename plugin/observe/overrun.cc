@@ -54,7 +54,8 @@ std::uintptr_t stack_pointer(const ucontext_t& context) noexcept {
 bool was_passed_on(const siginfo_t& info, const ucontext_t& context) noexcept {
   const auto bottom = reinterpret_cast<std::uintptr_t>(context.uc_stack.ss_sp);
   const std::uintptr_t at = stack_pointer(context);
-  return info.si_code == SI_TKILL && info.si_pid == getpid() && at >= bottom && at < bottom + context.uc_stack.ss_size;
+  return info.si_code == SI_TKILL && info.si_pid == getpid() && at >= bottom &&
+         at < bottom + context.uc_stack.ss_size;
 }
 
 const suspend::Stack* overrun_stack(const siginfo_t& info, const ucontext_t& context) noexcept {

@@ -43,8 +43,9 @@ int fix_headers_with_timing(wsgi_request* request) noexcept {
   if (const RequestTimes* times = times_of(request)) {
     char value[160];
     const char* const what = times->waited_for();
-    const int size = std::snprintf(value, sizeof value, "queue;dur=%.3f, run;dur=%.3f, wait;dur=%.3f%s%s%s", times->queued_ms(),
-                                   times->ran_ms(), times->waited_ms(), what == nullptr ? "" : ";desc=\"", what == nullptr ? "" : what,
+    const int size = std::snprintf(value, sizeof value, "queue;dur=%.3f, run;dur=%.3f, wait;dur=%.3f%s%s%s",
+                                   times->queued_ms(), times->ran_ms(), times->waited_ms(),
+                                   what == nullptr ? "" : ";desc=\"", what == nullptr ? "" : what,
                                    what == nullptr ? "" : "\"");
     char name[] = "Server-Timing";
     uwsgi_response_add_header(request, name, sizeof name - 1, value, static_cast<std::uint16_t>(size));
@@ -63,7 +64,8 @@ void register_log_variables() noexcept {
 
 // A protocol that has headers of another kind keeps them as they are.
 void add_server_timing(uwsgi_socket& socket) noexcept {
-  if (socket.proto_fix_headers == uwsgi_proto_base_fix_headers) socket.proto_fix_headers = fix_headers_with_timing;
+  if (socket.proto_fix_headers == uwsgi_proto_base_fix_headers)
+    socket.proto_fix_headers = fix_headers_with_timing;
 }
 
 }  // namespace engine

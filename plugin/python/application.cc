@@ -7,8 +7,7 @@ namespace {
 
 // An object round another, which it owns.
 struct Wrapper {
-  PyObject_HEAD
-  PyObject* wrapped;
+  PyObject_HEAD PyObject* wrapped;
 };
 
 PyObject*& wrapped_in(PyObject* self) noexcept { return reinterpret_cast<Wrapper*>(self)->wrapped; }
@@ -159,8 +158,7 @@ bool is_wrapped(PyObject* callable) noexcept {
 void contain_system_exit() noexcept {
   if (!PyErr_Occurred() || !PyErr_ExceptionMatches(PyExc_SystemExit)) return;
   PyRef exit = take_exception();
-  PyErr_SetString(PyExc_RuntimeError,
-                  "SystemExit in a request ends that request; the worker goes on");
+  PyErr_SetString(PyExc_RuntimeError, "SystemExit in a request ends that request; the worker goes on");
   PyRef error = take_exception();
   PyException_SetCause(error.get(), exit.release());
   PyRef type = PyRef::borrow(reinterpret_cast<PyObject*>(Py_TYPE(error.get())));

@@ -34,12 +34,14 @@ bool says_cancelled(PyObject* const* args, std::size_t count) noexcept {
 // As PyType_Type calls any class. Throws PyError.
 PyRef make_as_always(PyObject* type, PyObject* const* args, std::size_t count, PyObject* names) {
   const PyRef tuple = py_check(PyTuple_New(static_cast<Py_ssize_t>(count)));
-  for (std::size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), PyRef::borrow(args[i]).release());
+  for (std::size_t i = 0; i < count; ++i)
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), PyRef::borrow(args[i]).release());
   PyRef options;
   if (names != nullptr) {
     options = py_check(PyDict_New());
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); ++i) {
-      py_check_status(PyDict_SetItem(options.get(), PyTuple_GET_ITEM(names, i), args[count + static_cast<std::size_t>(i)]));
+      py_check_status(PyDict_SetItem(options.get(), PyTuple_GET_ITEM(names, i),
+                                     args[count + static_cast<std::size_t>(i)]));
     }
   }
   return py_check(PyType_Type.tp_call(type, tuple.get(), options.get()));
@@ -47,7 +49,8 @@ PyRef make_as_always(PyObject* type, PyObject* const* args, std::size_t count, P
 
 // OSError(...). CPython raises what a call of the class gives, of whatever class that is
 // (PyErr_SetFromErrno()), since OSError itself chooses one by the errno.
-PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count_and_flag, PyObject* names) noexcept {
+PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count_and_flag,
+                        PyObject* names) noexcept {
   return py_boundary([=] {
     const auto count = static_cast<std::size_t>(PyVectorcall_NARGS(count_and_flag));
     VirtualThread* const thread = interrupted_thread();
@@ -87,12 +90,14 @@ PyMethodDef after_fork_method = {"uwsgi_tornado_after_fork", after_fork, METH_NO
 }  // namespace
 
 PyObject* request_interrupted_type() {
-  static PyObject* const type = make_type("uwsgi_tornado.RequestInterrupted", kRequestInterruptedDoc, PyExc_BaseException);
+  static PyObject* const type =
+      make_type("uwsgi_tornado.RequestInterrupted", kRequestInterruptedDoc, PyExc_BaseException);
   return type;
 }
 
 PyObject* request_timeout_type() {
-  static PyObject* const type = make_type("uwsgi_tornado.RequestTimeout", kRequestTimeoutDoc, request_interrupted_type());
+  static PyObject* const type =
+      make_type("uwsgi_tornado.RequestTimeout", kRequestTimeoutDoc, request_interrupted_type());
   return type;
 }
 
@@ -165,8 +170,8 @@ void shield_forks() {
   const PyRef register_calls = py_check(PyObject_GetAttrString(os.get(), "register_at_fork"));
   const PyRef before = py_check(PyCFunction_New(&before_fork_method, nullptr));
   const PyRef after = py_check(PyCFunction_New(&after_fork_method, nullptr));
-  const PyRef calls = py_check(
-      Py_BuildValue("{s:O,s:O,s:O}", "before", before.get(), "after_in_parent", after.get(), "after_in_child", after.get()));
+  const PyRef calls = py_check(Py_BuildValue("{s:O,s:O,s:O}", "before", before.get(), "after_in_parent",
+                                             after.get(), "after_in_child", after.get()));
   const PyRef nothing = py_check(PyTuple_New(0));
   py_check(PyObject_Call(register_calls.get(), nothing.get(), calls.get()));
 }

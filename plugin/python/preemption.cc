@@ -28,7 +28,7 @@ constexpr std::int64_t kTickMinNs = 25'000;
 // --- What the loop's thread and the watchdog share ------------------------------------------
 
 std::atomic<std::uint64_t> current_run{0};  // Odd while a fiber runs. Written by the loop.
-std::atomic<std::int64_t> run_began_ns{0};   // Written before the run, so never too early for it.
+std::atomic<std::int64_t> run_began_ns{0};  // Written before the run, so never too early for it.
 std::atomic<std::uint64_t> marked_run{0};   // The run that is to give way.
 
 // The watchdog has asked for the GIL and the loop's thread has kept it since; when it first
@@ -42,7 +42,7 @@ std::atomic<std::uint64_t> answering_run{0};
 enum class Phase { kOff, kLearning, kWatching };
 Phase phase = Phase::kOff;
 pthread_mutex_t* gil_mutex = nullptr;
-int gil_locks_seen = 0;    // While learning.
+int gil_locks_seen = 0;  // While learning.
 bool preempts = false;
 std::uint64_t preempted = 0;
 
@@ -53,7 +53,8 @@ bool is_due() noexcept {
 }
 
 bool should_give_way(const VirtualThread& thread) noexcept {
-  return is_due() && !thread.task().suspension_is_forbidden() && !thread.task().keeps_turn() && collecting() != &thread;
+  return is_due() && !thread.task().suspension_is_forbidden() && !thread.task().keeps_turn() &&
+         collecting() != &thread;
 }
 
 // The loop's thread does not keep the GIL: it drops it, or waits for it.
@@ -116,7 +117,8 @@ struct GilWaitCap {
 thread_local GilWaitCap gil_wait_cap;
 
 // take_gil() waits with this, and nothing else of libpython's that concerns us.
-int watched_pthread_cond_timedwait(pthread_cond_t* cond, pthread_mutex_t* mutex, const timespec* until) noexcept {
+int watched_pthread_cond_timedwait(pthread_cond_t* cond, pthread_mutex_t* mutex,
+                                   const timespec* until) noexcept {
   if (blocking::on_loop_thread()) answer_watchdog();
   else Watchdog::on_gil_wait();
   if (!gil_wait_cap.shortens) return blocking::libc::pthread_cond_timedwait(cond, mutex, until);
@@ -185,7 +187,8 @@ std::uint64_t preemption_count() noexcept { return preempted; }
 
 std::vector<blocking::Call> Preemption::calls() {
   return {
-      {"pthread_mutex_lock", blocking::address_of(watched_pthread_mutex_lock), blocking::Scope::kLibpythonOnly},
+      {"pthread_mutex_lock", blocking::address_of(watched_pthread_mutex_lock),
+       blocking::Scope::kLibpythonOnly},
       {"pthread_cond_timedwait", blocking::address_of(watched_pthread_cond_timedwait),
        blocking::Scope::kLibpythonOnly},
   };
@@ -261,7 +264,8 @@ std::int64_t Preemption::look(Watchdog& watchdog) {
   const bool between = run % 2 == 0;
   if (between && run == std::exchange(seen_run_, run)) return Watchdog::kUntilWoken;
   // Of this run or of one that has begun meanwhile, which the next look will meet.
-  const std::int64_t left_ns = run_began_ns.load(std::memory_order_relaxed) + quantum_ns_ - loop::monotonic_ns();
+  const std::int64_t left_ns =
+      run_began_ns.load(std::memory_order_relaxed) + quantum_ns_ - loop::monotonic_ns();
   if (between || left_ns > 0) return std::max(between ? quantum_ns_ : left_ns, kTickMinNs);
   if (marked_run.load(std::memory_order_relaxed) != run) {
     marked_run.store(run, std::memory_order_relaxed);

@@ -123,7 +123,8 @@ PyCFunction as_method(Function* function) noexcept {
 }
 
 // PyObject_Vectorcall(), which 3.8 has under another name.
-inline PyObject* vectorcall(PyObject* callable, PyObject* const* args, std::size_t count, PyObject* names) noexcept {
+inline PyObject* vectorcall(PyObject* callable, PyObject* const* args, std::size_t count,
+                            PyObject* names) noexcept {
 #if PY_VERSION_HEX >= 0x03090000
   return PyObject_Vectorcall(callable, args, count, names);
 #else

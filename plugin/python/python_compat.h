@@ -9,7 +9,9 @@
 
 inline PyInterpreterState* PyInterpreterState_Get() noexcept { return _PyInterpreterState_Get(); }
 
-inline PyInterpreterState* PyThreadState_GetInterpreter(PyThreadState* state) noexcept { return state->interp; }
+inline PyInterpreterState* PyThreadState_GetInterpreter(PyThreadState* state) noexcept {
+  return state->interp;
+}
 
 // A new reference, or null.
 inline PyFrameObject* PyThreadState_GetFrame(PyThreadState* state) noexcept {

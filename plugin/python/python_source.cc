@@ -63,7 +63,8 @@ def when_imported(name, function):
 PyRef from_python_source(const char* source, const char* file, const char* name) {
   const PyRef names = py_check(PyDict_New());
   py_check_status(PyDict_SetItemString(names.get(), "__builtins__", PyEval_GetBuiltins()));
-  py_check_status(PyDict_SetItemString(names.get(), "__name__", py_check(PyUnicode_FromString("uwsgi_tornado")).get()));
+  py_check_status(
+      PyDict_SetItemString(names.get(), "__name__", py_check(PyUnicode_FromString("uwsgi_tornado")).get()));
   const PyRef code = py_check(Py_CompileString(source, file, Py_file_input));
   py_check(PyEval_EvalCode(code.get(), names.get(), names.get()));
   return PyRef::borrow(PyDict_GetItemString(names.get(), name));

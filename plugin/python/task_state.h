@@ -8,7 +8,8 @@
 
 namespace python {
 
-// Made anew as each task begins: what a task has begun and not ended is not left to the next. The loop's thread.
+// Made anew as each task begins: what a task has begun and not ended is not left to the next. The loop's
+// thread.
 class TaskState {
  public:
   TaskState() noexcept : number_(++last_number_) {}

@@ -48,7 +48,8 @@ PyThreadState* current_state() noexcept {
 
 bool holds_gil(const PyThreadState* own) noexcept {
 #if PY_VERSION_HEX >= 0x030C0000
-  if (current_state() != nullptr) return true;  // Of this OS thread. An interpreter may have a GIL of its own.
+  if (current_state() != nullptr)
+    return true;  // Of this OS thread. An interpreter may have a GIL of its own.
 #endif
   const Gil watched = loop_threads_gil.load(std::memory_order_relaxed);
   return watched == Gil::kNotWatched ? current_state() == own : watched == Gil::kHeld;

@@ -125,7 +125,8 @@ PyThreadState* current_state() noexcept;
 
 // What the loop's thread does with the GIL, where it is watched taking it and giving it up (preemption.h).
 enum class Gil : unsigned char { kNotWatched, kHeld, kGivenUp };
-// Written by that thread. Whoever has the GIL itself while this says kGivenUp keeps the loop's thread from Python.
+// Written by that thread. Whoever has the GIL itself while this says kGivenUp keeps the loop's thread from
+// Python.
 inline std::atomic<Gil> loop_threads_gil{Gil::kNotWatched};
 
 // True where the loop's thread, which asks and whose state here is `own`, holds the GIL. It may hold it

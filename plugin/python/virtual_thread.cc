@@ -82,7 +82,8 @@ bool VirtualThread::left() noexcept {
   // Asked here, with the GIL: where it gave way it had none. A finaliser runs where its object
   // died, in the middle of anything.
   if (runs_finaliser(state_.get())) return true;
-  loop_.add_idle_callback({[](void* fiber) noexcept { static_cast<suspend::Fiber*>(fiber)->resume(); }, &fiber_});
+  loop_.add_idle_callback(
+      {[](void* fiber) noexcept { static_cast<suspend::Fiber*>(fiber)->resume(); }, &fiber_});
   return false;
 }
 
@@ -115,8 +116,8 @@ blocking::Refusal GilGate::why_not() noexcept {
 void VirtualThread::set_name(const std::string& name) noexcept {
   assert(VirtualThread::current() == this && state_.attached());
   const auto threading = PyRef::steal(PyImport_ImportModule("threading"));
-  const auto thread = PyRef::steal(
-      threading ? PyObject_CallMethod(threading.get(), "current_thread", nullptr) : nullptr);
+  const auto thread =
+      PyRef::steal(threading ? PyObject_CallMethod(threading.get(), "current_thread", nullptr) : nullptr);
   const auto text = PyRef::steal(PyUnicode_FromString(name.c_str()));
   if (thread && text) PyObject_SetAttrString(thread.get(), "name", text.get());
   PyErr_Clear();  // A thread without a name is no reason to fail its request.
@@ -144,11 +145,11 @@ void GilGate::lock_wait_interrupted(suspend::Fiber&) noexcept { interrupt_lock_w
 
 // The loop's own Python code may need a lock that a suspended request holds: the request must
 // run on. Asleep in the poll the state is detached too, but then nothing of Python's runs here.
-bool GilGate::may_turn() noexcept {
-  return can_turn() && !holds_gil(hub_.state());
-}
+bool GilGate::may_turn() noexcept { return can_turn() && !holds_gil(hub_.state()); }
 
-bool GilGate::can_turn() noexcept { return blocking::on_loop_thread() && suspend::Fiber::current() == nullptr; }
+bool GilGate::can_turn() noexcept {
+  return blocking::on_loop_thread() && suspend::Fiber::current() == nullptr;
+}
 
 void GilGate::turn() noexcept {
   const bool gil_given_up = !holds_gil(hub_.state());

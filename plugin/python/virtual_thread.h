@@ -78,8 +78,9 @@ class VirtualThread : public suspend::SwitchObserver {
   bool gave_way() const noexcept { return gave_way_; }
 
  private:
-  // The destructors of C's thread-local data run as the fiber ends, on a thread of their own: the GIL is theirs to
-  // take. Members end from the last to the first: the thread state, the GIL's release, the fiber, the GIL's return.
+  // The destructors of C's thread-local data run as the fiber ends, on a thread of their own: the GIL is
+  // theirs to take. Members end from the last to the first: the thread state, the GIL's release, the fiber,
+  // the GIL's return.
   struct GilTakenBack {
     PyThreadState* state = nullptr;
     ~GilTakenBack() {

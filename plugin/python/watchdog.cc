@@ -7,16 +7,17 @@
 
 #include "plugin/blocking/descriptors.h"
 #include "plugin/blocking/libc.h"
-#include "suspend/signals_blocked.h"
 #include "plugin/loop/clock.h"
+#include "suspend/signals_blocked.h"
 
 namespace python {
 
 bool Doorbell::hear(std::int64_t until_ns) noexcept {
   const timespec until = loop::to_timespec(until_ns);
   for (;;) {
-    const int result = until_ns == kNever ? blocking::libc::sem_wait(&doorbell_)
-                                          : blocking::libc::sem_clockwait(&doorbell_, CLOCK_MONOTONIC, &until);
+    const int result = until_ns == kNever
+                           ? blocking::libc::sem_wait(&doorbell_)
+                           : blocking::libc::sem_clockwait(&doorbell_, CLOCK_MONOTONIC, &until);
     if (result == 0) return true;
     if (errno != EINTR) return false;  // A debugger interrupts it.
   }
@@ -74,7 +75,8 @@ void Watchdog::look_and_sleep() {
   const std::int64_t until_ns = loop::monotonic_ns() + next_ns;
   if (!until_woken) return doorbell_.sleep_until(until_ns);
   doorbell_.sleep_until_woken(until_ns, [this] {
-    return stopping_ || std::any_of(duties_.begin(), duties_.end(), [](const Duty* duty) { return duty->is_news(); });
+    return stopping_ ||
+           std::any_of(duties_.begin(), duties_.end(), [](const Duty* duty) { return duty->is_news(); });
   });
 }
 

@@ -39,7 +39,8 @@ void AsyncWait::park() noexcept {
   const bool was_interrupted = thread_.task().interrupt().in_force();
   if (was_interrupted) forget();
   // Interrupted before, it still lets the others have their turn.
-  suspend::Baton baton(thread_.fiber(), "event", was_interrupted ? suspend::Abort::kNever : suspend::Abort::kAllowed);
+  suspend::Baton baton(thread_.fiber(), "event",
+                       was_interrupted ? suspend::Abort::kNever : suspend::Abort::kAllowed);
   baton_ = &baton;
   if (!asked()) baton.post_next_turn();
   else if (thread_.request()->async_timeout != nullptr) timer_.start(left_s());

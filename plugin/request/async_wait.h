@@ -54,7 +54,7 @@ class AsyncWait {
   double left_s() const noexcept;
 
   RequestThread& thread_;
-  suspend::Baton* baton_ = nullptr;  // In park().
+  suspend::Baton* baton_ = nullptr;                    // In park().
   loop::Deadline deadline_ = loop::Deadline::never();  // Of sleep_for().
   std::vector<Rested> rested_;
   loop::TimerWatcher<AsyncWait, &AsyncWait::on_timeout> timer_;

@@ -70,13 +70,13 @@ bool says_close(std::string_view connection) noexcept {
 }
 
 bool is_unambiguous(std::string_view name, std::string_view value) noexcept {
-  return is_token(name) && value.find('\n') == std::string_view::npos && value.find('\r') == std::string_view::npos &&
-         value.find('\0') == std::string_view::npos;
+  return is_token(name) && value.find('\n') == std::string_view::npos &&
+         value.find('\r') == std::string_view::npos && value.find('\0') == std::string_view::npos;
 }
 
-// uWSGI knows no Transfer-Encoding: to it such a body has no length, or that of a Content-Length that does not
-// count. Its uwsgi.chunked_read() takes sizes that are none, and does not look at what follows a chunk; so that
-// it came to an end does not say that the client's body has.
+// uWSGI knows no Transfer-Encoding: to it such a body has no length, or that of a Content-Length that does
+// not count. Its uwsgi.chunked_read() takes sizes that are none, and does not look at what follows a chunk;
+// so that it came to an end does not say that the client's body has.
 bool body_is_delimited(const RequestFraming& request) noexcept {
   if (request.transfer_encoding.given) return false;
   if (!request.content_length.given) return request.body_size == 0;

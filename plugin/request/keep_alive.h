@@ -1,5 +1,5 @@
-// Whether a connection may serve another request: RFC 9112, sections 6, 7 and 9.3. Knows views only: no uWSGI,
-// no connection.
+// Whether a connection may serve another request: RFC 9112, sections 6, 7 and 9.3. Knows views only: no
+// uWSGI, no connection.
 #pragma once
 
 #include <cstdint>

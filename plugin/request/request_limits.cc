@@ -43,7 +43,8 @@ PyObject* interned(const char* text) noexcept { return PyUnicode_InternFromStrin
 RequestLimits::RequestLimits(RequestThread& thread) noexcept
     : thread_(thread),
       timer_(thread.loop().raw(), this),
-      client_(thread.loop(), {[](void* self) noexcept { static_cast<RequestLimits*>(self)->on_client_gone(); }, this}) {}
+      client_(thread.loop(),
+              {[](void* self) noexcept { static_cast<RequestLimits*>(self)->on_client_gone(); }, this}) {}
 
 void RequestLimits::begin() noexcept {
   ended_by_ = EndedBy::kNothing;
@@ -68,8 +69,8 @@ void RequestLimits::read_timeout(PyObject* environ) noexcept {
     set_timeout(seconds);
     return;
   }
-  uwsgi_log("tornado: %s: environ['%s'] is no number of seconds and is ignored\n", name_of(*thread_.request()).c_str(),
-            kTimeoutKey);
+  uwsgi_log("tornado: %s: environ['%s'] is no number of seconds and is ignored\n",
+            name_of(*thread_.request()).c_str(), kTimeoutKey);
 }
 
 void RequestLimits::set_timeout(double seconds) noexcept {
@@ -90,7 +91,8 @@ void RequestLimits::on_client_gone() noexcept {
 }
 
 void RequestLimits::worker_ends() noexcept {
-  interrupt(EndedBy::kWorkerEnd, python::request_timeout_type(), name_of(*thread_.request()) + ": the worker ends");
+  interrupt(EndedBy::kWorkerEnd, python::request_timeout_type(),
+            name_of(*thread_.request()) + ": the worker ends");
 }
 
 // The first stands.

@@ -15,7 +15,7 @@ namespace engine {
 class RequestThread;
 
 // The keys of the environ that a route (addvar), a proxy or the application sets for one request.
-inline constexpr char kTimeoutKey[] = "uwsgi_tornado.timeout";               // Seconds since it began; 0 or None: none.
+inline constexpr char kTimeoutKey[] = "uwsgi_tornado.timeout";  // Seconds since it began; 0 or None: none.
 inline constexpr char kDisconnectKey[] = "uwsgi_tornado.client_disconnect";  // "0" or "1".
 
 enum class EndedBy { kNothing, kTimeout, kClientGone, kWorkerEnd };

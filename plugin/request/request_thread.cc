@@ -29,7 +29,11 @@ void rest(suspend::Fiber& fiber) noexcept {
 
 RequestThread::RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::size_t stack_size,
                              wsgi_request* request, loop::Callback finished)
-    : VirtualThread(hub, loop, stack_size), request_(request), finished_(finished), async_wait_(*this), limits_(*this) {}
+    : VirtualThread(hub, loop, stack_size),
+      request_(request),
+      finished_(finished),
+      async_wait_(*this),
+      limits_(*this) {}
 
 RequestThread* RequestThread::waiting() noexcept {
   RequestThread* const thread = current();
@@ -40,7 +44,8 @@ void RequestThread::begin(double began_s) noexcept {
   begin_task();
   began_s_ = began_s;
   times_resumed_ = 0;
-  if (RequestTimes::wanted()) times_.begin(static_cast<std::int64_t>(uwsgi_micros() - request_->start_of_request));
+  if (RequestTimes::wanted())
+    times_.begin(static_cast<std::int64_t>(uwsgi_micros() - request_->start_of_request));
 }
 
 double RequestThread::age_s() const noexcept { return loop::monotonic_s() - began_s_; }
@@ -70,7 +75,8 @@ void RequestThread::show_environ() noexcept {
 bool RequestThread::left() noexcept {
   RequestHost::end_if_child(0);
   RequestHost::note_switch();
-  if (RequestTimes::wanted()) times_.stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
+  if (RequestTimes::wanted())
+    times_.stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
   switched_s_ = RequestHost::turn_s();

@@ -20,8 +20,8 @@ class RequestThread : public python::VirtualThread {
  public:
   // With the hub's state attached. Throws std::bad_alloc.
   // `finished` is called on the loop's stack as a task ends, whoever resumed it last.
-  RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::size_t stack_size,
-                wsgi_request* request, loop::Callback finished);
+  RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::size_t stack_size, wsgi_request* request,
+                loop::Callback finished);
 
   wsgi_request* request() const noexcept { return request_; }
 

@@ -46,7 +46,9 @@ RequestTimes::Wait& RequestTimes::wait_for(const char* what) noexcept {
   return waits_.back();
 }
 
-double RequestTimes::ran_ms() const noexcept { return to_ms(ran_ns_ + loop::monotonic_ns() - runs_since_ns_); }
+double RequestTimes::ran_ms() const noexcept {
+  return to_ms(ran_ns_ + loop::monotonic_ns() - runs_since_ns_);
+}
 
 double RequestTimes::waited_ms() const noexcept {
   std::int64_t sum_ns = 0;
@@ -55,7 +57,9 @@ double RequestTimes::waited_ms() const noexcept {
 }
 
 const char* RequestTimes::waited_for() const noexcept {
-  return std::max_element(waits_.begin(), waits_.end(), [](const Wait& a, const Wait& b) { return a.ns < b.ns; })->what;
+  return std::max_element(waits_.begin(), waits_.end(),
+                          [](const Wait& a, const Wait& b) { return a.ns < b.ns; })
+      ->what;
 }
 
 }  // namespace engine

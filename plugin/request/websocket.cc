@@ -34,7 +34,8 @@ void FiberLock::lock(RequestThread& thread) {
     return;
   }
   if (!thread.may_suspend()) {
-    throw std::runtime_error("another fiber uses this websocket, and none may wait for it inside no_suspend()");
+    throw std::runtime_error(
+        "another fiber uses this websocket, and none may wait for it inside no_suspend()");
   }
   suspend::Baton baton(thread.fiber(), "websocket", suspend::Abort::kNever);
   waiting_.push_back(&baton);
@@ -60,21 +61,18 @@ WebSocket::WebSocket(loop::IoLoop& loop, wsgi_request* request) noexcept
 WebSocket::Received WebSocket::receive_next(RequestThread& thread, bool wait) {
   while (!closed_) {
     switch (frames_.next()) {
-      case FrameReader::Got::kMessage:
-        return Received::kMessage;
+      case FrameReader::Got::kMessage: return Received::kMessage;
       case FrameReader::Got::kPing: {
         const std::string payload(frames_.payload());
         send(thread, Opcode::kPong, payload);
         break;
       }
-      case FrameReader::Got::kPong:
-        break;
-      case FrameReader::Got::kClose:
-        return closed_by_client(thread);
+      case FrameReader::Got::kPong: break;
+      case FrameReader::Got::kClose: return closed_by_client(thread);
       case FrameReader::Got::kBroken:
-        uwsgi_log("[uwsgi-websocket] \"%.*s %.*s\" (%.*s) closed with %d: %s\n", request_->method_len, request_->method,
-                  request_->uri_len, request_->uri, request_->remote_addr_len, request_->remote_addr,
-                  frames_.close_code(), what_is_wrong(frames_.close_code()));
+        uwsgi_log("[uwsgi-websocket] \"%.*s %.*s\" (%.*s) closed with %d: %s\n", request_->method_len,
+                  request_->method, request_->uri_len, request_->uri, request_->remote_addr_len,
+                  request_->remote_addr, frames_.close_code(), what_is_wrong(frames_.close_code()));
         close(thread, frames_.close_code(), {});
         break;
       case FrameReader::Got::kNothing:
@@ -131,7 +129,8 @@ bool WebSocket::fill(RequestThread& thread, bool wait, bool& would_wait) {
 // False when it is closed. Throws PyError where the thread is interrupted.
 bool WebSocket::wait_for_bytes(RequestThread& thread) {
   if (!thread.may_suspend()) {
-    if (uwsgi.wait_read_hook(request_->fd, uwsgi.websockets_ping_freq) < 0) set_closed(close_code::kConnectionLost, {});
+    if (uwsgi.wait_read_hook(request_->fd, uwsgi.websockets_ping_freq) < 0)
+      set_closed(close_code::kConnectionLost, {});
     return !closed_;
   }
   suspend::Baton baton(thread.fiber(), "websocket", suspend::Abort::kAllowed, request_->fd);
@@ -171,9 +170,9 @@ bool WebSocket::look_after(RequestThread& thread) {
     pinged_ = true;
     return send(thread, Opcode::kPing, {});
   }
-  uwsgi_log("[uwsgi-websocket] \"%.*s %.*s\" (%.*s) no PONG received in %d seconds !!!\n", request_->method_len,
-            request_->method, request_->uri_len, request_->uri, request_->remote_addr_len, request_->remote_addr,
-            uwsgi.websockets_pong_tolerance);
+  uwsgi_log("[uwsgi-websocket] \"%.*s %.*s\" (%.*s) no PONG received in %d seconds !!!\n",
+            request_->method_len, request_->method, request_->uri_len, request_->uri,
+            request_->remote_addr_len, request_->remote_addr, uwsgi.websockets_pong_tolerance);
   set_closed(close_code::kConnectionLost, {});
   return false;
 }
@@ -190,7 +189,8 @@ bool WebSocket::send(RequestThread& thread, Opcode opcode, std::string_view payl
 }
 
 bool WebSocket::write(std::string_view bytes) {
-  if (uwsgi_response_write_body_do(request_, const_cast<char*>(bytes.data()), bytes.size()) == UWSGI_OK) return true;
+  if (uwsgi_response_write_body_do(request_, const_cast<char*>(bytes.data()), bytes.size()) == UWSGI_OK)
+    return true;
   set_closed(close_code::kConnectionLost, {});
   return false;
 }

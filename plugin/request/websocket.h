@@ -121,9 +121,9 @@ class WebSocket {
   loop::TimerWatcher<WebSocket, &WebSocket::on_silent> silent_;
   int users_ = 0;
 
-  double heard_at_;           // On the loop's clock.
-  bool pinged_ = false;       // Since then.
-  bool drained_ = false;      // The last read took all there was.
+  double heard_at_;       // On the loop's clock.
+  bool pinged_ = false;   // Since then.
+  bool drained_ = false;  // The last read took all there was.
   bool going_away_ = false;
   bool said_goodbye_ = false;
   bool closed_ = false;

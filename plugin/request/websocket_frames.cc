@@ -44,7 +44,12 @@ std::size_t ascii_prefix(std::string_view text) noexcept {
 // The size of the character that `text`, which is not empty, begins with; 0 where it is none.
 std::size_t character_size(std::string_view text) noexcept {
   const auto first = static_cast<std::uint8_t>(text[0]);
-  const std::size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  const std::size_t size = first < 0x80   ? 1
+                           : first < 0xc2 ? 0
+                           : first < 0xe0 ? 2
+                           : first < 0xf0 ? 3
+                           : first < 0xf5 ? 4
+                                          : 0;
   if (size == 0 || size > text.size()) return 0;
   if (!std::all_of(text.begin() + 1, text.begin() + size, is_continuation)) return 0;
   if (size < 3) return size;
@@ -168,7 +173,8 @@ FrameReader::Got FrameReader::next() {
     const bool control = opcode >= Opcode::kClose;
     // A client masks whatever it sends (RFC 6455, section 5.1).
     if (!masked_ || (first_byte_ & kReserved) != 0 || opcode > Opcode::kPong ||
-        (opcode > Opcode::kBinary && opcode < Opcode::kClose) || (control && (!final || size_ > kControlMax)) ||
+        (opcode > Opcode::kBinary && opcode < Opcode::kClose) ||
+        (control && (!final || size_ > kControlMax)) ||
         (!control && in_fragments_ != (opcode == Opcode::kContinuation))) {
       return broken(close_code::kProtocolError);
     }

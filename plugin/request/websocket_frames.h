@@ -36,7 +36,8 @@ constexpr bool may_be_sent(int code) noexcept {
 }
 }  // namespace close_code
 
-// Whether that is UTF-8 as RFC 3629 has it: nothing longer than need be, no surrogates, nothing beyond U+10FFFF.
+// Whether that is UTF-8 as RFC 3629 has it: nothing longer than need be, no surrogates, nothing beyond
+// U+10FFFF.
 bool is_utf8(std::string_view text) noexcept;
 
 // Appends a whole, unmasked frame to `out`: a server's.

@@ -1,8 +1,8 @@
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/worker_loop.h"
-#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 namespace python::io_loop {
 namespace {

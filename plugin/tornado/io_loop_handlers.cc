@@ -1,5 +1,5 @@
-#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 namespace python::io_loop {
 namespace {

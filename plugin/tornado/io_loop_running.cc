@@ -1,7 +1,7 @@
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/python/python_source.h"
-#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 namespace python::io_loop {
 namespace {

@@ -2,8 +2,8 @@
 #include <ctime>
 
 #include "plugin/tornado/call_arguments.h"
-#include "plugin/tornado/tornado_io_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
+#include "plugin/tornado/tornado_io_loop.h"
 
 namespace python::io_loop {
 namespace {

@@ -43,7 +43,8 @@ def with_callback(module):
 }  // namespace
 
 void restore_tornado_callbacks() {
-  when_imported("tornado.httpclient", from_python_source(kSource, "uwsgi_tornado.tornado_callbacks", "with_callback"));
+  when_imported("tornado.httpclient",
+                from_python_source(kSource, "uwsgi_tornado.tornado_callbacks", "with_callback"));
 }
 
 }  // namespace python

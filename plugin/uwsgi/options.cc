@@ -26,8 +26,8 @@ constexpr double kOverloadWaitMaxS = 3600;
 long parse_number(const char* option, const char* text, long low, long high) {
   const auto number = whole_number(text, low, high);
   if (!number) {
-    refuse("--" + std::string(option) + " takes a whole number from " + std::to_string(low) +
-           " to " + std::to_string(high) + ", not \"" + text + "\"");
+    refuse("--" + std::string(option) + " takes a whole number from " + std::to_string(low) + " to " +
+           std::to_string(high) + ", not \"" + text + "\"");
   }
   return *number;
 }
@@ -44,7 +44,8 @@ double parse_ms(const char* option, const char* text) {
 double parse_seconds(const char* option, const char* text, double most) {
   const double seconds = decimal_number(text).value_or(-1);
   if (seconds < 0 || seconds > most) {
-    refuse("--" + std::string(option) + " takes seconds from 0 to " + std::to_string(std::lround(most)) + ", not \"" + text + "\"");
+    refuse("--" + std::string(option) + " takes seconds from 0 to " + std::to_string(std::lround(most)) +
+           ", not \"" + text + "\"");
   }
   return seconds;
 }
@@ -58,13 +59,11 @@ void on_tornado(char* option, char* value, void*) {
 }
 
 void on_stack_size(char* option, char* value, void*) {
-  options().stack_size =
-      static_cast<std::size_t>(parse_number(option, value, kStackSizeMin >> 10, 1 << 20)) << 10;
+  options().stack_size = static_cast<std::size_t>(parse_number(option, value, kStackSizeMin >> 10, 1 << 20))
+                         << 10;
 }
 
-void on_quantum(char* option, char* value, void*) {
-  options().quantum_ms = parse_ms(option, value);
-}
+void on_quantum(char* option, char* value, void*) { options().quantum_ms = parse_ms(option, value); }
 
 void on_request_timeout(char* option, char* value, void*) {
   options().request_timeout_s = parse_seconds(option, value, kTimeoutMaxS);
@@ -93,8 +92,8 @@ void on_http_client(char*, char*, void*) { options().http_client = true; }
 void on_suspend_lib(char*, char* value, void*) { options().suspend_libs.emplace_back(value); }
 void on_native_lib(char*, char* value, void*) { options().native_libs.emplace_back(value); }
 
-uwsgi_option make(const char* name, int argument, const char* help,
-                  void (*parse)(char*, char*, void*), std::uint64_t flags = 0) {
+uwsgi_option make(const char* name, int argument, const char* help, void (*parse)(char*, char*, void*),
+                  std::uint64_t flags = 0) {
   uwsgi_option option{};
   option.name = const_cast<char*>(name);
   option.type = argument;
@@ -136,48 +135,45 @@ Options& options() noexcept {
 uwsgi_option* option_table() noexcept {
   static uwsgi_option table[] = {
       make("tornado", required_argument,
-           "serve that many requests at once in each worker, each on a fiber of its own",
-           on_tornado, UWSGI_OPT_THREADS),
+           "serve that many requests at once in each worker, each on a fiber of its own", on_tornado,
+           UWSGI_OPT_THREADS),
       make("tornado-stack-size", required_argument,
            "reserve that many KiB for each fiber's stack (default 4096)", on_stack_size),
       make("tornado-quantum", required_argument,
            "milliseconds a request computes before it gives way to others (default 10, 0 for ever)",
            on_quantum),
       make("tornado-request-timeout", required_argument,
-           "seconds after which a request that waits gets RequestTimeout, and its client 504 (default 0, none)",
+           "seconds after which a request that waits gets RequestTimeout, and its client 504 (default 0, "
+           "none)",
            on_request_timeout),
       make("tornado-client-disconnect", no_argument,
-           "raise ClientDisconnected in a request that waits and whose client has gone", on_client_disconnect),
+           "raise ClientDisconnected in a request that waits and whose client has gone",
+           on_client_disconnect),
       make("tornado-overload-status", required_argument,
            "answer that (429 or 503) when no core is free in time, instead of letting clients wait",
            on_overload_status),
       make("tornado-overload-wait", required_argument,
            "seconds that connections wait for a core before that (default 1)", on_overload_wait),
       make("tornado-block-warn", required_argument,
-           "name in the log who holds the loop for so many milliseconds without giving way (default 0, nobody)",
+           "name in the log who holds the loop for so many milliseconds without giving way (default 0, "
+           "nobody)",
            on_block_warn),
       make("tornado-server-timing", no_argument,
            "tell in a Server-Timing header how long a request was queued, ran and waited", on_server_timing),
-      make("greenlet", no_argument,
-           "give the application a module greenlet whose greenlets are fibers", on_greenlet),
+      make("greenlet", no_argument, "give the application a module greenlet whose greenlets are fibers",
+           on_greenlet),
       make("tornado-native-blocking", no_argument,
-           "let blocking calls block the worker instead of suspending their request",
-           on_native_blocking),
+           "let blocking calls block the worker instead of suspending their request", on_native_blocking),
       make("tornado-native-asgiref", no_argument,
-           "let asgiref's async_to_sync() run a loop of its own in a thread of its own",
-           on_native_asgiref),
+           "let asgiref's async_to_sync() run a loop of its own in a thread of its own", on_native_asgiref),
       make("tornado-callbacks", no_argument,
-           "let fetch() of Tornado's AsyncHTTPClient take a callback, as before Tornado 6",
-           on_callbacks),
+           "let fetch() of Tornado's AsyncHTTPClient take a callback, as before Tornado 6", on_callbacks),
       make("tornado-http-client", no_argument,
-           "let Tornado's AsyncHTTPClient fetch through libcurl on the worker's loop",
-           on_http_client),
+           "let Tornado's AsyncHTTPClient fetch through libcurl on the worker's loop", on_http_client),
       make("tornado-suspend-lib", required_argument,
-           "let blocking calls of that library suspend too (\"libfoo\"; may be repeated)",
-           on_suspend_lib),
+           "let blocking calls of that library suspend too (\"libfoo\"; may be repeated)", on_suspend_lib),
       make("tornado-native-lib", required_argument,
-           "leave that library's blocking calls alone (\"libfoo\"; may be repeated)",
-           on_native_lib),
+           "leave that library's blocking calls alone (\"libfoo\"; may be repeated)", on_native_lib),
       {},
   };
   return table;

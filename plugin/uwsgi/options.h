@@ -17,13 +17,13 @@ struct Options {
   bool client_disconnect = false;     // A request whose client has gone is ended.
   int overload_status = 0;            // What is answered when no core is free in time; 0: nothing.
   double overload_wait_s = 1;
-  double block_warn_ms = 0;           // Who holds the loop for longer is named; 0: nobody.
-  bool server_timing = false;         // Responses say where their time went.
-  bool greenlet = false;              // Our module greenlet instead of the package.
-  bool native_blocking = false;       // Blocking calls block.
-  bool native_asgiref = false;        // async_to_sync() runs a loop of its own in a thread of its own.
+  double block_warn_ms = 0;      // Who holds the loop for longer is named; 0: nobody.
+  bool server_timing = false;    // Responses say where their time went.
+  bool greenlet = false;         // Our module greenlet instead of the package.
+  bool native_blocking = false;  // Blocking calls block.
+  bool native_asgiref = false;   // async_to_sync() runs a loop of its own in a thread of its own.
   bool callbacks = false;
-  bool http_client = false;             // Tornado's fetch() takes a callback.
+  bool http_client = false;  // Tornado's fetch() takes a callback.
   std::vector<std::string> suspend_libs;
   std::vector<std::string> native_libs;
 };

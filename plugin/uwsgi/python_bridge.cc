@@ -7,8 +7,8 @@
 #include "plugin/python/application.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
-#include "plugin/uwsgi/io_errors.h"
 #include "plugin/uwsgi/interned_names.h"
+#include "plugin/uwsgi/io_errors.h"
 #include "plugin/uwsgi/wsgi_callables.h"
 #include "suspend/fiber.h"
 
@@ -22,7 +22,6 @@ extern int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute__((w
 
 namespace engine {
 namespace {
-
 
 // The OS thread whose GIL the engine has taken over; a child that it forks is that thread, too.
 suspend::ThreadPointer engine_thread = 0;
@@ -129,7 +128,8 @@ int signal_handler(std::uint8_t signal_number, void* handler) noexcept {
   return original.signal_handler(signal_number, contained.get());
 }
 
-std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t* sizes, char** answer) noexcept {
+std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t* sizes,
+                  char** answer) noexcept {
   const Contained contained(function);
   return original.rpc(contained.get(), argc, argv, sizes, answer);
 }
@@ -138,10 +138,10 @@ std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t*
 // keeps is entered in the table of interned strings and taken out of it at every request. That is so
 // where interned_names.h has no calls to redirect.
 void keep_keys_interned() noexcept {
-  for (const char* key : {"wsgi.input", "wsgi.file_wrapper", "wsgi.version", "wsgi.errors", "wsgi.run_once",
-                          "wsgi.multithread", "wsgi.multiprocess", "wsgi.url_scheme", "uwsgi.version", "uwsgi.core",
-                          "uwsgi.node", "uwsgi.ready_fd", "x-wsgiorg.fdevent.readable",
-                          "x-wsgiorg.fdevent.writable", "x-wsgiorg.fdevent.timeout", "env"}) {
+  for (const char* key :
+       {"wsgi.input", "wsgi.file_wrapper", "wsgi.version", "wsgi.errors", "wsgi.run_once", "wsgi.multithread",
+        "wsgi.multiprocess", "wsgi.url_scheme", "uwsgi.version", "uwsgi.core", "uwsgi.node", "uwsgi.ready_fd",
+        "x-wsgiorg.fdevent.readable", "x-wsgiorg.fdevent.writable", "x-wsgiorg.fdevent.timeout", "env"}) {
     static_cast<void>(PyUnicode_InternFromString(key));  // For the worker's life.
   }
   PyErr_Clear();
@@ -176,7 +176,8 @@ void forget_wrappers_of_predecessor() noexcept {
 
 uwsgi_plugin* python_plugin_entry() noexcept {
   for (uwsgi_plugin* plugin : uwsgi.p) {
-    if (plugin != nullptr && plugin->name != nullptr && std::strcmp(plugin->name, "python") == 0) return plugin;
+    if (plugin != nullptr && plugin->name != nullptr && std::strcmp(plugin->name, "python") == 0)
+      return plugin;
   }
   return nullptr;
 }
@@ -196,8 +197,8 @@ std::string why_python_is_unusable() {
     return "uWSGI's python plugin is not loaded: name it first, as in --plugin python3,tornado";
   }
   if (running() != built_for()) {
-    return "this plugin was built for Python " + built_for() + " but uWSGI runs Python " +
-           running() + ": build it again with PYTHON= naming that one";
+    return "this plugin was built for Python " + built_for() + " but uWSGI runs Python " + running() +
+           ": build it again with PYTHON= naming that one";
   }
 #ifdef Py_GIL_DISABLED
   return "a free-threaded Python keeps state per OS thread that fibers cannot share";

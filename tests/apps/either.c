@@ -3,6 +3,6 @@
 
 extern struct uwsgi_server uwsgi;
 
-int wait_for_either(int first, int second, int timeout_s, int *ready) {
+int wait_for_either(int first, int second, int timeout_s, int* ready) {
   return uwsgi.wait_read2_hook(first, second, timeout_s, ready);
 }

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void on_due(evutil_socket_t fd, short what, void *fired) {
+static void on_due(evutil_socket_t fd, short what, void* fired) {
   (void)fd;
-  *(int *)fired += (what & EV_TIMEOUT) != 0;
+  *(int*)fired += (what & EV_TIMEOUT) != 0;
 }
 
 /* How many of `count` timers fire, with what lies behind each event unharmed. */
@@ -15,8 +15,8 @@ int fire_timers(int count) {
   struct guarded {
     struct event event;
     char behind[64];
-  } *timers = malloc((size_t)count * sizeof *timers);
-  struct event_base *base = event_base_new();
+  }* timers = malloc((size_t)count * sizeof *timers);
+  struct event_base* base = event_base_new();
   struct timeval soon = {0, 1000};
   int fired = 0;
   memset(timers, 0x5a, (size_t)count * sizeof *timers);
@@ -36,10 +36,10 @@ int fire_timers(int count) {
 
 /* The same with an event of libevent's own memory. */
 int fire_once(void) {
-  struct event_base *base = event_base_new();
+  struct event_base* base = event_base_new();
   struct timeval soon = {0, 1000};
   int fired = 0;
-  struct event *timer = event_new(base, -1, 0, on_due, &fired);
+  struct event* timer = event_new(base, -1, 0, on_due, &fired);
   event_add(timer, &soon);
   event_base_dispatch(base);
   event_free(timer);

@@ -22,14 +22,17 @@ int connect(int fd, const struct sockaddr* address, socklen_t size) {
   return recv(fd, greeting, sizeof greeting, MSG_WAITALL) == sizeof greeting ? 0 : -1;
 }
 
-int getaddrinfo(const char* node, const char* service, const struct addrinfo* hints, struct addrinfo** result) {
-  int (*const next)(const char*, const char*, const struct addrinfo*, struct addrinfo**) = dlsym(RTLD_NEXT, "getaddrinfo");
+int getaddrinfo(const char* node, const char* service, const struct addrinfo* hints,
+                struct addrinfo** result) {
+  int (*const next)(const char*, const char*, const struct addrinfo*, struct addrinfo**) =
+      dlsym(RTLD_NEXT, "getaddrinfo");
   return next(node != NULL && strcmp(node, "made.up") == 0 ? "127.0.0.1" : node, service, hints, result);
 }
 
 // A clock that runs a hundred times as fast.
 int clock_nanosleep(clockid_t clock, int flags, const struct timespec* request, struct timespec* left) {
-  int (*const next)(clockid_t, int, const struct timespec*, struct timespec*) = dlsym(RTLD_NEXT, "clock_nanosleep");
+  int (*const next)(clockid_t, int, const struct timespec*, struct timespec*) =
+      dlsym(RTLD_NEXT, "clock_nanosleep");
   struct timespec now, until = *request;
   if (flags == TIMER_ABSTIME) {
     clock_gettime(clock, &now);

@@ -2,7 +2,8 @@
 //
 // FAULTS_SEED     where the dice begin
 // FAULTS_PERCENT  of the calls that get a fault
-// FAULTS_COUNTS   a file of numbers (uint64): kKinds for whoever looks, and what the wall clock is to be off by, in seconds
+// FAULTS_COUNTS   a file of numbers (uint64): kKinds for whoever looks, and what the wall clock is to be off
+// by, in seconds
 //
 // The engine calls libc through pointers it asked dlsym() for, so dlsym() is answered here, too. EINTR is
 // for those alone: uWSGI's own reads and writes, which never block, do not know it.
@@ -35,7 +36,8 @@ static void count(enum Kind kind) { __atomic_fetch_add(&counts[kind], 1, __ATOMI
 static uint64_t dice(void) {
   static __thread uint64_t state = 0;
   static uint64_t threads = 0;
-  if (state == 0) state = (seed + __atomic_fetch_add(&threads, 1, __ATOMIC_RELAXED)) * 0x9E3779B97F4A7C15u | 1;
+  if (state == 0)
+    state = (seed + __atomic_fetch_add(&threads, 1, __ATOMIC_RELAXED)) * 0x9E3779B97F4A7C15u | 1;
   state ^= state << 13;
   state ^= state >> 7;
   state ^= state << 17;
@@ -58,7 +60,8 @@ static int is_stream(int fd) {
   socklen_t size = sizeof type;
   const int is = fstat(fd, &what) == 0 &&
                  (S_ISFIFO(what.st_mode) ||
-                  (S_ISSOCK(what.st_mode) && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM));
+                  (S_ISSOCK(what.st_mode) && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+                   type == SOCK_STREAM));
   errno = saved;
   return is;
 }
@@ -74,10 +77,8 @@ static int faulty(int fd, size_t* size, int flags, int may_interrupt) {
   if (!strikes() || (size != NULL && !is_stream(fd))) return 0;
   const int instant = never_waits(fd, flags);
   switch (dice() % 3) {
-    case 0:
-      return instant ? fails(kAgain) : 0;
-    case 1:
-      return may_interrupt ? fails(kInterrupted) : 0;
+    case 0: return instant ? fails(kAgain) : 0;
+    case 1: return may_interrupt ? fails(kInterrupted) : 0;
     default:
       // Who waits for all gets all.
       if (size == NULL || *size < 2 || !instant || (flags & (MSG_WAITALL | MSG_PEEK)) != 0) return 0;
@@ -87,7 +88,7 @@ static int faulty(int fd, size_t* size, int flags, int may_interrupt) {
   }
 }
 
-#define REAL(name) \
+#define REAL(name)                      \
   static __typeof__(name)* real = NULL; \
   if (real == NULL) real = (__typeof__(name)*)real_dlsym(RTLD_NEXT, #name)
 
@@ -96,16 +97,20 @@ static ssize_t recv_with(int fd, void* buffer, size_t size, int flags, int inter
   return faulty(fd, &size, flags, interrupt) ? -1 : real(fd, buffer, size, flags);
 }
 ssize_t recv(int fd, void* buffer, size_t size, int flags) { return recv_with(fd, buffer, size, flags, 0); }
-static ssize_t engine_recv(int fd, void* buffer, size_t size, int flags) { return recv_with(fd, buffer, size, flags, 1); }
+static ssize_t engine_recv(int fd, void* buffer, size_t size, int flags) {
+  return recv_with(fd, buffer, size, flags, 1);
+}
 
-static ssize_t recvfrom_with(int fd, void* buffer, size_t size, int flags, struct sockaddr* from, socklen_t* length, int interrupt) {
+static ssize_t recvfrom_with(int fd, void* buffer, size_t size, int flags, struct sockaddr* from,
+                             socklen_t* length, int interrupt) {
   REAL(recvfrom);
   return faulty(fd, &size, flags, interrupt) ? -1 : real(fd, buffer, size, flags, from, length);
 }
 ssize_t recvfrom(int fd, void* buffer, size_t size, int flags, struct sockaddr* from, socklen_t* length) {
   return recvfrom_with(fd, buffer, size, flags, from, length, 0);
 }
-static ssize_t engine_recvfrom(int fd, void* buffer, size_t size, int flags, struct sockaddr* from, socklen_t* length) {
+static ssize_t engine_recvfrom(int fd, void* buffer, size_t size, int flags, struct sockaddr* from,
+                               socklen_t* length) {
   return recvfrom_with(fd, buffer, size, flags, from, length, 1);
 }
 
@@ -113,17 +118,24 @@ static ssize_t send_with(int fd, const void* buffer, size_t size, int flags, int
   REAL(send);
   return faulty(fd, &size, flags, interrupt) ? -1 : real(fd, buffer, size, flags);
 }
-ssize_t send(int fd, const void* buffer, size_t size, int flags) { return send_with(fd, buffer, size, flags, 0); }
-static ssize_t engine_send(int fd, const void* buffer, size_t size, int flags) { return send_with(fd, buffer, size, flags, 1); }
+ssize_t send(int fd, const void* buffer, size_t size, int flags) {
+  return send_with(fd, buffer, size, flags, 0);
+}
+static ssize_t engine_send(int fd, const void* buffer, size_t size, int flags) {
+  return send_with(fd, buffer, size, flags, 1);
+}
 
-static ssize_t sendto_with(int fd, const void* buffer, size_t size, int flags, const struct sockaddr* to, socklen_t length, int interrupt) {
+static ssize_t sendto_with(int fd, const void* buffer, size_t size, int flags, const struct sockaddr* to,
+                           socklen_t length, int interrupt) {
   REAL(sendto);
   return faulty(fd, &size, flags, interrupt) ? -1 : real(fd, buffer, size, flags, to, length);
 }
-ssize_t sendto(int fd, const void* buffer, size_t size, int flags, const struct sockaddr* to, socklen_t length) {
+ssize_t sendto(int fd, const void* buffer, size_t size, int flags, const struct sockaddr* to,
+               socklen_t length) {
   return sendto_with(fd, buffer, size, flags, to, length, 0);
 }
-static ssize_t engine_sendto(int fd, const void* buffer, size_t size, int flags, const struct sockaddr* to, socklen_t length) {
+static ssize_t engine_sendto(int fd, const void* buffer, size_t size, int flags, const struct sockaddr* to,
+                             socklen_t length) {
   return sendto_with(fd, buffer, size, flags, to, length, 1);
 }
 
@@ -132,14 +144,20 @@ static ssize_t recvmsg_with(int fd, struct msghdr* message, int flags, int inter
   return faulty(fd, NULL, flags, interrupt) ? -1 : real(fd, message, flags);
 }
 ssize_t recvmsg(int fd, struct msghdr* message, int flags) { return recvmsg_with(fd, message, flags, 0); }
-static ssize_t engine_recvmsg(int fd, struct msghdr* message, int flags) { return recvmsg_with(fd, message, flags, 1); }
+static ssize_t engine_recvmsg(int fd, struct msghdr* message, int flags) {
+  return recvmsg_with(fd, message, flags, 1);
+}
 
 static ssize_t sendmsg_with(int fd, const struct msghdr* message, int flags, int interrupt) {
   REAL(sendmsg);
   return faulty(fd, NULL, flags, interrupt) ? -1 : real(fd, message, flags);
 }
-ssize_t sendmsg(int fd, const struct msghdr* message, int flags) { return sendmsg_with(fd, message, flags, 0); }
-static ssize_t engine_sendmsg(int fd, const struct msghdr* message, int flags) { return sendmsg_with(fd, message, flags, 1); }
+ssize_t sendmsg(int fd, const struct msghdr* message, int flags) {
+  return sendmsg_with(fd, message, flags, 0);
+}
+static ssize_t engine_sendmsg(int fd, const struct msghdr* message, int flags) {
+  return sendmsg_with(fd, message, flags, 1);
+}
 
 static ssize_t read_with(int fd, void* buffer, size_t size, int interrupt) {
   REAL(read);
@@ -153,7 +171,9 @@ static ssize_t write_with(int fd, const void* buffer, size_t size, int interrupt
   return faulty(fd, &size, 0, interrupt) ? -1 : real(fd, buffer, size);
 }
 ssize_t write(int fd, const void* buffer, size_t size) { return write_with(fd, buffer, size, 0); }
-static ssize_t engine_write(int fd, const void* buffer, size_t size) { return write_with(fd, buffer, size, 1); }
+static ssize_t engine_write(int fd, const void* buffer, size_t size) {
+  return write_with(fd, buffer, size, 1);
+}
 
 // The first part alone is short enough.
 static ssize_t writev_with(int fd, const struct iovec* parts, int number, int interrupt) {
@@ -163,15 +183,21 @@ static ssize_t writev_with(int fd, const struct iovec* parts, int number, int in
   return real(fd, parts, number > 1 && all == 1 && parts[0].iov_len > 0 ? 1 : number);
 }
 ssize_t writev(int fd, const struct iovec* parts, int number) { return writev_with(fd, parts, number, 0); }
-static ssize_t engine_writev(int fd, const struct iovec* parts, int number) { return writev_with(fd, parts, number, 1); }
+static ssize_t engine_writev(int fd, const struct iovec* parts, int number) {
+  return writev_with(fd, parts, number, 1);
+}
 
 static int poll_with(struct pollfd* descriptors, nfds_t number, int timeout, int interrupt) {
   REAL(poll);
   if (interrupt && timeout != 0 && strikes()) return fails(kInterrupted), -1;
   return real(descriptors, number, timeout);
 }
-int poll(struct pollfd* descriptors, nfds_t number, int timeout) { return poll_with(descriptors, number, timeout, 0); }
-static int engine_poll(struct pollfd* descriptors, nfds_t number, int timeout) { return poll_with(descriptors, number, timeout, 1); }
+int poll(struct pollfd* descriptors, nfds_t number, int timeout) {
+  return poll_with(descriptors, number, timeout, 0);
+}
+static int engine_poll(struct pollfd* descriptors, nfds_t number, int timeout) {
+  return poll_with(descriptors, number, timeout, 1);
+}
 
 int accept4(int fd, struct sockaddr* address, socklen_t* length, int flags) {
   REAL(accept4);
@@ -207,15 +233,19 @@ static const struct {
   const char* name;
   void* function;
 } for_engine[] = {
-    {"recv", engine_recv},       {"recvfrom", engine_recvfrom}, {"send", engine_send}, {"sendto", engine_sendto},
-    {"recvmsg", engine_recvmsg}, {"sendmsg", engine_sendmsg},   {"read", engine_read}, {"write", engine_write},
-    {"writev", engine_writev},   {"poll", engine_poll},         {"accept4", accept4},
+    {"recv", engine_recv},     {"recvfrom", engine_recvfrom}, {"send", engine_send},
+    {"sendto", engine_sendto}, {"recvmsg", engine_recvmsg},   {"sendmsg", engine_sendmsg},
+    {"read", engine_read},     {"write", engine_write},       {"writev", engine_writev},
+    {"poll", engine_poll},     {"accept4", accept4},
 };
 
 static void find_dlsym(void) {
-  if (real_dlsym == NULL) real_dlsym = (void* (*)(void*, const char*))dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.34");
-  if (real_dlsym == NULL) real_dlsym = (void* (*)(void*, const char*))dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.2.5");
-  if (real_dlsym == NULL) real_dlsym = (void* (*)(void*, const char*))dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.17");
+  if (real_dlsym == NULL)
+    real_dlsym = (void* (*)(void*, const char*))dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.34");
+  if (real_dlsym == NULL)
+    real_dlsym = (void* (*)(void*, const char*))dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.2.5");
+  if (real_dlsym == NULL)
+    real_dlsym = (void* (*)(void*, const char*))dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.17");
 }
 
 // The last call is a jump, not a call: RTLD_NEXT goes by who asks.
@@ -233,7 +263,8 @@ __attribute__((constructor)) static void begin(void) {
   find_dlsym();
   const char* const path = getenv("FAULTS_COUNTS");
   const int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
-  void* const shared = fd >= 0 ? mmap(NULL, sizeof none, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+  void* const shared =
+      fd >= 0 ? mmap(NULL, sizeof none, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
   if (fd >= 0) close(fd);
   if (shared != MAP_FAILED) counts = shared;
   if (getenv("FAULTS_SEED") != NULL) seed = strtoull(getenv("FAULTS_SEED"), NULL, 10);

@@ -20,7 +20,8 @@ int replacement;
 // Pages with nothing around them.
 char* mapped() {
   static char* const pages = [] {
-    auto* const all = static_cast<char*>(mmap(nullptr, (kPages + 2) * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* const all = static_cast<char*>(
+        mmap(nullptr, (kPages + 2) * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(all + kPage, kPages * kPage, PROT_READ | PROT_WRITE);
     return all + kPage;
   }();
@@ -55,7 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::memcpy(image, content.data(), std::min(content.size(), image_size));
   // Only what is in a segment may be looked at.
   __asan_poison_memory_region(image, kPages * kPage);
-  for (const ElfW(Phdr)& loaded : segments) {
+  for (const ElfW(Phdr) & loaded : segments) {
     if (loaded.p_type == PT_LOAD) __asan_unpoison_memory_region(image + loaded.p_vaddr, loaded.p_memsz);
   }
 

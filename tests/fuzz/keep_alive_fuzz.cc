@@ -18,7 +18,8 @@ bool is_length(const std::string& text, std::uint64_t size) {
     const std::string element = text.substr(begin, comma - begin);
     std::smatch match;
     if (!std::regex_match(element, match, one)) return false;
-    const std::string digits = match[1].str().find_first_not_of('0') == std::string::npos ? "0" : match[1].str();
+    const std::string digits =
+        match[1].str().find_first_not_of('0') == std::string::npos ? "0" : match[1].str();
     if (digits != std::to_string(size)) return false;
     if (comma == std::string::npos) return true;
     begin = comma + 1;

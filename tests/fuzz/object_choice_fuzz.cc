@@ -10,8 +10,10 @@ using blocking::Kind;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   FuzzedDataProvider bytes(data, size);
   blocking::ObjectChoice choice;
-  for (int i = bytes.ConsumeIntegralInRange(0, 3); i > 0; --i) choice.suspend_libs.push_back(bytes.ConsumeRandomLengthString(20));
-  for (int i = bytes.ConsumeIntegralInRange(0, 3); i > 0; --i) choice.native_libs.push_back(bytes.ConsumeRandomLengthString(20));
+  for (int i = bytes.ConsumeIntegralInRange(0, 3); i > 0; --i)
+    choice.suspend_libs.push_back(bytes.ConsumeRandomLengthString(20));
+  for (int i = bytes.ConsumeIntegralInRange(0, 3); i > 0; --i)
+    choice.native_libs.push_back(bytes.ConsumeRandomLengthString(20));
   const std::string path = bytes.ConsumeRandomLengthString(100);
   const Kind kind = blocking::classify(path, false, choice);
   if (kind == Kind::kLibpython || blocking::classify(path, true, choice) != Kind::kLibpython) abort();

@@ -17,7 +17,8 @@ bool is_whole_number(std::string text) {
 
 bool is_decimal_number(const std::string& text) {
   const std::size_t point = text.find('.');
-  return text.size() > (point == std::string::npos ? 0 : 1) && text.find_first_not_of("0123456789.") == std::string::npos &&
+  return text.size() > (point == std::string::npos ? 0 : 1) &&
+         text.find_first_not_of("0123456789.") == std::string::npos &&
          (point == std::string::npos || text.find('.', point + 1) == std::string::npos);
 }
 

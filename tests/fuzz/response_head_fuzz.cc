@@ -1,15 +1,15 @@
 // Header lines of responses: whatever a server says, the head that is kept is one head's, and small.
 #include <fuzzer/FuzzedDataProvider.h>
 
-#include <cstdlib>
 #include <strings.h>
+#include <cstdlib>
 
 #include "plugin/http/response_head.h"
 
 namespace {
 
-// Told another way: a head begins with a status line, after nothing or after an empty line, and goes on to the
-// next. One that has two lengths that differ is two responses to somebody on the way.
+// Told another way: a head begins with a status line, after nothing or after an empty line, and goes on to
+// the next. One that has two lengths that differ is two responses to somebody on the way.
 class Lengths {
  public:
   bool may_take(std::string line) {
@@ -49,7 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     end = end == std::string::npos ? stream.size() : end + 1;
     const bool may_take = lengths.may_take(stream.substr(begin, end - begin));
     // libcurl's memory is not ended by a NUL.
-    const std::vector<char> line(stream.begin() + static_cast<std::ptrdiff_t>(begin), stream.begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<char> line(stream.begin() + static_cast<std::ptrdiff_t>(begin),
+                                 stream.begin() + static_cast<std::ptrdiff_t>(end));
     if (!head.take_line({line.data(), line.size()})) {
       if (head.why().empty()) abort();
       return 0;

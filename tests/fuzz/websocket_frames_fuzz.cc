@@ -31,13 +31,16 @@ bool take(FrameReader& reader, std::vector<Event>& events, std::uint64_t max_siz
     const Got got = reader.next();
     if (got == Got::kNothing) return true;
     const bool says_code = got == Got::kClose || got == Got::kBroken;
-    events.emplace_back(got, std::string(reader.payload()), got == Got::kMessage && reader.is_text(), says_code ? reader.close_code() : 0);
+    events.emplace_back(got, std::string(reader.payload()), got == Got::kMessage && reader.is_text(),
+                        says_code ? reader.close_code() : 0);
     if (got == Got::kMessage && reader.payload().size() > max_size) abort();
     if (got != Got::kMessage && reader.payload().size() > 125) abort();
-    if (got == Got::kMessage && reader.is_text() != engine::is_utf8(reader.payload()) && reader.is_text()) abort();
+    if (got == Got::kMessage && reader.is_text() != engine::is_utf8(reader.payload()) && reader.is_text())
+      abort();
     if (got == Got::kBroken) return false;
     if (got == Got::kClose && reader.close_code() != engine::close_code::kNoneGiven &&
-        !engine::close_code::may_be_sent(reader.close_code())) abort();
+        !engine::close_code::may_be_sent(reader.close_code()))
+      abort();
   }
 }
 
@@ -58,7 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string_view left = stream;
   bool goes_on = true;
   for (std::size_t i = 0; goes_on && !left.empty(); ++i) {
-    const std::size_t part = std::min(left.size(), cuts.empty() ? 1 : std::max<std::size_t>(1, cuts[i % cuts.size()]));
+    const std::size_t part =
+        std::min(left.size(), cuts.empty() ? 1 : std::max<std::size_t>(1, cuts[i % cuts.size()]));
     feed(many, left.substr(0, part));
     left.remove_prefix(part);
     goes_on = take(many, pieces, max_size);

@@ -1,4 +1,5 @@
-// A pybind11 module as computing libraries are written: it gives the GIL up, takes it to call back, converts arguments.
+// A pybind11 module as computing libraries are written: it gives the GIL up, takes it to call back, converts
+// arguments.
 #include <pybind11/functional.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -19,7 +20,8 @@ long burn(int ms) {
   return turns;
 }
 
-// An argument that is made of an int lives until the function returns: pybind11 keeps a stack of such frames per thread.
+// An argument that is made of an int lives until the function returns: pybind11 keeps a stack of such frames
+// per thread.
 struct Number {
   int value;
 };
@@ -61,5 +63,6 @@ PYBIND11_MODULE(bound, m) {
   py::class_<Number>(m, "Number").def(py::init([](int value) { return Number{value}; }));
   py::implicitly_convertible<int, Number>();
   py::class_<Shape, PythonShape>(m, "Shape").def(py::init<>());
-  m.def("sides_of", [](const Shape& shape) { return shape.sides(); }, py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "sides_of", [](const Shape& shape) { return shape.sides(); }, py::call_guard<py::gil_scoped_release>());
 }

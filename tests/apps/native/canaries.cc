@@ -543,7 +543,8 @@ struct {
   const char* name;
   long (*run)(long own, Wait wait);
 } const kCanaries[] = {
-#define CANARY(name) {#name, &name}
+#define CANARY(name) \
+  { #name, &name }
     CANARY(local_constructed),
     CANARY(local_global_dynamic),
     CANARY(local_local_dynamic),
@@ -564,7 +565,8 @@ struct {
     {"lock_by_clock", &exclusive<ClockLocked>},
     {"lock_checking_mutex", &exclusive<PosixMutex<PTHREAD_MUTEX_ERRORCHECK>>},
     {"lock_adaptive_mutex", &exclusive<PosixMutex<PTHREAD_MUTEX_ADAPTIVE_NP>>},
-    {"lock_robust_mutex", &exclusive<PosixMutex<PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_NONE, PTHREAD_MUTEX_ROBUST>>},
+    {"lock_robust_mutex",
+     &exclusive<PosixMutex<PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_NONE, PTHREAD_MUTEX_ROBUST>>},
     {"lock_inheriting_mutex", &exclusive<PosixMutex<PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_INHERIT>>},
     {"lock_shared_mutex", &readers_and_writers<std::shared_mutex>},
     {"lock_shared_timed_mutex", &readers_and_writers<std::shared_timed_mutex>},

@@ -38,7 +38,8 @@ Function* call(std::string_view name) {
 // The same on fibers and on threads.
 class KernelCallsTest : public BothWorldsTest {
  protected:
-  // Runs `waits`, then `wakes` once the first waits: on fibers that is known, a thread may be late, which is as well.
+  // Runs `waits`, then `wakes` once the first waits: on fibers that is known, a thread may be late, which is
+  // as well.
   void run_both(std::function<void()> waits, std::function<void()> wakes) {
     spawn(std::move(waits));
     if (on_fibers()) {
@@ -190,7 +191,8 @@ TEST_P(KernelCallsTest, MsgrcvWaitsForAMessage) {
   ASSERT_GE(queue, 0);
   spawn([&] {
     Message got{};
-    EXPECT_EQ(fails_with(ENOMSG), outcome_of([&] { return receive(queue, &got, sizeof got.text, 2, IPC_NOWAIT); }));
+    EXPECT_EQ(fails_with(ENOMSG),
+              outcome_of([&] { return receive(queue, &got, sizeof got.text, 2, IPC_NOWAIT); }));
   });
   run();
   run_both(
@@ -214,11 +216,12 @@ TEST_P(KernelCallsTest, MsgsndWaitsForRoom) {
   const Message message{1, "abc"};
   while (msgsnd(queue, &message, sizeof message.text, IPC_NOWAIT) == 0) {
   }
-  run_both([&] { EXPECT_EQ(gives(0), outcome_of([&] { return send(queue, &message, sizeof message.text, 0); })); },
-           [&] {
-             Message got;
-             EXPECT_EQ(gives(8), outcome_of([&] { return receive(queue, &got, sizeof got.text, 0, 0); }));
-           });
+  run_both(
+      [&] { EXPECT_EQ(gives(0), outcome_of([&] { return send(queue, &message, sizeof message.text, 0); })); },
+      [&] {
+        Message got;
+        EXPECT_EQ(gives(8), outcome_of([&] { return receive(queue, &got, sizeof got.text, 0, 0); }));
+      });
   msgctl(queue, IPC_RMID, nullptr);
 }
 
@@ -239,11 +242,15 @@ class MessageQueueTest : public KernelCallsTest {
 
   ssize_t receive(const timespec* until = nullptr) {
     char text[8];
-    const auto timed = call<ssize_t(mqd_t, char*, std::size_t, unsigned int*, const timespec*)>("mq_timedreceive");
+    const auto timed =
+        call<ssize_t(mqd_t, char*, std::size_t, unsigned int*, const timespec*)>("mq_timedreceive");
     const auto plain = call<ssize_t(mqd_t, char*, std::size_t, unsigned int*)>("mq_receive");
-    return until != nullptr ? timed(queue_, text, sizeof text, nullptr, until) : plain(queue_, text, sizeof text, nullptr);
+    return until != nullptr ? timed(queue_, text, sizeof text, nullptr, until)
+                            : plain(queue_, text, sizeof text, nullptr);
   }
-  int send() { return call<int(mqd_t, const char*, std::size_t, unsigned int)>("mq_send")(queue_, "abc", 3, 0); }
+  int send() {
+    return call<int(mqd_t, const char*, std::size_t, unsigned int)>("mq_send")(queue_, "abc", 3, 0);
+  }
 
   mqd_t queue_;
 };
@@ -329,7 +336,8 @@ TEST_P(SignalWaitTest, EachSignalIsTakenOnce) {
     const timespec timeout{0, 200000000};
     int number = -1;
     do {  // A thread that another is quicker than hears of it.
-      number = call<int(const sigset_t*, siginfo_t*, const timespec*)>("sigtimedwait")(&set_, nullptr, &timeout);
+      number =
+          call<int(const sigset_t*, siginfo_t*, const timespec*)>("sigtimedwait")(&set_, nullptr, &timeout);
     } while (number == -1 && errno == EINTR);
     if (number == SIGRTMIN + 3) __atomic_fetch_add(&taken, 1, __ATOMIC_SEQ_CST);
     if (number == -1 && errno == EAGAIN) __atomic_fetch_add(&late, 1, __ATOMIC_SEQ_CST);
@@ -346,7 +354,8 @@ TEST_P(SignalWaitTest, EachSignalIsTakenOnce) {
 TEST_P(KernelCallsTest, SystemWaitsForItsShell) {
   const auto system_call = call<int(const char*)>("system");
   const Pair pipe = make_pipe();
-  const std::string command = "read line < /proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(pipe.a.get()) + "; exit 7";
+  const std::string command =
+      "read line < /proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(pipe.a.get()) + "; exit 7";
   run_both(
       [&] {
         const int status = system_call(command.c_str());
@@ -387,7 +396,9 @@ TEST_P(KernelCallsTest, SpliceWaitsForWhatItMoves) {
   run();
   run_both(
       [&] {
-        EXPECT_EQ(gives(3), outcome_of([&] { return splice_call(from.a.get(), nullptr, to.b.get(), nullptr, 100, 0); }));
+        EXPECT_EQ(gives(3), outcome_of([&] {
+                    return splice_call(from.a.get(), nullptr, to.b.get(), nullptr, 100, 0);
+                  }));
       },
       [&] { EXPECT_EQ(3, calls().write(from.b.get(), "abc", 3)); });
   char bytes[4] = {};
@@ -437,7 +448,7 @@ TEST_P(KernelCallsTest, RecvmmsgWaitsForAllOrForOne) {
   ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair));
   const Fd left(pair[0]), right(pair[1]);
   char bytes[3][4] = {};
-  const auto messages = [](char (&space)[3][4]) {
+  const auto messages = [](char(&space)[3][4]) {
     static thread_local iovec parts[3];
     std::array<mmsghdr, 3> all{};
     for (std::size_t i = 0; i < 3; ++i) {
@@ -466,21 +477,33 @@ TEST_P(KernelCallsTest, SpellingsOfFortifySourceWait) {
   const auto read_chk = call<ssize_t(int, void*, std::size_t, std::size_t)>("__read_chk");
   const auto recv_chk = call<ssize_t(int, void*, std::size_t, std::size_t, int)>("__recv_chk");
   const auto poll_chk = call<int(pollfd*, nfds_t, int, std::size_t)>("__poll_chk");
-  const auto ppoll_chk = call<int(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t)>("__ppoll_chk");
+  const auto ppoll_chk =
+      call<int(pollfd*, nfds_t, const timespec*, const sigset_t*, std::size_t)>("__ppoll_chk");
   const auto recvfrom_chk =
       call<ssize_t(int, void*, std::size_t, std::size_t, int, sockaddr*, socklen_t*)>("__recvfrom_chk");
   const Pair pair = socket_pair();
   char byte = 0;
   const auto answers = [&] { EXPECT_EQ(1, calls().send(pair.b.get(), "x", 1, 0)); };
   const auto drain = [&] { EXPECT_EQ(1, recv(pair.a.get(), &byte, 1, 0)); };
-  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return read_chk(pair.a.get(), &byte, 1, 1); })); }, answers);
-  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return recv_chk(pair.a.get(), &byte, 1, 1, 0); })); }, answers);
-  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return recvfrom_chk(pair.a.get(), &byte, 1, 1, 0, nullptr, nullptr); })); },
+  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return read_chk(pair.a.get(), &byte, 1, 1); })); },
            answers);
+  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return recv_chk(pair.a.get(), &byte, 1, 1, 0); })); },
+           answers);
+  run_both(
+      [&] {
+        EXPECT_EQ(gives(1),
+                  outcome_of([&] { return recvfrom_chk(pair.a.get(), &byte, 1, 1, 0, nullptr, nullptr); }));
+      },
+      answers);
   pollfd look{pair.a.get(), POLLIN, 0};
-  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return poll_chk(&look, 1, -1, sizeof look); })); }, answers);
+  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return poll_chk(&look, 1, -1, sizeof look); })); },
+           answers);
   drain();
-  run_both([&] { EXPECT_EQ(gives(1), outcome_of([&] { return ppoll_chk(&look, 1, nullptr, nullptr, sizeof look); })); }, answers);
+  run_both(
+      [&] {
+        EXPECT_EQ(gives(1), outcome_of([&] { return ppoll_chk(&look, 1, nullptr, nullptr, sizeof look); }));
+      },
+      answers);
   drain();
 }
 

@@ -51,7 +51,8 @@ class MutexTest : public FibersTest, public ::testing::WithParamInterface<int> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Of, MutexTest,
-                         ::testing::Values(PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE, PTHREAD_MUTEX_ERRORCHECK),
+                         ::testing::Values(PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE,
+                                           PTHREAD_MUTEX_ERRORCHECK),
                          [](const auto& test) {
                            return std::string(test.param == PTHREAD_MUTEX_NORMAL      ? "Normal"
                                               : test.param == PTHREAD_MUTEX_RECURSIVE ? "Recursive"

@@ -65,7 +65,7 @@ TEST_F(OffloadTest, WaitersForAFileLockLeaveItsHolderAHelper) {
 
 TEST_F(OffloadTest, WaitersForARecordLockLeaveItsHolderAHelper) {
   constexpr int kWaiters = 150;
-  struct flock whole{};
+  struct flock whole {};
   whole.l_type = F_WRLCK;
   const Fd held = open_file();
   ASSERT_EQ(0, fcntl(held.get(), F_OFD_SETLK, &whole));
@@ -90,7 +90,10 @@ TEST_F(OffloadTest, ALockThatMustNotWaitDoesNot) {
   const Fd held = open_file();
   const Fd other = open_file();
   ASSERT_EQ(0, flock(held.get(), LOCK_EX));
-  spawn([&] { EXPECT_EQ(fails_with(EWOULDBLOCK), outcome_of([&] { return flock_call(other.get(), LOCK_EX | LOCK_NB); })); });
+  spawn([&] {
+    EXPECT_EQ(fails_with(EWOULDBLOCK),
+              outcome_of([&] { return flock_call(other.get(), LOCK_EX | LOCK_NB); }));
+  });
   run();
   EXPECT_EQ(0u, suspensions());
 }
@@ -101,7 +104,9 @@ TEST_F(OffloadTest, AWaitWithoutAHelperLooksAgain) {
   int looks = 0;
   spawn([&] {
     suspend::Fiber& self = *suspend::Fiber::current();
-    const auto look = [&]() -> std::optional<int> { return ++looks < 3 ? std::nullopt : std::make_optional(looks); };
+    const auto look = [&]() -> std::optional<int> {
+      return ++looks < 3 ? std::nullopt : std::make_optional(looks);
+    };
     const int answer = blocking::wait_looking(self, tally, look);
     EXPECT_EQ(3, answer);
   });
@@ -190,10 +195,12 @@ TEST_F(ChildTest, WaitsForAnyChild) {
 TEST_F(ChildTest, WaitsByIdAndTellsAbout) {
   spawn([&] {
     siginfo_t info{};
-    EXPECT_EQ(gives(0), outcome_of([&] { return waitid_call(P_PID, static_cast<id_t>(child_), &info, WEXITED); }));
+    EXPECT_EQ(gives(0),
+              outcome_of([&] { return waitid_call(P_PID, static_cast<id_t>(child_), &info, WEXITED); }));
     EXPECT_EQ(child_, info.si_pid);
     EXPECT_EQ(7, info.si_status);
-    EXPECT_EQ(fails_with(ECHILD), outcome_of([&] { return waitid_call(P_PID, static_cast<id_t>(child_), &info, WEXITED); }));
+    EXPECT_EQ(fails_with(ECHILD),
+              outcome_of([&] { return waitid_call(P_PID, static_cast<id_t>(child_), &info, WEXITED); }));
   });
   EXPECT_EQ(1u, running());
   tell();

@@ -188,14 +188,16 @@ std::size_t descriptor_table_size() {
 TEST_P(SelectTest, TakesMoreDescriptorsThanItsSetsHave) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const std::size_t set_size = (descriptor_table_size() / 8 / page + 1) * page;
-  void* const memory = mmap(nullptr, set_size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const memory =
+      mmap(nullptr, set_size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(MAP_FAILED, memory);
   ASSERT_EQ(0, mprotect(static_cast<char*>(memory) + set_size, page, PROT_NONE));
   auto* const set = static_cast<fd_set*>(memory);
   FD_SET(a_, set);
   spawn([&] {
-    EXPECT_EQ(gives(1),
-              outcome_of([&] { return calls().select(std::numeric_limits<int>::max(), set, nullptr, nullptr, nullptr); }));
+    EXPECT_EQ(gives(1), outcome_of([&] {
+                return calls().select(std::numeric_limits<int>::max(), set, nullptr, nullptr, nullptr);
+              }));
   });
   ASSERT_EQ(1, write(ends_.b.get(), "x", 1));
   run();

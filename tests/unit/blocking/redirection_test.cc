@@ -40,15 +40,17 @@ TEST(Classify, ListsLibrariesThatWheelsBundleUnderHashedNames) {
 }
 
 TEST(Classify, SeesTheLocksOfTheRest) {
-  for (const char* path : {"/lib/libpqxx-7.7.so", "/lib/libpqxx.so", "/lib/libsslfake.so", "/lib/mylibpq.so", "/libpq.so/other.so",
-                           "/lib/libstdc++.so.6", "/lib/libcap.so.2", "/lib/libmvec.so.1"}) {
+  for (const char* path :
+       {"/lib/libpqxx-7.7.so", "/lib/libpqxx.so", "/lib/libsslfake.so", "/lib/mylibpq.so",
+        "/libpq.so/other.so", "/lib/libstdc++.so.6", "/lib/libcap.so.2", "/lib/libmvec.so.1"}) {
     EXPECT_EQ(Kind::kLocksOnly, kind_of(path)) << path;
   }
 }
 
 TEST(Classify, LeavesWhatIsBelowAndUwsgiAlone) {
-  for (const char* path : {"", "/lib/libc.so.6", "/lib/libc-2.31.so", "/lib/libpthread.so.0", "/lib64/ld-linux-x86-64.so.2",
-                           "linux-vdso.so.1", "/lib/libev.so.4", "/lib/libasan.so.8", "/usr/lib/uwsgi/plugins/python3_plugin.so"}) {
+  for (const char* path : {"", "/lib/libc.so.6", "/lib/libc-2.31.so", "/lib/libpthread.so.0",
+                           "/lib64/ld-linux-x86-64.so.2", "linux-vdso.so.1", "/lib/libev.so.4",
+                           "/lib/libasan.so.8", "/usr/lib/uwsgi/plugins/python3_plugin.so"}) {
     EXPECT_EQ(Kind::kLeftAlone, kind_of(path)) << path;
   }
 }

@@ -56,7 +56,8 @@ struct Calls {
     const auto find = [](const char* name, auto*& function) {
       for (const blocking::Replacement& one : blocking::replacements()) {
         const auto scope = static_cast<unsigned>(one.scope);
-        if (std::string(name) == one.name && (scope & static_cast<unsigned>(blocking::Scope::kLibpythonOnly)) != 0) {
+        if (std::string(name) == one.name &&
+            (scope & static_cast<unsigned>(blocking::Scope::kLibpythonOnly)) != 0) {
           function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(one.replacement);
         }
       }

@@ -22,7 +22,8 @@ class SendfileTest : public BothWorldsTest {
     spawn([this, fd] {
       char part[8192];
       ssize_t got;
-      while ((got = calls().read(fd, part, sizeof part)) > 0) received_.append(part, static_cast<std::size_t>(got));
+      while ((got = calls().read(fd, part, sizeof part)) > 0)
+        received_.append(part, static_cast<std::size_t>(got));
     });
   }
   std::string from(std::size_t begin, std::size_t size) const { return content_.substr(begin, size); }
@@ -38,7 +39,8 @@ TEST_P(SendfileTest, ToASocketSendsAllAndMovesTheFilesPosition) {
   Pair ends = socket_pair();
   lseek(file_, 1000, SEEK_SET);
   spawn([&] {
-    EXPECT_EQ(gives(2 << 20), outcome_of([&] { return calls().sendfile(ends.a.get(), file_, nullptr, 2 << 20); }));
+    EXPECT_EQ(gives(2 << 20),
+              outcome_of([&] { return calls().sendfile(ends.a.get(), file_, nullptr, 2 << 20); }));
     EXPECT_EQ(1000 + (2 << 20), lseek(file_, 0, SEEK_CUR));
     ends.a.close();
   });
@@ -51,7 +53,8 @@ TEST_P(SendfileTest, ToASocketMovesTheOffsetAndNotThePosition) {
   Pair ends = tcp_pair();
   spawn([&] {
     off_t offset = 5000;
-    EXPECT_EQ(gives(2 << 20), outcome_of([&] { return calls().sendfile(ends.a.get(), file_, &offset, 2 << 20); }));
+    EXPECT_EQ(gives(2 << 20),
+              outcome_of([&] { return calls().sendfile(ends.a.get(), file_, &offset, 2 << 20); }));
     EXPECT_EQ(5000 + (2 << 20), offset);
     EXPECT_EQ(0, lseek(file_, 0, SEEK_CUR));
     ends.a.close();
@@ -96,7 +99,8 @@ TEST_P(SendfileTest, GivesWhatWasSentBeforeTheSocketTimeout) {
     EXPECT_GT(sent, 0);
     EXPECT_LT(sent, static_cast<ssize_t>(content_.size()));
     EXPECT_EQ(sent, lseek(file_, 0, SEEK_CUR));
-    EXPECT_EQ(fails_with(EAGAIN), outcome_of([&] { return calls().sendfile(ends.a.get(), file_, nullptr, 1); }));
+    EXPECT_EQ(fails_with(EAGAIN),
+              outcome_of([&] { return calls().sendfile(ends.a.get(), file_, nullptr, 1); }));
   });
   run();
 }
@@ -110,9 +114,12 @@ TEST_P(SendfileTest, KeepsItsErrors) {
     off_t offset = 0;
     EXPECT_EQ(fails_with(EBADF), outcome_of([&] { return calls().sendfile(to, -1, nullptr, 10); }));
     EXPECT_EQ(fails_with(EBADF), outcome_of([&] { return calls().sendfile(-1, file_, nullptr, 10); }));
-    EXPECT_EQ(fails_with(EBADF), outcome_of([&] { return calls().sendfile(to, write_only.get(), nullptr, 10); }));
-    EXPECT_EQ(fails_with(EINVAL), outcome_of([&] { return calls().sendfile(to, ends.b.get(), nullptr, 10); }));
-    EXPECT_EQ(fails_with(ESPIPE), outcome_of([&] { return calls().sendfile(to, pipe.a.get(), &offset, 10); }));
+    EXPECT_EQ(fails_with(EBADF),
+              outcome_of([&] { return calls().sendfile(to, write_only.get(), nullptr, 10); }));
+    EXPECT_EQ(fails_with(EINVAL),
+              outcome_of([&] { return calls().sendfile(to, ends.b.get(), nullptr, 10); }));
+    EXPECT_EQ(fails_with(ESPIPE),
+              outcome_of([&] { return calls().sendfile(to, pipe.a.get(), &offset, 10); }));
     ends.b.close();
     EXPECT_EQ(fails_with(EPIPE), outcome_of([&] { return calls().sendfile(to, file_, nullptr, 10); }));
     EXPECT_EQ(0, lseek(file_, 0, SEEK_CUR));

@@ -68,7 +68,8 @@ TEST(IoLoopOfItsOwn, MayEndOnceWhatOtherThreadsPostedHasRun) {
     Count count{0, loop.get(), kPosters};
     std::vector<std::thread> posters;
     for (int poster = 0; poster < kPosters; ++poster) {
-      posters.emplace_back([to = loop.get(), callback = count.callback()] { to->add_callback_threadsafe(callback); });
+      posters.emplace_back(
+          [to = loop.get(), callback = count.callback()] { to->add_callback_threadsafe(callback); });
     }
     while (count.seen < kPosters) loop->turn();
     loop.reset();

@@ -104,12 +104,13 @@ TEST_F(PeerWatch, MayEndOthersThatAreGoneToo) {
   std::vector<Pair> pairs;
   for (int i = 0; i < 5; ++i) {
     pairs.push_back(socket_pair());
-    watches.push_back(std::make_unique<loop::PeerWatch>(
-        the_loop(), loop::Callback{[](void*) noexcept {
-                                     ++calls;
-                                     for (auto& watch : watches) watch->stop();
-                                   },
-                                   nullptr}));
+    watches.push_back(std::make_unique<loop::PeerWatch>(the_loop(), loop::Callback{[](void*) noexcept {
+                                                                                     ++calls;
+                                                                                     for (auto& watch :
+                                                                                          watches)
+                                                                                       watch->stop();
+                                                                                   },
+                                                                                   nullptr}));
     watches.back()->start(pairs.back().a.get());
   }
   for (Pair& pair : pairs) pair.b.close();

@@ -24,12 +24,14 @@ bool delimits(std::string_view length, std::uint64_t size) {
 TEST(RequestBody, WithoutHeadersHasNone) { EXPECT_TRUE(body_is_delimited(get())); }
 
 TEST(RequestBody, IsDelimitedByALengthThatUwsgiReadsAlike) {
-  for (const char* length : {"5", "05", " 5 ", "5\t", "5, 5", "5,5", "5 ,05"}) EXPECT_TRUE(delimits(length, 5)) << length;
+  for (const char* length : {"5", "05", " 5 ", "5\t", "5, 5", "5,5", "5 ,05"})
+    EXPECT_TRUE(delimits(length, 5)) << length;
   EXPECT_TRUE(delimits("18446744073709551615", UINT64_MAX));
 }
 
 TEST(RequestBody, IsNotDelimitedByAnythingElse) {
-  for (const char* length : {"", " ", "+5", "-5", "5.", "0x5", "5a", "5 5", "5, 6", "6, 5", "5,", ",5", "5, ", "5\r\n 5", "5_0"}) {
+  for (const char* length :
+       {"", " ", "+5", "-5", "5.", "0x5", "5a", "5 5", "5, 6", "6, 5", "5,", ",5", "5, ", "5\r\n 5", "5_0"}) {
     EXPECT_FALSE(delimits(length, 5)) << length;
   }
   EXPECT_FALSE(delimits("5", 0));  // uWSGI reads a tab before it as no number.

@@ -87,7 +87,8 @@ TEST(WebsocketFrames, ManyMessagesInOnePieceComeOneByOne) {
 
 TEST(WebsocketFrames, FragmentsAreJoinedRoundControlFrames) {
   FrameReader reader(kMax);
-  feed(reader, frame(0x01, "a") + frame(0x8a, "") + frame(0x00, "b") + frame(0x80, "c") + frame(0x82, "next"));
+  feed(reader,
+       frame(0x01, "a") + frame(0x8a, "") + frame(0x00, "b") + frame(0x80, "c") + frame(0x82, "next"));
   EXPECT_EQ(Got::kPong, reader.next());
   EXPECT_EQ(Got::kMessage, reader.next());
   EXPECT_EQ("abc", reader.payload());
@@ -167,12 +168,14 @@ TEST(WebsocketFrames, ClientThatDoesNotMaskIsBroken) {
 }
 
 TEST(WebsocketFrames, TextIsUtf8) {
-  for (const char* text : {"", "abcdefgh", "abcdefgh\xc3\xa9", "\xe2\x82\xac", "\xf0\x90\x8d\x88", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf",
-                           "\xee\x80\x80", "\xef\xbf\xbf", "\xe0\xa0\x80"}) {
+  for (const char* text :
+       {"", "abcdefgh", "abcdefgh\xc3\xa9", "\xe2\x82\xac", "\xf0\x90\x8d\x88", "\xf4\x8f\xbf\xbf",
+        "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf", "\xe0\xa0\x80"}) {
     EXPECT_EQ(Got::kMessage, first_of(frame(0x81, text))) << text;
   }
-  for (const char* text : {"\x80", "a\xff", "\xc0\x80", "\xc1\xbf", "\xc3", "12345678\xc3(", "\xe2\x82", "\xe0\x9f\xbf", "\xed\xa0\x80",
-                           "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xf0\x90\x8d"}) {
+  for (const char* text : {"\x80", "a\xff", "\xc0\x80", "\xc1\xbf", "\xc3", "12345678\xc3(", "\xe2\x82",
+                           "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
+                           "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xf0\x90\x8d"}) {
     FrameReader reader(kMax);
     feed(reader, frame(0x81, text));
     EXPECT_EQ(Got::kBroken, reader.next()) << text;
@@ -183,13 +186,16 @@ TEST(WebsocketFrames, TextIsUtf8) {
 
 TEST(WebsocketFrames, CharactersMayBeCutByFragments) {
   FrameReader reader(kMax);
-  feed(reader, frame(0x01, "\xe2") + frame(0x00, "\x82") + frame(0x80, "\xac") + frame(0x01, "\xe2") + frame(0x80, ""));
+  feed(reader, frame(0x01, "\xe2") + frame(0x00, "\x82") + frame(0x80, "\xac") + frame(0x01, "\xe2") +
+                   frame(0x80, ""));
   EXPECT_EQ(Got::kMessage, reader.next());
   EXPECT_EQ("\xe2\x82\xac", reader.payload());
   EXPECT_EQ(Got::kBroken, reader.next());
 }
 
-TEST(WebsocketFrames, ReasonOfACloseIsUtf8) { EXPECT_EQ(Got::kBroken, first_of(frame(0x88, "\x03\xe8\xff"))); }
+TEST(WebsocketFrames, ReasonOfACloseIsUtf8) {
+  EXPECT_EQ(Got::kBroken, first_of(frame(0x88, "\x03\xe8\xff")));
+}
 
 TEST(WebsocketFrames, NoBytesAtAllDoHarm) {
   std::mt19937 random(1);

@@ -20,7 +20,8 @@ class Runner {
   using Work = std::function<Coroutine&()>;
   explicit Runner(Work work) : coroutine_(kStackSize), work_(std::move(work)) { again(); }
   void again() {
-    coroutine_.prepare([](void* self) noexcept -> Coroutine& { return static_cast<Runner*>(self)->work_(); }, this);
+    coroutine_.prepare([](void* self) noexcept -> Coroutine& { return static_cast<Runner*>(self)->work_(); },
+                       this);
   }
   Coroutine& coroutine() { return coroutine_; }
 

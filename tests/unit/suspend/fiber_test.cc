@@ -117,7 +117,8 @@ TEST_F(FiberTest, GoesStraightBackWhereItsObserverSaysSo) {
     }
   });
   EXPECT_EQ(2, resumed);
-  EXPECT_EQ("entering entered leaving left entering entered leaving left entering entered leaving left ", runner.steps().seen);
+  EXPECT_EQ("entering entered leaving left entering entered leaving left entering entered leaving left ",
+            runner.steps().seen);
   runner.fiber().resume();
 }
 

@@ -76,7 +76,9 @@ TEST(Stack, CommitsWhatIsTouched) {
   EXPECT_EQ(kPage, resident_bytes(stack));
 }
 
-void use(Stack& stack, std::size_t bytes) { std::memset(static_cast<char*>(stack.top()) - bytes, 0x5a, bytes); }
+void use(Stack& stack, std::size_t bytes) {
+  std::memset(static_cast<char*>(stack.top()) - bytes, 0x5a, bytes);
+}
 
 TEST(Stack, SaysHowDeepItWasUsed) {
   Stack stack(4 << 20);
@@ -208,8 +210,10 @@ void overrun_a_fiber(Fiber::Task task) {
 }
 
 TEST(StackDeathTest, StopsAFiberThatOverrunsAtTheGuard) {
-  EXPECT_EXIT(overrun_a_fiber([](void*) noexcept { dive(1 << 20); }), ::testing::ExitedWithCode(3), "hit the guard");
-  EXPECT_EXIT(overrun_a_fiber([](void*) noexcept { stride(1 << 10); }), ::testing::ExitedWithCode(3), "hit the guard");
+  EXPECT_EXIT(overrun_a_fiber([](void*) noexcept { dive(1 << 20); }), ::testing::ExitedWithCode(3),
+              "hit the guard");
+  EXPECT_EXIT(overrun_a_fiber([](void*) noexcept { stride(1 << 10); }), ::testing::ExitedWithCode(3),
+              "hit the guard");
 }
 
 }  // namespace

@@ -231,7 +231,8 @@ TEST(ThreadBlock, ForksAsAThreadDoes) {
   EXPECT_EQ(3, WEXITSTATUS(status));
 }
 
-// libm has thread-local data of no kind, a library of the compiler's has: it is loaded while fibers are there.
+// libm has thread-local data of no kind, a library of the compiler's has: it is loaded while fibers are
+// there.
 TEST(ThreadBlock, HasThreadLocalDataOfLibrariesLoadedLater) {
   Thread a, b;
   a.run([] { suspend_here(); });
