@@ -5,6 +5,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -64,15 +65,15 @@ def _version():
 
 
 def _has_libcurl():
-    compiler = os.environ.get('CC', 'gcc')
-    return subprocess.run([compiler, '-E', '-x', 'c', '-'], input=b'#include <curl/curl.h>\n',
+    compiler = shlex.split(os.environ.get('CC', 'gcc'))  # May be "ccache gcc".
+    return subprocess.run([*compiler, '-E', '-x', 'c', '-'], input=b'#include <curl/curl.h>\n',
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def _libcurl():
     """The file that -lcurl would name: libcurl.so.4, or that of another TLS library."""
-    compiler = os.environ.get('CC', 'gcc')
-    path = subprocess.check_output([compiler, '-print-file-name=libcurl.so']).decode().strip()
+    compiler = shlex.split(os.environ.get('CC', 'gcc'))  # May be "ccache gcc".
+    path = subprocess.check_output([*compiler, '-print-file-name=libcurl.so']).decode().strip()
     found = re.search(r'libcurl[\w-]*\.so\.\d+', os.path.realpath(path))
     return found.group() if found else 'libcurl.so.4'
 
