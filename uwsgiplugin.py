@@ -210,6 +210,7 @@ GCC_LIST = [
     'plugin/uwsgi/options.cc',
     'plugin/uwsgi/interned_names.cc',
     'plugin/uwsgi/wsgi_callables.cc',
+    'plugin/uwsgi/interfaces.cc',
     'plugin/uwsgi/python_bridge.cc',
     'plugin/request/async_wait.cc',
     'plugin/request/harakiri.cc',

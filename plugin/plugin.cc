@@ -14,6 +14,7 @@ uwsgi_plugin describe() {
   plugin.on_load = engine::register_plugin;
   plugin.init = engine::check_options;
   plugin.preinit_apps = engine::prepare_for_applications;
+  plugin.init_apps = engine::look_at_loaded_applications;
   plugin.postinit_apps = engine::check_applications;
   plugin.master_cycle = engine::watch_workers;
   plugin.harakiri = engine::ask_for_last_words;

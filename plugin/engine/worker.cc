@@ -29,6 +29,7 @@
 #include "plugin/request/request_times.h"
 #include "plugin/tornado/tornado_callbacks.h"
 #include "plugin/uwsgi/engineio_driver.h"
+#include "plugin/uwsgi/interfaces.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -191,6 +192,13 @@ void watch_workers() noexcept {
 void check_applications() noexcept {
   if (!options().requested) return;
   if (const std::string why = why_patches_are_refused(); !why.empty()) refuse_application(why);
+}
+
+void look_at_loaded_applications() noexcept {
+  if (!options().requested) return;
+  const PyGILState_STATE gil = PyGILState_Ensure();
+  look_at_applications();
+  PyGILState_Release(gil);
 }
 
 // uWSGI may have given the GIL up, or not have threads at all: CPython knows.

@@ -1,11 +1,13 @@
 #include "plugin/uwsgi/options.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 
 #include "plugin/uwsgi/option_numbers.h"
+#include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
 namespace {
@@ -82,6 +84,21 @@ void on_overload_wait(char* option, char* value, void*) {
   options().overload_wait_s = parse_seconds(option, value, kOverloadWaitMaxS);
 }
 
+constexpr std::array<const char*, 4> kInterfaces = {"auto", "wsgi", "asgi", "tornado"};
+
+// INTERFACE, or MOUNT=INTERFACE.
+void on_interface(char* option, char* value, void*) {
+  const std::string given = value;
+  const auto equals = given.rfind('=');
+  const std::string name = equals == std::string::npos ? given : given.substr(equals + 1);
+  if (std::find(kInterfaces.begin(), kInterfaces.end(), name) == kInterfaces.end()) {
+    refuse("--" + std::string(option) + " takes auto, wsgi, asgi or tornado, or MOUNT=one of them, not \"" +
+           given + "\"");
+  }
+  if (equals == std::string::npos) options().interface = name;
+  else options().interface_of_mount[given.substr(0, equals)] = name;
+}
+
 void on_block_warn(char* option, char* value, void*) { options().block_warn_ms = parse_ms(option, value); }
 void on_server_timing(char*, char*, void*) { options().server_timing = true; }
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
@@ -137,6 +154,10 @@ uwsgi_option* option_table() noexcept {
       make("tornado", required_argument,
            "serve that many requests at once in each worker, each on a fiber of its own", on_tornado,
            UWSGI_OPT_THREADS),
+      make("tornado-interface", required_argument,
+           "what the application is: auto (default), wsgi, asgi, tornado; of one mount point as "
+           "MOUNT=INTERFACE (may be repeated)",
+           on_interface),
       make("tornado-stack-size", required_argument,
            "reserve that many KiB for each fiber's stack (default 4096)", on_stack_size),
       make("tornado-quantum", required_argument,

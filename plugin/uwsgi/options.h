@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "plugin/uwsgi/uwsgi_core.h"
+// uwsgi.h has no include guard, and uwsgi_python.h includes it.
+struct uwsgi_option;
 
 namespace engine {
 
@@ -23,7 +25,9 @@ struct Options {
   bool native_blocking = false;  // Blocking calls block.
   bool native_asgiref = false;   // async_to_sync() runs a loop of its own in a thread of its own.
   bool callbacks = false;
-  bool http_client = false;  // Tornado's fetch() takes a callback.
+  bool http_client = false;                               // Tornado's fetch() takes a callback.
+  std::string interface = "auto";                         // Of applications: auto, wsgi, asgi, tornado.
+  std::map<std::string, std::string> interface_of_mount;  // Where it was given for one mount point.
   std::vector<std::string> suspend_libs;
   std::vector<std::string> native_libs;
 };

@@ -7,6 +7,7 @@
 #include "plugin/python/application.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/uwsgi/interfaces.h"
 #include "plugin/uwsgi/interned_names.h"
 #include "plugin/uwsgi/io_errors.h"
 #include "plugin/uwsgi/wsgi_callables.h"
@@ -17,6 +18,7 @@ extern "C" {
 extern struct uwsgi_server uwsgi;
 // Weak, so that a process without the python plugin gets a sentence instead of a linker's error.
 extern struct uwsgi_python up __attribute__((weak));
+extern void* uwsgi_request_subhandler_wsgi(struct wsgi_request*, struct uwsgi_app*) __attribute__((weak));
 extern int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute__((weak));
 }
 
@@ -65,9 +67,16 @@ int send_response(wsgi_request* request) noexcept {
   }
 }
 
-void wrap_once(uwsgi_app* app) noexcept {
+// Before its first request: has it served as what it is, and wraps a WSGI application.
+void prepare_once(uwsgi_app* app) noexcept {
+  if (python::is_wrapped(static_cast<PyObject*>(app->callable)) || is_served_by_us(*app)) return;
+  if (const Interface* const interface = interface_of(*app)) {
+    app->request_subhandler = interface->request;
+    app->response_subhandler = interface->response;
+    return;
+  }
   auto* callable = static_cast<PyObject*>(app->callable);
-  if (python::is_wrapped(callable)) return;
+  if (python::is_wrapped(callable)) return;  // By another request, meanwhile.
   try {
     app->callable = python::wrap_application(callable, take_result, show_environ).release();
     Py_DECREF(callable);
@@ -78,7 +87,7 @@ void wrap_once(uwsgi_app* app) noexcept {
 }
 
 void* env_create(wsgi_request* request, uwsgi_app* app) noexcept {
-  wrap_once(app);
+  prepare_once(app);
   void* environ = original.env_create(request, app);
   watcher->python_begins(request, static_cast<PyObject*>(environ));
   return environ;
