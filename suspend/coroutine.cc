@@ -3,38 +3,25 @@
 #include <cassert>
 #include <utility>
 
+#include "suspend/context_on.h"
 #include "suspend/exception_scope.h"
 
 namespace context = boost::context;
 
 namespace suspend {
-namespace {
-
-// As in fiber.cc: the stack is a member and frees itself.
-struct BorrowedStack {
-  context::stack_context allocate() { return {}; }
-  void deallocate(context::stack_context&) noexcept {}
-};
-
-}  // namespace
 
 Coroutine::Coroutine(std::size_t stack_size) : stack_(std::make_unique<Stack>(stack_size)) {
-  context::stack_context whole;
-  whole.sp = stack_->top();
-  whole.size = stack_->size();
   bounds_ = {stack_->bottom(), stack_->size()};
-  continuation_ =
-      context::fiber(std::allocator_arg, context::preallocated(stack_->top(), stack_->size(), whole),
-                     BorrowedStack{}, [this](context::fiber&& came_from) {
-                       StackBounds bounds;
-                       sanitizer::SwitchSide first;
-                       first.arrive(&bounds);
-                       left_->bounds_ = bounds;
-                       arrived(std::move(came_from));
-                       ExceptionScope::start_clean();
-                       run_tasks();
-                       return std::move(left_->continuation_);
-                     });
+  continuation_ = context_on(stack_->bottom(), stack_->top(), [this](context::fiber&& came_from) {
+    StackBounds bounds;
+    sanitizer::SwitchSide first;
+    first.arrive(&bounds);
+    left_->bounds_ = bounds;
+    arrived(std::move(came_from));
+    ExceptionScope::start_clean();
+    run_tasks();
+    return std::move(left_->continuation_);
+  });
   ++count_;
 }
 

@@ -1,33 +1,21 @@
 #include "suspend/fiber.h"
 
 #include <cassert>
-#include <memory>
 #include <utility>
+
+#include "suspend/context_on.h"
 
 namespace context = boost::context;
 
 namespace suspend {
-namespace {
-
-// Boost asks an allocator to free the stack as the fiber ends; ours is a member and frees itself.
-struct BorrowedStack {
-  context::stack_context allocate() { return {}; }
-  void deallocate(context::stack_context&) noexcept {}
-};
-
-}  // namespace
 
 Fiber::Fiber(std::size_t stack_size, SwitchObserver& observer)
     : stack_(stack_size), thread_(stack_), observer_(observer) {
-  context::stack_context whole;
-  whole.sp = thread_.stack_top();
-  whole.size = static_cast<std::size_t>(static_cast<char*>(whole.sp) - static_cast<char*>(stack_.bottom()));
-  other_side_ = context::fiber(std::allocator_arg, context::preallocated(whole.sp, whole.size, whole),
-                               BorrowedStack{}, [this](context::fiber&& resumer) {
-                                 other_side_ = std::move(resumer);
-                                 run_tasks();
-                                 return std::move(other_side_);
-                               });
+  other_side_ = context_on(stack_.bottom(), thread_.stack_top(), [this](context::fiber&& resumer) {
+    other_side_ = std::move(resumer);
+    run_tasks();
+    return std::move(other_side_);
+  });
   ++count_;
 }
 

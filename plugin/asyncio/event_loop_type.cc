@@ -5,6 +5,7 @@
 #include "plugin/asyncio/await.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_process.h"
+#include "plugin/python/state_fields.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {

@@ -19,6 +19,7 @@
 #include "plugin/observe/fiber_dump.h"
 #include "plugin/observe/harakiri_report.h"
 #include "plugin/observe/metrics.h"
+#include "plugin/python/gil_gate.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/python/state_fields.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/baton.h"
 

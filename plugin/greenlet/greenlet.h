@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "plugin/greenlet/greenlet_stack.h"
+#include "plugin/python/gil.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/virtual_thread.h"
 

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "plugin/python/state_fields.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/fiber.h"
 

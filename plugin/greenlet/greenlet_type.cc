@@ -8,6 +8,7 @@
 
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/python/python_compat.h"
+#include "plugin/python/state_fields.h"
 #include "plugin/python/thread_state.h"
 
 namespace python {

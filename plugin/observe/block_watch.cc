@@ -11,6 +11,7 @@
 
 #include "plugin/loop/clock.h"
 #include "plugin/observe/signal_log.h"
+#include "plugin/python/gil.h"
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/request/request_host.h"

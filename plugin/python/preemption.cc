@@ -14,6 +14,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/loop/clock.h"
+#include "plugin/python/gil.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {

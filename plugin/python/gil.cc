@@ -1,0 +1,58 @@
+#include "plugin/python/gil.h"
+
+#include <limits.h>
+
+namespace python {
+
+PyThreadState* current_state() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return PyThreadState_GetUnchecked();
+#else
+  return _PyThreadState_UncheckedGet();
+#endif
+}
+
+bool holds_gil(const PyThreadState* own) noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+  if (current_state() != nullptr)
+    return true;  // Of this OS thread. An interpreter may have a GIL of its own.
+#endif
+  const Gil watched = loop_threads_gil.load(std::memory_order_relaxed);
+  return watched == Gil::kNotWatched ? current_state() == own : watched == Gil::kHeld;
+}
+
+bool GilStateKey::find() noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+  found_ = true;
+#else
+  PyThreadState* const own = PyThreadState_Get();
+  for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX && !found_; ++key) {
+    if (pthread_getspecific(key) != own) continue;
+    // Other keys may hold the same pointer (uWSGI's do): move this one and ask CPython.
+    char cookie;
+    pthread_setspecific(key, &cookie);
+    found_ = static_cast<void*>(PyGILState_GetThisThreadState()) == &cookie;
+    pthread_setspecific(key, own);
+    if (found_) key_ = key;
+  }
+#endif
+  return found_;
+}
+
+void GilStateKey::attach(PyThreadState* state) const noexcept {
+#if PY_VERSION_HEX < 0x030C0000
+  // The key first: debug builds of CPython compare the two inside the swap.
+  pthread_setspecific(key_, state);
+#endif
+  PyThreadState_Swap(state);
+}
+
+#if PY_VERSION_HEX < 0x030C0000
+void leave_gil() noexcept {}
+void take_gil(PyThreadState* state) noexcept { PyThreadState_Swap(state); }
+#else
+void leave_gil() noexcept { PyEval_SaveThread(); }
+void take_gil(PyThreadState* state) noexcept { PyEval_RestoreThread(state); }
+#endif
+
+}  // namespace python

@@ -1,0 +1,67 @@
+// The GIL and the thread state that runs with it, as they change hands between the fibers of one OS thread.
+#pragma once
+
+#include <Python.h>
+#include <pthread.h>
+
+#include <atomic>
+
+namespace python {
+
+// The state attached to this OS thread, or null. On CPython <= 3.11 it may be that of
+// another thread, which then holds the GIL: compare, do not test for null.
+PyThreadState* current_state() noexcept;
+
+// What the loop's thread does with the GIL, where it is watched taking it and giving it up (preemption.h).
+enum class Gil : unsigned char { kNotWatched, kHeld, kGivenUp };
+// Written by that thread. Whoever has the GIL itself while this says kGivenUp keeps the loop's thread from
+// Python.
+inline std::atomic<Gil> loop_threads_gil{Gil::kNotWatched};
+
+// True where the loop's thread, which asks and whose state here is `own`, holds the GIL. It may hold it
+// with another state attached, or with none: of another interpreter, which C code enters.
+bool holds_gil(const PyThreadState* own) noexcept;
+
+// Where PyGILState_* looks up the state of the thread that runs. CPython <= 3.11 keeps it under a
+// pthread key that changing between states of one thread must set; later versions set it
+// themselves as they attach.
+class GilStateKey {
+ public:
+  // Finds the key by comparing what PyGILState_GetThisThreadState() answers. REQUIRES: the GIL.
+  // Returns false when no key fits: switching would not be safe.
+  bool find() noexcept;
+
+  // Makes `state` the one that runs. The GIL is held before and after.
+  void attach(PyThreadState* state) const noexcept;
+
+ private:
+  pthread_key_t key_ = 0;
+  bool found_ = false;
+};
+
+// How the GIL goes from one thread to another that runs on the same OS thread: the one that leaves calls
+// leave_gil(), and the one that comes take_gil() once it is the thread that runs (suspend/thread_block.h).
+// Up to 3.11 the GIL is no state's, and the state that runs is one for the process: it is exchanged. From
+// 3.12 on the state that runs is each thread's own, and so is the GIL: it is given up and taken.
+void leave_gil() noexcept;
+void take_gil(PyThreadState* state) noexcept;
+
+// While one lives, the thread that runs has `own` attached, also where it has entered another
+// interpreter. The GIL is held throughout.
+class InOwnInterpreter {
+ public:
+  explicit InOwnInterpreter(PyThreadState* own) noexcept : own_(own), entered_(current_state()) {
+    if (entered_ != own_) PyThreadState_Swap(own_);
+  }
+  ~InOwnInterpreter() {
+    if (entered_ != own_) PyThreadState_Swap(entered_);
+  }
+  InOwnInterpreter(const InOwnInterpreter&) = delete;
+  InOwnInterpreter& operator=(const InOwnInterpreter&) = delete;
+
+ private:
+  PyThreadState* const own_;
+  PyThreadState* const entered_;
+};
+
+}  // namespace python

@@ -1,0 +1,127 @@
+#include "plugin/python/state_fields.h"
+
+#include <frameobject.h>
+
+#include <new>
+#include <utility>
+
+#include "plugin/python/py_ref.h"
+#include "plugin/python/python_compat.h"
+
+#if PY_VERSION_HEX < 0x03080000 || PY_VERSION_HEX >= 0x030E0000
+// 3.14 measures each stack from the OS thread's and ends the process on a fiber's, until told of it by
+// PyUnstable_ThreadState_SetStackProtection() (3.14.2); nothing here has been run with it.
+#error "this plugin is for CPython 3.8 to 3.13"
+#endif
+
+namespace python {
+
+void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+  // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.
+  state->c_recursion_remaining = static_cast<int>(stack_size / 2600);
+#else
+  (void)state;
+  (void)stack_size;
+#endif
+}
+
+PyThreadState* new_state_of_this_thread(std::size_t stack_size) {
+  PyThreadState* state = PyThreadState_New(PyInterpreterState_Get());
+  if (state == nullptr) throw std::bad_alloc();
+  bound_recursion(state, stack_size);
+  return state;
+}
+
+void adopt_state(PyThreadState* state) noexcept {
+  const PyThreadState* const mine = PyThreadState_Get();
+  state->thread_id = mine->thread_id;
+#if PY_VERSION_HEX >= 0x030B0000
+  state->native_thread_id = mine->native_thread_id;
+#endif
+}
+
+#if PY_VERSION_HEX < 0x030C0000
+// Has the eval loop look at the trace functions of `state`, or not.
+static void set_traced(PyThreadState* state, bool traced) noexcept {
+#if PY_VERSION_HEX >= 0x030A0000
+  state->cframe->use_tracing = traced ? 255 : 0;
+#else
+  state->use_tracing = traced;
+#endif
+}
+#endif
+
+void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept {
+  std::swap(from->dict, to->dict);
+#if PY_VERSION_HEX < 0x030C0000
+  const bool traced = from->c_tracefunc != nullptr || from->c_profilefunc != nullptr;
+  if (!traced && to->c_tracefunc == nullptr && to->c_profilefunc == nullptr) return;
+  std::swap(from->c_tracefunc, to->c_tracefunc);
+  std::swap(from->c_traceobj, to->c_traceobj);
+  std::swap(from->c_profilefunc, to->c_profilefunc);
+  std::swap(from->c_profileobj, to->c_profileobj);
+  set_traced(from, false);
+  set_traced(to, traced && to->tracing == 0);
+#endif
+}
+
+PyObject* context_of(PyThreadState* state) noexcept { return state->context; }
+
+PyObject* exchange_context(PyThreadState* state, PyObject* context) noexcept {
+  ++state->context_ver;
+  return std::exchange(state->context, context);
+}
+
+PyObject* thread_dict_of(PyThreadState* state) noexcept { return state->dict; }
+
+PyObject* need_thread_dict_of(PyThreadState* state) noexcept {
+  if (state->dict == nullptr) state->dict = PyDict_New();
+  return state->dict;
+}
+
+#if PY_VERSION_HEX >= 0x030B0000
+TracingPaused::TracingPaused() noexcept { PyThreadState_EnterTracing(PyThreadState_Get()); }
+TracingPaused::~TracingPaused() { PyThreadState_LeaveTracing(PyThreadState_Get()); }
+#else
+TracingPaused::TracingPaused() noexcept {
+  PyThreadState* const state = PyThreadState_Get();
+  ++state->tracing;
+  set_traced(state, false);
+}
+TracingPaused::~TracingPaused() {
+  PyThreadState* const state = PyThreadState_Get();
+  --state->tracing;
+  set_traced(state, state->c_tracefunc != nullptr || state->c_profilefunc != nullptr);
+}
+#endif
+
+bool runs_finaliser(PyThreadState* state) noexcept {
+  static PyObject* const del = PyUnicode_InternFromString("__del__");
+#if PY_VERSION_HEX >= 0x03090000
+  auto frame = PyRef::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(state)));
+  while (frame) {
+    auto* const bare = reinterpret_cast<PyFrameObject*>(frame.get());
+    const auto code = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(bare)));
+    if (reinterpret_cast<PyCodeObject*>(code.get())->co_name == del) return true;
+    frame = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetBack(bare)));
+  }
+#else
+  for (const PyFrameObject* frame = state->frame; frame != nullptr; frame = frame->f_back) {
+    if (frame->f_code->co_name == del) return true;
+  }
+#endif
+  return false;
+}
+
+bool python_is_finalizing() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
+std::uint64_t id_of(PyThreadState* state) noexcept { return state->id; }
+
+}  // namespace python

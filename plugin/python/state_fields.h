@@ -1,0 +1,51 @@
+// What is in a PyThreadState and differs with CPython's version.
+#pragma once
+
+#include <Python.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace python {
+
+// Bounds the C recursion of a state that runs on a stack of `stack_size` bytes.
+void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept;
+
+// A further state for the Python thread that runs: the same ident, frames and exceptions of its
+// own, for a stack of `stack_size` bytes. Throws std::bad_alloc.
+PyThreadState* new_state_of_this_thread(std::size_t stack_size);
+// Gives a state to the thread that runs, to be its further one.
+void adopt_state(PyThreadState* state) noexcept;
+// What belongs to the Python thread and not to one of its states: thread-locals, trace and
+// profile functions.
+// It is with the state that runs.
+void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept;
+
+// The contextvars.Context a state has entered, or null. Borrowed.
+PyObject* context_of(PyThreadState* state) noexcept;
+// Steals `context`, which may be null. Returns the one before, which is the caller's.
+PyObject* exchange_context(PyThreadState* state, PyObject* context) noexcept;
+
+// The dict with the thread-locals of `state`, or null. Borrowed.
+PyObject* thread_dict_of(PyThreadState* state) noexcept;
+// The same, made where there is none; null with an error set.
+PyObject* need_thread_dict_of(PyThreadState* state) noexcept;
+
+// While one lives, trace and profile functions of the thread that runs are not called.
+class TracingPaused {
+ public:
+  TracingPaused() noexcept;
+  ~TracingPaused();
+  TracingPaused(const TracingPaused&) = delete;
+  TracingPaused& operator=(const TracingPaused&) = delete;
+};
+
+// True when __del__ is among the frames of `state`. With the GIL held. All are looked at, but
+// only of a fiber that gives way: a thousand take 40 us of its quantum.
+bool runs_finaliser(PyThreadState* state) noexcept;
+
+bool python_is_finalizing() noexcept;
+// A number no other state of this process has.
+std::uint64_t id_of(PyThreadState* state) noexcept;
+
+}  // namespace python

@@ -1,0 +1,27 @@
+// A context of Boost's on a stack that is somebody else's.
+#pragma once
+
+#include <boost/context/fiber.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+namespace suspend {
+
+// The memory between `bottom` and `top` outlives the context: Boost asks an allocator to free a stack as its
+// context ends, and this one does not.
+template <typename Entry>
+boost::context::fiber context_on(void* bottom, void* top, Entry entry) {
+  struct BorrowedStack {
+    boost::context::stack_context allocate() { return {}; }
+    void deallocate(boost::context::stack_context&) noexcept {}
+  };
+  boost::context::stack_context whole;
+  whole.sp = top;
+  whole.size = static_cast<std::size_t>(static_cast<char*>(top) - static_cast<char*>(bottom));
+  const boost::context::preallocated memory(whole.sp, whole.size, whole);
+  return boost::context::fiber(std::allocator_arg, memory, BorrowedStack{}, std::move(entry));
+}
+
+}  // namespace suspend
