@@ -208,6 +208,7 @@ GCC_LIST = [
     'plugin/asyncio/await.cc',
     'plugin/asyncio/stopping.cc',
     'plugin/asyncio/asgiref.cc',
+    'plugin/asyncio/executor.cc',
     'plugin/tornado/tornado_callbacks.cc',
     'plugin/uwsgi/option_numbers.cc',
     'plugin/uwsgi/options.cc',

@@ -56,7 +56,7 @@ namespace {
 // How long a task that a timeout has cancelled may take to clean up.
 constexpr double kCleanUpS = 5;
 
-Spawner* spawner = nullptr;
+Spawner* the_spawner = nullptr;
 
 // function(*args, name=value)
 PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
@@ -212,7 +212,9 @@ PyRef await_concurrent(PyObject* future, PyObject* timeout) {
 
 }  // namespace
 
-void set_spawner(Spawner* given) noexcept { spawner = given; }
+void set_spawner(Spawner* given) noexcept { the_spawner = given; }
+
+Spawner* spawner() noexcept { return the_spawner; }
 
 PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   const double seconds = seconds_of(timeout);
@@ -300,7 +302,7 @@ void run_spawned(void* argument) noexcept {
 PyObject* spawn(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "spawn() needs a function to run");
-    if (spawner == nullptr || !blocking::on_loop_thread()) {
+    if (the_spawner == nullptr || !blocking::on_loop_thread()) {
       raise(PyExc_RuntimeError, "spawn() needs a uWSGI worker that runs with --tornado, and its thread");
     }
     auto spawned = std::make_unique<Spawned>();
@@ -310,7 +312,7 @@ PyObject* spawn(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     spawned->context = py_check(PyContext_CopyCurrent());
     spawned->future = py_check(PyObject_CallObject(asyncio_names().concurrent_future, nullptr));
     PyRef future = spawned->future;
-    spawner->spawn(run_spawned, spawned.get());
+    the_spawner->spawn(run_spawned, spawned.get());
     static_cast<void>(spawned.release());
     return future;
   });
@@ -321,14 +323,14 @@ PyObject* to_thread(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "to_thread() needs a function to run");
     VirtualThread& thread = waiting_thread("to_thread");
     WorkerLoop& worker = running_worker_loop("to_thread");
-    // context.run(function, *args, **kwargs), in the loop's executor.
+    // context.run(function, *args, **kwargs), in a pool of real threads.
     const PyRef context = py_check(PyContext_CopyCurrent());
     const PyRef run = py_check(PyObject_GetAttrString(context.get(), "run"));
     const PyRef first = py_check(PyTuple_Pack(1, run.get()));
     const PyRef all = py_check(PySequence_Concat(first.get(), args));
     const PyRef call = py_check(PyObject_Call(asyncio_names().partial, all.get(), kwargs));
-    const PyRef future =
-        py_check(PyObject_CallMethod(worker.event_loop(), "run_in_executor", "OO", Py_None, call.get()));
+    const PyRef future = py_check(
+        PyObject_CallMethod(worker.event_loop(), "run_in_executor", "OO", worker.real_threads(), call.get()));
     return await_future(thread, future.get(), -1);
   });
 }
@@ -368,7 +370,7 @@ PyMethodDef await_methods[] = {
      "function. What the function raises is the future's."},
     {"to_thread", as_method(to_thread), METH_VARARGS | METH_KEYWORDS,
      "to_thread($module, function, /, *args, **kwargs)\n--\n\n"
-     "Runs the function on a real thread of the event loop's executor while this request is\n"
+     "Runs the function on a real thread of a pool while this request is\n"
      "suspended, and returns its result or raises its exception; for C code that computes with the GIL\n"
      "given up. Nothing stops the thread where the request is interrupted.\n\n"
      "Raises RuntimeError where await_() does, TypeError without a function."},

@@ -82,6 +82,14 @@ void WorkerLoop::begin() {
   running_ = true;
 }
 
+PyObject* WorkerLoop::real_threads() {
+  if (!real_threads_) {
+    const PyRef futures = py_check(PyImport_ImportModule("concurrent.futures"));
+    real_threads_ = py_check(PyObject_CallMethod(futures.get(), "ThreadPoolExecutor", nullptr));
+  }
+  return real_threads_.get();
+}
+
 namespace {
 
 // Cancels all tasks and waits for them; what a task raised meanwhile goes to the exception handler.
@@ -126,6 +134,10 @@ void WorkerLoop::end(double grace_s) noexcept {
   }
   if (!PyRef::steal(PyObject_CallMethod(event_loop(), "close", nullptr))) log_exit();
   event_loop_ = PyRef();
+  // As the loop does with its own: whoever computes goes on, and Python's end waits for it.
+  if (real_threads_ && !PyRef::steal(PyObject_CallMethod(real_threads_.get(), "shutdown", "O", Py_False)))
+    log_exit();
+  real_threads_ = PyRef();
 }
 
 void WorkerLoop::destroy() noexcept {

@@ -25,6 +25,9 @@ class WorkerLoop {
   PyObject* event_loop() const noexcept { return event_loop_.get(); }
   // False in a child that the worker forked, too.
   bool running() const noexcept { return running_; }
+  // A concurrent.futures.ThreadPoolExecutor, borrowed: real threads, for what gives the GIL up and computes.
+  // Throws PyError.
+  PyObject* real_threads();
 
   // It is asyncio's running loop of this thread, until end(). Throws PyError.
   void begin();
@@ -45,6 +48,7 @@ class WorkerLoop {
 
   loop::IoLoop io_;
   PyRef event_loop_;
+  PyRef real_threads_;
   bool running_ = false;
 
   static inline WorkerLoop* instance_ = nullptr;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string>
 
+#include "plugin/asyncio/executor.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/engine/hooks.h"
 #include "plugin/engine/locks.h"
@@ -321,9 +322,11 @@ void Engine::drain_soon() noexcept {
 }
 
 void Engine::stop_if_drained() noexcept {
-  const bool idle = CorePool::taken() == 0 && spawned_threads_.running() == 0;
+  const bool idle = CorePool::taken() == 0 && spawned_threads_.running() == spawned_threads_.idle();
   // Tasks without a request may still be fetching.
-  if (idle && python::fetches_in_flight(loop()) == 0) loop().stop();
+  if (!idle || python::fetches_in_flight(loop()) != 0) return;
+  if (spawned_threads_.idle() == 0) loop().stop();
+  else python::end_idle_executor_threads();
 }
 
 void Engine::on_mercy_over() noexcept {

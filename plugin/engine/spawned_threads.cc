@@ -51,6 +51,7 @@ struct SpawnedThreads::Thread {
   const Order order;
   wsgi_request request{};
   RequestThread virtual_thread;
+  bool idle = false;
 };
 
 SpawnedThreads::SpawnedThreads(Engine& engine) noexcept
@@ -59,17 +60,24 @@ SpawnedThreads::SpawnedThreads(Engine& engine) noexcept
 SpawnedThreads::~SpawnedThreads() = default;
 
 RequestThread* SpawnedThreads::thread_of(const wsgi_request* request) noexcept {
-  const auto found = std::find_if(threads_.begin(), threads_.end(),
-                                  [=](const auto& thread) { return &thread->request == request; });
-  return found == threads_.end() ? nullptr : &(*found)->virtual_thread;
+  const auto found = threads_.find(request);
+  return found == threads_.end() ? nullptr : &found->second->virtual_thread;
 }
 
 std::vector<RequestThread*> SpawnedThreads::all_running() const {
   std::vector<RequestThread*> found;
-  for (const auto& thread : threads_) {
-    if (!thread->virtual_thread.fiber().idle()) found.push_back(&thread->virtual_thread);
+  for (const auto& [request, thread] : threads_) {
+    if (!thread->idle && !thread->virtual_thread.fiber().idle()) found.push_back(&thread->virtual_thread);
   }
   return found;
+}
+
+void SpawnedThreads::set_idle(bool idle) noexcept {
+  RequestThread* const caller = RequestThread::current();
+  const auto found = caller == nullptr ? threads_.end() : threads_.find(caller->request());
+  if (found == threads_.end() || std::exchange(found->second->idle, idle) == idle) return;
+  idle_ += idle ? 1 : -1;
+  if (idle && engine_.draining()) engine_.drain_soon();  // It may have been the last that did something.
 }
 
 // A new thread state is made with the hub's attached, so a request's begins in the next turn.
@@ -86,10 +94,11 @@ void SpawnedThreads::spawn(void (*run)(void*) noexcept, void* argument) {
 }
 
 void SpawnedThreads::begin(Order order) {
-  auto thread = std::make_unique<Thread>(*this, order);
-  threads_.push_back(std::move(thread));
+  auto made = std::make_unique<Thread>(*this, order);
+  Thread& thread = *made;
+  threads_.emplace(&thread.request, std::move(made));
   ++running_;
-  threads_.back()->start();
+  thread.start();
 }
 
 // Where there is no memory for one, those that run may end and leave some.
@@ -112,10 +121,7 @@ void SpawnedThreads::begin_ordered() noexcept {
 }
 
 void SpawnedThreads::end(Thread& thread) noexcept {
-  const auto place =
-      std::find_if(threads_.begin(), threads_.end(), [&](const auto& one) { return one.get() == &thread; });
-  const std::unique_ptr<Thread> ended = std::move(*place);
-  threads_.erase(place);
+  threads_.erase(&thread.request);
   --running_;
   if (engine_.draining()) engine_.drain();
 }

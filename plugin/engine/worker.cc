@@ -13,6 +13,7 @@
 #include <string>
 
 #include "plugin/asyncio/asgiref.h"
+#include "plugin/asyncio/executor.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/engine/engine.h"
 #include "plugin/engine/shutdown_signals.h"
@@ -211,6 +212,7 @@ void prepare_for_applications() noexcept {
     install_websocket_functions();
     install_engineio_driver();
     if (!options().native_asgiref) python::prepare_asgiref();
+    if (!options().native_executor) python::use_virtual_executors();
     if (options().callbacks) python::restore_tornado_callbacks();
     if (options().http_client) python::configure_tornado_http_client();
   } catch (const python::PyError&) {
@@ -232,6 +234,7 @@ void run_worker() noexcept {
   try {
     engine = std::make_unique<Engine>(worker_loop.io());
     worker_loop.begin();
+    python::install_default_executor();
   } catch (const std::exception& error) {
     refuse_worker(error.what());
   } catch (const python::PyError&) {

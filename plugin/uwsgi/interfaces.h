@@ -25,7 +25,7 @@ void serve_interface(const Interface& interface);
 // --mount; looks at them. With the GIL held.
 void look_at_applications() noexcept;
 
-// How an application is to be served, which is said in the log; null: by uWSGI. With the GIL held.
+// How an application is to be served; null: by uWSGI. With the GIL held.
 const Interface* interface_of(const uwsgi_app& application) noexcept;
 
 // Whether its two functions are those of an Interface.

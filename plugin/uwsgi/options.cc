@@ -104,6 +104,7 @@ void on_server_timing(char*, char*, void*) { options().server_timing = true; }
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
+void on_native_executor(char*, char*, void*) { options().native_executor = true; }
 void on_callbacks(char*, char*, void*) { options().callbacks = true; }
 void on_http_client(char*, char*, void*) { options().http_client = true; }
 void on_suspend_lib(char*, char* value, void*) { options().suspend_libs.emplace_back(value); }
@@ -187,6 +188,9 @@ uwsgi_option* option_table() noexcept {
            "let blocking calls block the worker instead of suspending their request", on_native_blocking),
       make("tornado-native-asgiref", no_argument,
            "let asgiref's async_to_sync() run a loop of its own in a thread of its own", on_native_asgiref),
+      make("tornado-native-executor", no_argument,
+           "let asyncio's, asgiref's and anyio's thread pools be real threads instead of virtual ones",
+           on_native_executor),
       make("tornado-callbacks", no_argument,
            "let fetch() of Tornado's AsyncHTTPClient take a callback, as before Tornado 6", on_callbacks),
       make("tornado-http-client", no_argument,

@@ -24,6 +24,7 @@ struct Options {
   bool greenlet = false;         // Our module greenlet instead of the package.
   bool native_blocking = false;  // Blocking calls block.
   bool native_asgiref = false;   // async_to_sync() runs a loop of its own in a thread of its own.
+  bool native_executor = false;  // run_in_executor(None, ...) and its kin take real threads.
   bool callbacks = false;
   bool http_client = false;                               // Tornado's fetch() takes a callback.
   std::string interface = "auto";                         // Of applications: auto, wsgi, asgi, tornado.
