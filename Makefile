@@ -19,7 +19,7 @@ UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed asan \
-	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench format clean loop-test-asan
+	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -181,7 +181,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.
 
-test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package embed-smoke ## build and run everything
+test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke ## build and run everything
 
 layers: | deps ## check that layers only look down and every header compiles alone
 	$(PYTHON) .ci/check_layers.py
@@ -290,6 +290,16 @@ test-bench: test-deps $(BUILD)/tornado_plugin.so ## that `make bench` writes wha
 
 bench-loop: $(BUILD)/$(EXTENSION) ## measure the event loop beside asyncio's and uvloop (two minutes)
 	$(PYTHON) bench/loop.py
+
+site: test-deps ## the documentation as HTML, with search: build/site/html/index.html
+	@tools/build-site $(BUILD)/site
+	@echo "$(BUILD)/site/html/index.html"
+
+diagrams: ## docs/diagrams/*.svg from their sources; needs graphviz
+	tools/draw-diagrams
+
+test-site: site ## links, search, and every page in a browser at two widths
+	$(PYTEST) tests/site
 
 format: ## clang-format what changed
 	clang-format -i $(SOURCES) $(HEADERS) $(UNIT_TESTS) $(UNIT_HEADERS)

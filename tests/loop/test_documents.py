@@ -1,6 +1,7 @@
 """What the documents point at is there: links, anchors, files, and the sentences they say the log has."""
 import collections
 import glob
+import html
 import pathlib
 import re
 import shutil
@@ -88,6 +89,13 @@ def test_every_page_is_reached_from_the_readme():
         pages += [target for target in targets - reached if target.suffix == '.md']
         reached |= targets
     assert [name_of(path) for path in ROOT.glob('docs/**/*.md') if path not in reached] == []
+
+
+@pytest.mark.parametrize('drawn', sorted(ROOT.glob('docs/diagrams/*.dot')), ids=name_of)
+def test_diagrams_are_drawn_from_their_sources(drawn):
+    written = {line for label in re.findall(r'label="(.*?)"', drawn.read_text()) for line in label.split('\\n')}
+    shown = {html.unescape(text) for text in re.findall(r'<text[^>]*>(.*?)</text>', drawn.with_suffix('.svg').read_text())}
+    assert shown == written
 
 
 # --- docs/troubleshooting.md quotes the log ---------------------------------------------------
