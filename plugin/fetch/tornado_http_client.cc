@@ -1,19 +1,13 @@
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/python/python_source.h"
 
-// The text of tornado_http_client.py, for the assembler to find in the folders of the headers.
-asm(".pushsection .rodata\n"
-    "uwsgi_tornado_http_client_source:\n"
-    ".incbin \"plugin/fetch/tornado_http_client.py\"\n"
-    ".byte 0\n"
-    ".popsection");
-extern "C" const char uwsgi_tornado_http_client_source[] __attribute__((visibility("hidden")));
+UWSGI_TORNADO_PYTHON_SOURCE(tornado_http_client_source, "plugin/fetch/tornado_http_client.py");
 
 namespace python {
 namespace {
 
 PyRef from_source(const char* name) {
-  return from_python_source(uwsgi_tornado_http_client_source, "uwsgi_tornado.tornado_http_client", name);
+  return from_python_source(tornado_http_client_source, "uwsgi_tornado.tornado_http_client", name);
 }
 
 }  // namespace

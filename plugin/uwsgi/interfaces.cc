@@ -17,13 +17,7 @@ extern struct uwsgi_python up __attribute__((weak));
 extern void* uwsgi_request_subhandler_wsgi(struct wsgi_request*, struct uwsgi_app*) __attribute__((weak));
 }
 
-// The text of interfaces.py, for the assembler to find in the folders of the headers.
-asm(".pushsection .rodata\n"
-    "uwsgi_tornado_interfaces_source:\n"
-    ".incbin \"plugin/uwsgi/interfaces.py\"\n"
-    ".byte 0\n"
-    ".popsection");
-extern "C" const char uwsgi_tornado_interfaces_source[] __attribute__((visibility("hidden")));
+UWSGI_TORNADO_PYTHON_SOURCE(interfaces_source, "plugin/uwsgi/interfaces.py");
 
 namespace engine {
 namespace {
@@ -74,8 +68,7 @@ Found look_at(PyObject* callable, const std::string& mount_point) {
   const std::string forced = forced_interface(mount_point);
   if (!forced.empty()) return served_as(forced);
   static PyObject* const question =
-      python::from_python_source(uwsgi_tornado_interfaces_source, "uwsgi_tornado.interfaces", "interface_of")
-          .release();
+      python::from_python_source(interfaces_source, "uwsgi_tornado.interfaces", "interface_of").release();
   const PyRef names = py_check(PyList_New(0));
   for (const Interface& one : served()) {
     python::py_check_status(PyList_Append(names.get(), py_check(PyUnicode_FromString(one.name)).get()));
