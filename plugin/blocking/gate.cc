@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cassert>
 #include <cerrno>
-#include <optional>
+#include <memory>
 
 #include "plugin/blocking/closing.h"
 #include "plugin/loop/clock.h"
@@ -39,12 +39,14 @@ class LoopResumer final : public suspend::Resumer {
 };
 
 // While the gate is open.
-std::optional<LoopResumer> resumer;
+std::unique_ptr<LoopResumer> resumer;
 
 void install_resumer(loop::IoLoop* loop) noexcept {
   suspend::Resumer::install(nullptr);
   resumer.reset();
-  if (loop != nullptr) suspend::Resumer::install(&resumer.emplace(*loop));
+  if (loop == nullptr) return;
+  resumer = std::make_unique<LoopResumer>(*loop);
+  suspend::Resumer::install(resumer.get());
 }
 
 }  // namespace

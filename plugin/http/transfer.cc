@@ -1,6 +1,7 @@
 #include "plugin/http/transfer.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>

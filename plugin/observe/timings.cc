@@ -1,5 +1,6 @@
 #include "plugin/observe/timings.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 
