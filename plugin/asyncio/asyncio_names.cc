@@ -20,6 +20,7 @@ AsyncioNames look_up() {
   names.handle = name_of("asyncio.events", "Handle");
   names.timer_handle = name_of("asyncio.events", "TimerHandle");
   names.future = name_of("asyncio.futures", "Future");
+  names.task = name_of("asyncio", "Task");
   names.timeout_error = name_of("asyncio", "TimeoutError");
   names.cancelled_error = name_of("asyncio", "CancelledError");
   names.ensure_future = name_of("asyncio", "ensure_future");

@@ -15,6 +15,7 @@ struct AsyncioNames {
   PyObject* handle;
   PyObject* timer_handle;
   PyObject* future;
+  PyObject* task;  // asyncio.Task
   PyObject* timeout_error;
   PyObject* cancelled_error;
   PyObject* ensure_future;

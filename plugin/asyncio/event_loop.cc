@@ -106,6 +106,24 @@ PyRef EventLoop::call_soon(const Call& call) {
   return handle;
 }
 
+PyRef EventLoop::take_newest() noexcept {
+  if (ready_.empty()) return {};
+  PyRef newest = std::move(ready_.back());
+  ready_.pop_back();
+  return newest;
+}
+
+void EventLoop::run_now(PyRef handle) noexcept {
+  callbacks_time_ = 0;
+  const Raised callbacks_run(callbacks_run_);
+  try {
+    if (debug_) run_one_in_debug_mode(handle.get());
+    else run_one(handle.get());
+  } catch (const PyError&) {
+    exited();
+  }
+}
+
 PyRef EventLoop::call_soon_threadsafe(const Call& call) {
   check_closed();
   if (debug_) check_call(call, "call_soon_threadsafe", true);
@@ -335,6 +353,12 @@ void EventLoop::on_drain_asked(void* self) noexcept { static_cast<EventLoop*>(se
 
 void EventLoop::on_drain(void* self) noexcept { static_cast<EventLoop*>(self)->drain(); }
 
+// What came out of a callback, with no caller to get it.
+void EventLoop::exited() noexcept {
+  if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) on_exit_();
+  if (PyErr_Occurred()) PyErr_WriteUnraisable(self_);
+}
+
 void EventLoop::drain() noexcept {
   drain_asked_ = false;
   if (!is_running()) return;
@@ -344,9 +368,7 @@ void EventLoop::drain() noexcept {
     take_due();
     run_ready();
   } catch (const PyError&) {
-    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-      on_exit_();
-    if (PyErr_Occurred()) PyErr_WriteUnraisable(self_);
+    exited();
   }
   draining_ = false;
   arm_timer();

@@ -57,6 +57,12 @@ class EventLoop final : public loop::TurnObserver {
   // --- What asyncio names so --------------------------------------------------------------
 
   PyRef call_soon(const Call& call);
+  // Takes back what was scheduled last and has not begun, to be run otherwise; null when there is none.
+  PyRef take_newest() noexcept;
+  // Runs a handle here and now, as a turn would. REQUIRES: attached, and no callback runs.
+  void run_now(PyRef handle) noexcept;
+  // A callback runs: the task that may be current is not to be overtaken.
+  bool runs_callbacks() const noexcept { return callbacks_run_; }
   // From any thread.
   PyRef call_soon_threadsafe(const Call& call);
   // `when_object` may be null.
@@ -126,6 +132,7 @@ class EventLoop final : public loop::TurnObserver {
   void run_one_in_debug_mode(PyObject* handle);
   void ask_for_drain();
   void drain() noexcept;
+  void exited() noexcept;
   static void on_drain(void* self) noexcept;
   static void on_drain_asked(void* self) noexcept;
   void on_timer() noexcept;

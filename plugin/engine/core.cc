@@ -415,6 +415,7 @@ void Core::give_way() noexcept {
 
 void Core::going_away() noexcept {
   if (websocket_) websocket_->going_away();
+  if (phase_ == Phase::kRunning && thread_->application() != nullptr) thread_->application()->going_away();
   if (phase_ == Phase::kRunning) announce_close();
 }
 
@@ -430,7 +431,7 @@ void Core::announce_close() noexcept {
 void Core::cut_off() noexcept {
   if (phase_ != Phase::kRunning) return;
   if (request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
-  else thread_->limits().worker_ends();
+  if (!request_->headers_sent || thread_->application() != nullptr) thread_->limits().worker_ends();
 }
 
 // --- A websocket --------------------------------------------------------------------------
@@ -525,6 +526,7 @@ void Core::connection_ends() noexcept {
   readable_.stop();
   if (thread_) thread_->limits().stop_watching_client();
   if (websocket_) websocket_->connection_lost();
+  if (thread_ && thread_->application() != nullptr) thread_->application()->connection_lost();
   if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "plugin/asgi/interface.h"
 #include "plugin/asyncio/asgiref.h"
 #include "plugin/asyncio/executor.h"
 #include "plugin/asyncio/worker_loop.h"
@@ -208,6 +209,7 @@ void prepare_for_applications() noexcept {
   const PyGILState_STATE gil = PyGILState_Ensure();
   try {
     python::WorkerLoop::make();
+    asgi::serve_asgi();
     replace_functions_of_uwsgi();
     install_websocket_functions();
     install_engineio_driver();

@@ -15,12 +15,15 @@
 
 #include "plugin/python/py_ref.h"
 #include "plugin/python/python_compat.h"
+#include "plugin/python/python_source.h"
 #include "plugin/request/request_host.h"
 #include "plugin/uwsgi/python_bridge.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 #include "suspend/baton.h"
 
 extern "C" void (*uwsgi_fifo_table[256])(int);
+
+UWSGI_TORNADO_PYTHON_SOURCE(coroutine_stack_source, "plugin/observe/coroutine_stack.py");
 
 namespace engine {
 namespace {
@@ -52,7 +55,9 @@ std::string peer_of(int fd) {
   return "";
 }
 
-bool runs(const RequestThread& thread) noexcept { return &thread == RequestThread::current(); }
+bool runs(const RequestThread& thread) noexcept {
+  return &thread == RequestThread::current() || &thread == RequestThread::stepping();
+}
 
 // Null: it runs, or has given way.
 const suspend::Baton* wait_of(RequestThread& thread) noexcept {
@@ -135,17 +140,35 @@ std::string title_of(RequestThread& thread) {
   return name_of(request) + " (core " + std::to_string(request.async_id) + ')';
 }
 
+namespace {
+
+std::string text_of(const PyRef& text) {
+  Py_ssize_t size = 0;
+  const char* const bytes = PyUnicode_AsUTF8AndSize(text.get(), &size);
+  if (bytes == nullptr) throw python::PyError{};
+  return std::string(bytes, static_cast<std::size_t>(size));
+}
+
+std::string stack_of_coroutine(const PyRef& coroutine) {
+  static PyObject* const function =
+      python::from_python_source(coroutine_stack_source, "uwsgi_tornado.dump", "stack_of").release();
+  return text_of(py_check(PyObject_CallFunctionObjArgs(function, coroutine.get(), nullptr)));
+}
+
+}  // namespace
+
 std::string python_stack_of(RequestThread& thread) {
+  if (const AsyncApplication* const application = thread.application()) {
+    const PyRef coroutine = application->coroutine();
+    return coroutine ? stack_of_coroutine(coroutine) : "  the application has ended\n";
+  }
   const PyRef frame = frame_of(thread);
   if (!frame) return "  outside Python\n";
   const PyRef traceback = py_check(PyImport_ImportModule("traceback"));
   const PyRef lines = py_check(PyObject_CallMethod(traceback.get(), "format_stack", "O", frame.get()));
   const PyRef empty = py_check(PyUnicode_FromString(""));
   const PyRef joined = py_check(PyUnicode_Join(empty.get(), lines.get()));
-  Py_ssize_t size = 0;
-  const char* const text = PyUnicode_AsUTF8AndSize(joined.get(), &size);
-  if (text == nullptr) throw python::PyError{};
-  return std::string(text, static_cast<std::size_t>(size));
+  return text_of(joined);
 }
 
 void offer_dump_by_fifo() noexcept {

@@ -1,5 +1,7 @@
 #include "plugin/request/request_thread.h"
 
+#include <utility>
+
 #include "plugin/blocking/gate.h"
 #include "plugin/loop/clock.h"
 #include "plugin/request/request_host.h"
@@ -54,7 +56,7 @@ double RequestThread::since_s() const noexcept { return loop::monotonic_s() - sw
 void RequestThread::entering() noexcept {
   ++times_resumed_;
   RequestHost::note_switch();
-  if (RequestTimes::wanted()) times_.runs();
+  if (RequestTimes::wanted() && stepping_ != this) times_.runs();
   switched_s_ = RequestHost::turn_s();
   // A fiber that gave way comes back without the GIL, so this is done for it here.
   if (gave_way()) show_environ();
@@ -75,7 +77,7 @@ void RequestThread::show_environ() noexcept {
 bool RequestThread::left() noexcept {
   RequestHost::end_if_child(0);
   RequestHost::note_switch();
-  if (RequestTimes::wanted())
+  if (RequestTimes::wanted() && stepping_ != this)
     times_.stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
@@ -85,8 +87,29 @@ bool RequestThread::left() noexcept {
   if (fiber().idle()) {
     rest(fiber());
     finished_.function(finished_.argument);  // Which may start it anew.
+  } else if (when_left_.function != nullptr && !straight_back) {
+    const loop::Callback callback = std::exchange(when_left_, {nullptr, nullptr});
+    callback.function(callback.argument);  // Which may resume it.
   }
   return straight_back;
+}
+
+void RequestThread::application_steps(RequestThread* thread) noexcept {
+  static std::uint64_t task = 0;  // The thread may have another by the end of the step.
+  RequestHost::note_switch();
+  if (thread == nullptr) {
+    RequestThread* const stepped = std::exchange(stepping_, nullptr);
+    if (stepped != nullptr && RequestTimes::wanted() && stepped->task().number() == task)
+      stepped->times_.stops("application");
+    handled_by_loop = nullptr;
+    uwsgi.wsgi_req = &nobody;
+    return;
+  }
+  stepping_ = thread;
+  task = thread->task().number();
+  if (RequestTimes::wanted()) thread->times_.runs();
+  handled_by_loop = thread->request_;
+  uwsgi.wsgi_req = thread->request_;
 }
 
 wsgi_request* current_request() noexcept {

@@ -7,6 +7,7 @@
 
 #include "plugin/loop/ready_queue.h"
 #include "plugin/python/virtual_thread.h"
+#include "plugin/request/async_application.h"
 #include "plugin/request/async_wait.h"
 #include "plugin/request/harakiri.h"
 #include "plugin/request/request_limits.h"
@@ -39,6 +40,16 @@ class RequestThread : public python::VirtualThread {
 
   // What may end it from outside.
   RequestLimits& limits() noexcept { return limits_; }
+
+  // The application that runs on the loop for it; null for code that runs on this thread.
+  AsyncApplication* application() const noexcept { return application_; }
+  void set_application(AsyncApplication* application) noexcept { application_ = application; }
+  // Calls back once, on the loop's stack, as soon as the fiber has been left. REQUIRES: on this thread.
+  void call_when_left(loop::Callback callback) noexcept { when_left_ = callback; }
+  // A step of its application begins on the loop: what runs is of its request until the step ends (null).
+  static void application_steps(RequestThread* thread) noexcept;
+  // The thread of that request; null: no step runs.
+  static RequestThread* stepping() noexcept { return stepping_; }
 
   // Measured where RequestTimes::wanted().
   RequestTimes& times() noexcept { return times_; }
@@ -74,9 +85,13 @@ class RequestThread : public python::VirtualThread {
   RequestLimits limits_;
   RequestTimes times_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
+  AsyncApplication* application_ = nullptr;
+  loop::Callback when_left_{nullptr, nullptr};
   std::uint64_t times_resumed_ = 0;
   double began_s_ = 0;
   double switched_s_ = 0;  // As the turn began.
+
+  static inline RequestThread* stepping_ = nullptr;
 };
 
 // The request uWSGI's functions act on: the running thread's, the one the loop is just

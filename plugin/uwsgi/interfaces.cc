@@ -78,25 +78,17 @@ Found look_at(PyObject* callable, const std::string& mount_point) {
   return name.empty() ? Found{"", text_of(PyTuple_GET_ITEM(answer.get(), 1))} : served_as(name);
 }
 
-// Found out, and said in the log. False when it is not served.
+// False when it is not served, which is said in the log.
 bool admit(PyObject* callable, const std::string& mount_point) noexcept {
   try {
     const Found found = look_at(callable, mount_point);
-    const char* const mount = mount_point.c_str();
-    if (found.name.empty()) {
-      uwsgi_log("tornado: the application of mount point '%s' is not served: %s\n", mount,
-                found.why_not.c_str());
-      return false;
-    }
-    const Interface* const interface = named(found.name);
-    if (uwsgi.mywid <= 1)
-      uwsgi_log("tornado: mount point '%s' has a %s application\n", mount,
-                interface == nullptr ? "WSGI" : interface->shown);
-    return true;
+    if (!found.name.empty()) return true;
+    uwsgi_log("tornado: the application of mount point '%s' is not served: %s\n", mount_point.c_str(),
+              found.why_not.c_str());
   } catch (const PyError&) {
     PyErr_Print();  // Its own code, of a property say.
-    return false;
   }
+  return false;
 }
 
 // As its python plugin has loaded it; it has other interfaces of its own (web3, pump).
@@ -165,12 +157,18 @@ void look_at_applications() noexcept {
 
 const Interface* interface_of(const uwsgi_app& application) noexcept {
   if (!is_uwsgis_wsgi(application)) return nullptr;
+  const Interface* found = nullptr;
   try {
-    return named(look_at(static_cast<PyObject*>(application.callable), mount_point_of(application)).name);
+    const std::string mount_point = mount_point_of(application);
+    found = named(look_at(static_cast<PyObject*>(application.callable), mount_point).name);
+    if (uwsgi.mywid == 1) {
+      uwsgi_log("tornado: mount point '%s' is served as %s\n", mount_point.c_str(),
+                found == nullptr ? "WSGI" : found->shown);
+    }
   } catch (const PyError&) {
     PyErr_Clear();  // Said as it was loaded.
-    return nullptr;
   }
+  return found;
 }
 
 bool is_served_by_us(const uwsgi_app& application) noexcept {

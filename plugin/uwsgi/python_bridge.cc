@@ -227,6 +227,7 @@ void take_over_gil() noexcept {
 void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
   forget_wrappers_of_predecessor();
+  for (int id = 0; id < uwsgi_apps_cnt; ++id) prepare_once(&uwsgi_apps[id]);
   intern_names();
   python::turn_cancelled_calls_into_interruptions();
   turn_io_errors_into_interruptions();

@@ -19,7 +19,7 @@ REFUSED = {
 def test_wsgi_applications(server, name):
     running = server('interfaces.py', '--callable', name)
     assert running.get()[2] == b'WSGI'
-    assert "tornado: mount point '' has a WSGI application\n" in running.log
+    assert "tornado: mount point '' is served as WSGI\n" in running.log
 
 
 @pytest.mark.smoke
@@ -51,7 +51,7 @@ def test_refused_ones_leave_the_others(server):
 
 def test_forced_interfaces(server):
     running = server('interfaces.py', '--callable', 'asgi_2_function', '--tornado-interface', 'asgi', '--tornado-interface', '=wsgi')
-    assert "tornado: mount point '' has a WSGI application\n" in running.log
+    assert "tornado: mount point '' is served as WSGI\n" in running.log
 
 
 def test_unknown_interface_is_refused():

@@ -1,0 +1,320 @@
+#include "plugin/asgi/connection.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <optional>
+#include <utility>
+
+#include "plugin/asgi/operation.h"
+#include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/worker_loop.h"
+#include "plugin/blocking/gate.h"
+#include "plugin/blocking/wait.h"
+#include "plugin/python/interruption.h"
+#include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/python_bridge.h"
+
+namespace asgi {
+namespace {
+
+using python::py_boundary;
+using python::py_check;
+using python::py_check_status;
+using python::PyError;
+using python::PyRef;
+using python::raise;
+
+// What a cancelled application has to end in.
+constexpr double kCleanUpS = 5;
+
+// asyncio keeps no task alive: these go on without their request.
+std::vector<PyRef>& beside_requests() noexcept {
+  static std::vector<PyRef> tasks;
+  return tasks;
+}
+
+// --- The Python object ----------------------------------------------------------------------
+
+struct ConnectionObject {
+  PyObject_HEAD Connection* connection;
+};
+
+void dealloc(PyObject* self) noexcept {
+  delete reinterpret_cast<ConnectionObject*>(self)->connection;
+  Py_TYPE(self)->tp_free(self);
+}
+
+PyTypeObject* connection_type() {
+  static PyTypeObject type = [] {
+    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
+    t.tp_name = "uwsgi_tornado._AsgiConnection";
+    t.tp_basicsize = sizeof(ConnectionObject);
+    t.tp_flags = Py_TPFLAGS_DEFAULT;
+    t.tp_dealloc = dealloc;
+    return t;
+  }();
+  if (PyType_Ready(&type) < 0) throw PyError{};
+  return &type;
+}
+
+PyObject* receive_function(PyObject* self, PyObject*) noexcept {
+  return py_boundary([=] { return receive_operation(self); });
+}
+
+PyObject* send_function(PyObject* self, PyObject* message) noexcept {
+  return py_boundary([=] { return send_operation(self, message); });
+}
+
+PyMethodDef receive_method = {"receive", receive_function, METH_NOARGS,
+                              "receive()\n--\n\nAwaited, gives the next message of the client."};
+PyMethodDef send_method = {"send", send_function, METH_O,
+                           "send(message)\n--\n\nAwaited, sends a message to the client."};
+
+// asyncio.Task(coroutine, loop=loop), or what the loop's task factory makes.
+PyRef make_task(PyObject* coroutine, PyObject* event_loop) {
+  const PyRef factory = py_check(PyObject_GetAttrString(event_loop, "_task_factory"));
+  if (factory.get() != Py_None)
+    return py_check(PyObject_CallMethod(event_loop, "create_task", "O", coroutine));
+  const PyRef args = py_check(PyTuple_Pack(1, coroutine));
+  const PyRef options = py_check(Py_BuildValue("{s:O}", "loop", event_loop));
+  return py_check(PyObject_Call(python::asyncio_names().task, args.get(), options.get()));
+}
+
+// While one lives, a context of its own is the current one.
+class FreshContext {
+ public:
+  FreshContext() : context_(py_check(PyContext_New())) { py_check_status(PyContext_Enter(context_.get())); }
+  ~FreshContext() {
+    const python::ErrorAside error;
+    if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();
+  }
+  FreshContext(const FreshContext&) = delete;
+  FreshContext& operator=(const FreshContext&) = delete;
+
+ private:
+  PyRef context_;
+};
+
+}  // namespace
+
+PyRef Connection::give(std::unique_ptr<Connection> connection) {
+  PyRef object = py_check(PyType_GenericAlloc(connection_type(), 0));
+  reinterpret_cast<ConnectionObject*>(object.get())->connection = connection.release();
+  return object;
+}
+
+Connection& Connection::of(PyObject* object) noexcept {
+  return *reinterpret_cast<ConnectionObject*>(object)->connection;
+}
+
+Connection::Connection(engine::RequestThread& thread) noexcept
+    : thread_(&thread),
+      loop_(thread.loop()),
+      client_(loop_, {[](void* self) noexcept { static_cast<Connection*>(self)->on_client_gone(); }, this}) {}
+
+Connection::~Connection() = default;
+
+Connection::File::~File() {
+  if (fd_ >= 0) close(fd_);
+}
+
+// --- The fiber -------------------------------------------------------------------------------
+
+void Connection::serve(const PyRef& self, PyObject* application) {
+  self_ = self.get();
+  application_ = application;
+  thread_->set_application(this);
+  if (engine::options().client_disconnect) watched_ = true;  // By the limits of the request.
+  thread_->call_when_left(
+      {[](void* connection) noexcept { static_cast<Connection*>(connection)->start(); }, this});
+  std::optional<python::Shielded> shielded;
+  for (;;) {
+    if (!shielded && thread_->task().interruption().begun()) {
+      shielded.emplace(*thread_);
+      cancel_application();
+    }
+    look();
+    write_outputs();
+    if (answered() || ended_) break;
+    wait();
+    if (patience_s_ == 0) break;
+  }
+  finish(exception_);
+  detach();
+}
+
+void Connection::write_outputs() {
+  while (!outputs_.empty()) {
+    Output output = std::move(outputs_.front());
+    outputs_.pop_front();
+    if (!gone_ && !write(output)) lost();
+    unwritten_ -= output.size;
+    if (unwritten_ <= kMostUnwritten) wake(senders_);
+  }
+}
+
+void Connection::wait() {
+  suspend::Baton baton(thread_->fiber(), "application", suspend::Abort::kAllowed);
+  baton_ = &baton;
+  const double seconds = patience_s_ > 0 ? patience_s_ : looks_in_s();
+  const suspend::Woken woken = blocking::wait(baton, loop::Deadline::after_or_never(seconds));
+  baton_ = nullptr;
+  if (woken == suspend::Woken::kTimedOut && patience_s_ > 0) patience_s_ = 0;
+}
+
+// The request is interrupted: by its deadline, its client's leaving, the worker's end.
+void Connection::cancel_application() noexcept {
+  patience_s_ = kCleanUpS;
+  if (thread_->limits().ended_by() == engine::EndedBy::kClientGone) lost();
+  if (!task_ || ended_) return;
+  if (!PyRef::steal(PyObject_CallMethod(task_.get(), "cancel", nullptr))) PyErr_Clear();
+}
+
+void Connection::detach() noexcept {
+  client_.stop();
+  thread_->set_application(nullptr);
+  thread_ = nullptr;
+  gone_ = true;
+  outputs_.clear();
+  unwritten_ = 0;
+  wake(senders_);
+  wake(receivers_);
+  exception_ = {};
+  if (!ended_ && task_) beside_requests().push_back(task_);
+  else task_ = {};
+  running_ = {};
+}
+
+void Connection::put(Output output) {
+  output.size = output.data && PyBytes_Check(output.data.get())
+                    ? static_cast<std::size_t>(PyBytes_GET_SIZE(output.data.get()))
+                    : 0;
+  unwritten_ += output.size;
+  outputs_.push_back(std::move(output));
+  notify();
+}
+
+void Connection::notify() noexcept {
+  if (baton_ == nullptr) return;
+  const PyRef keep = PyRef::borrow(self_);
+  baton_->post();  // The fiber runs here and now.
+}
+
+// --- The application, on the loop -------------------------------------------------------------
+
+void Connection::start() noexcept {
+  const PyRef keep = PyRef::borrow(self_);
+  try {
+    start_application();
+  } catch (const PyError&) {
+    application_ended(python::take_exception());
+  }
+}
+
+// Its first step runs here and now, unless the loop is in the middle of another's.
+void Connection::start_application() {
+  python::WorkerLoop& worker = *python::WorkerLoop::instance();
+  python::EventLoop& event_loop = *python::EventLoop::of(worker.event_loop());
+  PyRef first_step;
+  {
+    const FreshContext context;
+    const PyRef scope = make_scope();
+    const PyRef receive = py_check(PyCFunction_New(&receive_method, self_));
+    const PyRef send = py_check(PyCFunction_New(&send_method, self_));
+    running_ = run_application(*this, self_, application_, scope.get(), receive.get(), send.get());
+    if (!running_) return;
+    task_ = make_task(running_.get(), worker.event_loop());
+    if (!event_loop.runs_callbacks()) first_step = event_loop.take_newest();
+  }
+  if (first_step) event_loop.run_now(std::move(first_step));
+}
+
+void Connection::application_ended(PyRef exception) noexcept {
+  ended_ = true;
+  if (thread_ != nullptr) {
+    exception_ = std::move(exception);
+    notify();
+    return;
+  }
+  release_task();
+  if (!exception) return;
+  uwsgi_log("tornado: an application raised after its response:\n");
+  const PyRef type = PyRef::borrow(reinterpret_cast<PyObject*>(Py_TYPE(exception.get())));
+  PyErr_SetObject(type.get(), exception.get());
+  engine::report_python_error();
+}
+
+// In the midst of its last step, so the loop has it still.
+void Connection::release_task() noexcept {
+  std::vector<PyRef>& tasks = beside_requests();
+  const auto place =
+      std::find_if(tasks.begin(), tasks.end(), [&](const PyRef& one) { return one.get() == task_.get(); });
+  if (place != tasks.end()) tasks.erase(place);
+  task_ = {};
+}
+
+PyRef Connection::coroutine() const { return running_ ? coroutine_of(running_.get()) : PyRef(); }
+
+// --- Who waits --------------------------------------------------------------------------------
+
+void Connection::check_thread() const {
+  if (!blocking::on_loop_thread()) {
+    raise(PyExc_RuntimeError,
+          "receive() and send() are awaited on the worker's event loop, not in another thread");
+  }
+}
+
+PyRef Connection::future_in(Futures& waiting) {
+  // Those that were cancelled.
+  waiting.erase(
+      std::remove_if(waiting.begin(), waiting.end(),
+                     [](const PyRef& one) {
+                       return python::is_true(py_check(PyObject_CallMethod(one.get(), "done", nullptr)));
+                     }),
+      waiting.end());
+  PyRef future =
+      py_check(PyObject_CallMethod(python::WorkerLoop::instance()->event_loop(), "create_future", nullptr));
+  waiting.push_back(future);
+  return future;
+}
+
+void Connection::wake(Futures& waiting) noexcept {
+  const Futures woken = std::exchange(waiting, {});
+  for (const PyRef& future : woken) {
+    const auto done = PyRef::steal(PyObject_CallMethod(future.get(), "done", nullptr));
+    if (done.get() == Py_False)
+      static_cast<void>(PyRef::steal(PyObject_CallMethod(future.get(), "set_result", "O", Py_None)));
+    PyErr_Clear();
+  }
+}
+
+// --- The client -------------------------------------------------------------------------------
+
+void Connection::watch_client() noexcept {
+  if (std::exchange(watched_, true) || thread_ == nullptr) return;
+  client_.start(request().fd);
+}
+
+void Connection::on_client_gone() noexcept {
+  lost();
+  notify();
+}
+
+void Connection::lost() noexcept {
+  if (std::exchange(gone_, true)) return;
+  const python::ErrorAside error;
+  wake(receivers_);
+  wake(senders_);
+}
+
+void Connection::connection_lost() noexcept {
+  client_.stop();
+  lost();
+}
+
+int applications_beside_requests() noexcept { return static_cast<int>(beside_requests().size()); }
+
+}  // namespace asgi

@@ -1,0 +1,78 @@
+// An application of ASGI's "http": a request, its body and the response.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plugin/asgi/connection.h"
+#include "plugin/asgi/message.h"
+#include "plugin/asgi/request_body.h"
+
+namespace asgi {
+
+class HttpConnection final : public Connection {
+ public:
+  // `state` is the application's own, or null.
+  HttpConnection(engine::RequestThread& thread, PyObject* state) noexcept;
+
+  python::PyRef receive() override;
+  void send(PyObject* message) override;
+
+ private:
+  enum class Response { kNotStarted, kStarted, kBody, kTrailers, kComplete };
+  enum Kind : int { kInformation, kBody, kFile, kTrailers };
+
+  python::PyRef make_scope() override;
+  bool write(Output& output) override;
+  void look() override;
+  bool answered() const noexcept override { return written_; }
+  void finish(const python::PyRef& exception) override;
+  void detach() noexcept override;
+
+  // The request's body.
+  python::PyRef body_message();
+  bool read_body();
+  void await_body();
+  void on_readable(int) noexcept;
+  void on_body_late() noexcept;
+  // What the application sends.
+  void start_response(PyObject* message);
+  void send_body(PyObject* message);
+  void send_file(PyObject* message);
+  static File open_file(PyObject* path, std::size_t& size);
+  void send_trailers(PyObject* message);
+  void send_early_hint(PyObject* message);
+  void count(std::size_t size);
+  void choose_framing();
+  void end_body();
+  // On the fiber.
+  bool write_head();
+  bool write_body(PyObject* data);
+  bool write_chunk(std::string_view data);
+  bool write_file(File file, std::size_t size);
+  bool write_raw(std::string_view text);
+
+  PyObject* const state_;
+  RequestBody body_;
+  loop::IoWatcher<HttpConnection, &HttpConnection::on_readable> readable_;
+  loop::TimerWatcher<HttpConnection, &HttpConnection::on_body_late> late_;
+  bool body_broken_ = false;
+  bool body_told_ = false;    // The message with the end of the body has been received.
+  bool body_wanted_ = false;  // Of the fiber: this protocol waits as it reads.
+  python::PyRef body_read_;   // By the fiber.
+
+  Response response_ = Response::kNotStarted;
+  int status_ = 0;
+  std::vector<Header> headers_;
+  bool trailers_ = false;  // There will be some.
+  bool chunked_ = false;
+  bool has_length_ = false;
+  std::size_t length_ = 0;     // Of the body, as promised.
+  std::size_t body_size_ = 0;  // As sent so far.
+  bool bodiless_ = false;      // HEAD, 204, 304: a body is left out.
+  bool head_written_ = false;
+  bool written_ = false;  // All of it.
+};
+
+}  // namespace asgi

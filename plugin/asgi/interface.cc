@@ -1,0 +1,60 @@
+#include "plugin/asgi/interface.h"
+
+#include <memory>
+#include <new>
+
+#include "plugin/asgi/http_connection.h"
+#include "plugin/asgi/message.h"
+#include "plugin/asgi/scope.h"
+#include "plugin/uwsgi/interfaces.h"
+#include "plugin/uwsgi/python_bridge.h"
+
+namespace asgi {
+namespace {
+
+using python::PyError;
+using python::PyRef;
+
+// What routes and proxies say of the request's limits, as an environ would have it.
+void set_limits(wsgi_request& request, PyObject* environ) {
+  for (const char* const key : {engine::kTimeoutKey, engine::kDisconnectKey}) {
+    const std::string_view value = variable(request, key);
+    if (value.data() == nullptr) continue;
+    const PyRef text = python::py_check(
+        PyUnicode_DecodeLatin1(value.data(), static_cast<Py_ssize_t>(value.size()), nullptr));
+    python::py_check_status(PyDict_SetItemString(environ, key, text.get()));
+  }
+}
+
+void serve(wsgi_request& request, const uwsgi_app& application) {
+  engine::RequestThread& thread = *engine::RequestThread::current();
+  auto* const environ = static_cast<PyObject*>(request.async_environ);
+  engine::set_current_environ(environ);  // uWSGI takes it out again.
+  set_limits(request, environ);
+  thread.limits().read(environ);
+  const PyRef callable = PyRef::borrow(static_cast<PyObject*>(application.callable));
+  auto made = std::make_unique<HttpConnection>(thread, nullptr);
+  Connection& connection = *made;
+  const PyRef object = Connection::give(std::move(made));
+  connection.serve(object, callable.get());
+}
+
+void* request_subhandler(wsgi_request* request, uwsgi_app* application) {
+  try {
+    serve(*request, *application);
+  } catch (const PyError&) {
+    uwsgi_manage_exception(request, uwsgi.catch_exceptions);
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    uwsgi_manage_exception(request, uwsgi.catch_exceptions);
+  }
+  return nullptr;  // All is sent.
+}
+
+int response_subhandler(wsgi_request*) { return UWSGI_OK; }
+
+}  // namespace
+
+void serve_asgi() { engine::serve_interface({"asgi", "ASGI", request_subhandler, response_subhandler}); }
+
+}  // namespace asgi

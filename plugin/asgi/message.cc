@@ -1,0 +1,149 @@
+#include "plugin/asgi/message.h"
+
+#include <algorithm>
+
+namespace asgi {
+
+using python::py_check;
+using python::py_check_status;
+using python::PyError;
+using python::PyRef;
+using python::raise;
+
+namespace {
+
+// What uWSGI's functions count.
+constexpr std::size_t kHeaderMax = 65535;
+
+char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool is_token_character(char c) noexcept {
+  return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
+         (c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
+}
+
+// The bytes of an object, for as long as this lives. Throws PyError.
+class Bytes {
+ public:
+  explicit Bytes(PyObject* object) {
+    if (PyObject_GetBuffer(object, &buffer_, PyBUF_SIMPLE) < 0) throw PyError{};
+  }
+  ~Bytes() { PyBuffer_Release(&buffer_); }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  std::string_view text() const noexcept {
+    return {static_cast<const char*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
+  }
+
+ private:
+  Py_buffer buffer_;
+};
+
+Header header_of(PyObject* pair) {
+  const PyRef items =
+      PyRef::steal(PySequence_Fast(pair, "a header is a pair of bytes, its name and its value"));
+  if (!items) throw PyError{};
+  if (PySequence_Fast_GET_SIZE(items.get()) != 2) {
+    raise(PyExc_ValueError, "a header is a pair of bytes, its name and its value");
+  }
+  const Bytes name(PySequence_Fast_GET_ITEM(items.get(), 0));
+  const Bytes value(PySequence_Fast_GET_ITEM(items.get(), 1));
+  check_header(name.text(), value.text());
+  return {std::string(name.text()), std::string(value.text())};
+}
+
+}  // namespace
+
+PyObject* name(const char* text) {
+  PyObject* const made = PyUnicode_InternFromString(text);
+  if (made == nullptr) throw PyError{};
+  return made;
+}
+
+void set(const PyRef& dict, PyObject* key, PyObject* value) {
+  py_check_status(PyDict_SetItem(dict.get(), key, value));
+}
+
+void set(const PyRef& dict, PyObject* key, const PyRef& value) { set(dict, key, value.get()); }
+
+PyRef bytes(std::string_view text) {
+  return py_check(PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
+}
+
+PyObject* get(PyObject* message, PyObject* key) {
+  PyObject* const value = PyDict_GetItemWithError(message, key);
+  if (value == nullptr && PyErr_Occurred()) throw PyError{};
+  return value;
+}
+
+std::string_view type_of(PyObject* message) {
+  if (!PyDict_Check(message)) {
+    PyErr_Format(PyExc_TypeError, "a message is a dict, not %.100s", Py_TYPE(message)->tp_name);
+    throw PyError{};
+  }
+  PyObject* const type = get(message, ASGI_NAME("type"));
+  if (type == nullptr || !PyUnicode_Check(type))
+    raise(PyExc_TypeError, "a message has a type, which is a str");
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(type, &size);
+  if (text == nullptr) throw PyError{};
+  return {text, static_cast<std::size_t>(size)};
+}
+
+bool flag(PyObject* message, PyObject* key, bool otherwise) {
+  PyObject* const value = get(message, key);
+  if (value == nullptr) return otherwise;
+  const int truth = PyObject_IsTrue(value);
+  py_check_status(truth);
+  return truth == 1;
+}
+
+PyRef body_of(PyObject* message, PyObject* key) {
+  PyObject* const value = get(message, key);
+  if (value == nullptr) return bytes({});
+  if (PyBytes_CheckExact(value)) return PyRef::borrow(value);
+  if (!PyObject_CheckBuffer(value)) {
+    PyErr_Format(PyExc_TypeError, "%U is bytes, not %.100s", key, Py_TYPE(value)->tp_name);
+    throw PyError{};
+  }
+  return py_check(PyBytes_FromObject(value));
+}
+
+void raise_unexpected(std::string_view type, const char* why) {
+  PyErr_Format(PyExc_RuntimeError, "%s: %s", std::string(type).c_str(), why);
+  throw PyError{};
+}
+
+std::vector<Header> headers_of(PyObject* message, PyObject* key) {
+  std::vector<Header> headers;
+  PyObject* const value = get(message, key);
+  if (value == nullptr) return headers;
+  const PyRef iterator = py_check(PyObject_GetIter(value));
+  while (const PyRef pair = PyRef::steal(PyIter_Next(iterator.get())))
+    headers.push_back(header_of(pair.get()));
+  if (PyErr_Occurred()) throw PyError{};
+  return headers;
+}
+
+void check_header(std::string_view name, std::string_view value) {
+  if (name.empty() || name.size() > kHeaderMax ||
+      !std::all_of(name.begin(), name.end(), is_token_character)) {
+    PyErr_Format(PyExc_ValueError, "a header's name is a token of HTTP, not %R",
+                 bytes(name.substr(0, 100)).get());
+    throw PyError{};
+  }
+  if (value.size() > kHeaderMax ||
+      value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
+    PyErr_Format(PyExc_ValueError,
+                 "the value of the header %R has a line end or a NUL, or is longer than 65535 bytes",
+                 bytes(name).get());
+    throw PyError{};
+  }
+}
+
+bool equal_ignoring_case(std::string_view text, std::string_view lower_case) noexcept {
+  return std::equal(text.begin(), text.end(), lower_case.begin(), lower_case.end(),
+                    [](char a, char b) { return lower(a) == b; });
+}
+
+}  // namespace asgi
