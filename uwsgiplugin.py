@@ -174,6 +174,7 @@ GCC_LIST = [
     'plugin/python/state_fields.cc',
     'plugin/python/thread_state.cc',
     'plugin/python/virtual_thread.cc',
+    'plugin/python/data_stack.cc',
     'plugin/python/gil_gate.cc',
     'plugin/greenlet/greenlet_stack.cc',
     'plugin/greenlet/greenlet.cc',

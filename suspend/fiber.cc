@@ -10,7 +10,7 @@ namespace context = boost::context;
 namespace suspend {
 
 Fiber::Fiber(std::size_t stack_size, SwitchObserver& observer)
-    : stack_(stack_size), thread_(stack_), observer_(observer) {
+    : stack_(stack_size, kAnnexSize), thread_(stack_), observer_(observer) {
   other_side_ = context_on(stack_.bottom(), thread_.stack_top(), [this](context::fiber&& resumer) {
     other_side_ = std::move(resumer);
     run_tasks();
@@ -57,6 +57,12 @@ void Fiber::suspend() noexcept {
   assert(current_ == this);
   switch_out();
   observer_.entered();
+}
+
+void Fiber::release_unused_stack() noexcept {
+  assert(current_ == this);
+  constexpr std::size_t kFramesOfTheRelease = 1u << 10;  // Of its own, what it calls, and the red zone.
+  stack_.release_below(static_cast<char*>(__builtin_frame_address(0)) - kFramesOfTheRelease);
 }
 
 void Fiber::switch_out() noexcept {

@@ -51,8 +51,9 @@ bool is_resident(const char* page) noexcept {
 
 }  // namespace
 
-Stack::Stack(std::size_t size) : size_(round_up_to_pages(size)) {
-  const std::size_t mapped = size_ + guard_size();
+Stack::Stack(std::size_t size, std::size_t annex_size)
+    : size_(round_up_to_pages(size + annex_size) - annex_size), annex_size_(annex_size) {
+  const std::size_t mapped = size_ + annex_size_ + guard_size();
   if (mapped < size) throw std::bad_alloc();  // The sum went past the end of the address space.
   void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
@@ -78,7 +79,7 @@ Stack::~Stack() {
   }
   sanitizer::forget_stack(bottom_, size_);
   if (kept_mapped_) return;
-  const int result = munmap(static_cast<char*>(bottom_) - guard_size(), size_ + guard_size());
+  const int result = munmap(static_cast<char*>(bottom_) - guard_size(), guard_size() + size_ + annex_size_);
   assert(result == 0);
   (void)result;
 }
@@ -91,10 +92,13 @@ bool Stack::guards(const void* address) const noexcept {
 
 // --- How deep it was used -----------------------------------------------------------------------
 
+// Of the page that top() is in.
+const char* Stack::end() const noexcept { return static_cast<char*>(bottom_) + round_up_to_pages(size_); }
+
 // The pages just below what trim() keeps; null in a stack too small to have them. They are read
 // only: what a deep call did not write is the kernel's page of zeros, and costs no memory.
 const char* Stack::probe() const noexcept {
-  return size_ < kKept + kProbeSize ? nullptr : static_cast<char*>(top()) - kKept - kProbeSize;
+  return size_ < kKept + kProbeSize ? nullptr : end() - kKept - kProbeSize;
 }
 
 // A call that goes deeper leaves something there: saved registers, return addresses. But its
@@ -117,7 +121,7 @@ __attribute__((no_sanitize("address"))) bool Stack::probe_is_clean() const noexc
 std::size_t Stack::bytes_used() const noexcept {
   constexpr std::size_t kPages = 256;  // Asked for at once.
   unsigned char resident[kPages];
-  const char* const end = static_cast<char*>(top());
+  const char* const end = this->end();
   const char* const looked_at = probe();
   const bool clean = looked_at != nullptr && probe_is_clean();
   for (const char* from = static_cast<char*>(bottom_); from < end; from += kPages * page_size()) {
@@ -144,9 +148,17 @@ std::size_t Stack::measure() noexcept {
 bool Stack::trim() noexcept {
   if (probe_is_clean()) return false;
   measure();
-  sanitizer::forget_stack(bottom_, size_ - kKept);
-  madvise(bottom_, size_ - kKept, MADV_DONTNEED);
+  release_below(end() - kKept);
   return true;
+}
+
+void Stack::release_below(const void* address) noexcept {
+  const auto* const bottom = static_cast<char*>(bottom_);
+  assert(address >= bottom_ && address <= end());
+  const auto size =
+      static_cast<std::size_t>(static_cast<const char*>(address) - bottom) / page_size() * page_size();
+  sanitizer::forget_stack(bottom_, size);
+  madvise(bottom_, size, MADV_DONTNEED);
 }
 
 // --- In signal handlers -------------------------------------------------------------------------

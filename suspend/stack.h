@@ -10,9 +10,9 @@ namespace suspend {
 // they are touched, so a large size costs little until used.
 class Stack {
  public:
-  // Reserves `size` bytes, rounded up to pages, plus the guard.
+  // Reserves `size` bytes, and `annex_size` above them, together rounded up to pages, plus the guard.
   // Throws std::bad_alloc when the address space or a limit is exhausted.
-  explicit Stack(std::size_t size);
+  explicit Stack(std::size_t size, std::size_t annex_size = 0);
   ~Stack();
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
@@ -20,6 +20,10 @@ class Stack {
   void* top() const noexcept { return static_cast<char*>(bottom_) + size_; }
   void* bottom() const noexcept { return bottom_; }
   std::size_t size() const noexcept { return size_; }
+  // Memory for something else that lives as long. It begins where the stack does, so that both share a
+  // page; the end of the annex is the end of a page.
+  void* annex() const noexcept { return top(); }
+  std::size_t annex_size() const noexcept { return annex_size_; }
 
   // Never unmaps it: somebody still refers to what lies there.
   void keep_mapped() noexcept { kept_mapped_ = true; }
@@ -39,6 +43,10 @@ class Stack {
   bool trim() noexcept;
   static constexpr std::size_t kKept = 256u << 10;
 
+  // Gives the whole pages below `address` back: a system call.
+  // REQUIRES: nothing stands below `address`.
+  void release_below(const void* address) noexcept;
+
   // The deepest use of any stack of the process that measure() or trim() has seen.
   static std::size_t deepest() noexcept { return deepest_.load(std::memory_order_relaxed); }
 
@@ -52,11 +60,13 @@ class Stack {
  private:
   template <typename Predicate>
   static const Stack* find(Predicate fits) noexcept;
+  const char* end() const noexcept;
   const char* probe() const noexcept;
   bool probe_is_clean() const noexcept;
 
   void* bottom_;  // The lowest usable byte; the guard lies below it.
   std::size_t size_;
+  std::size_t annex_size_;
   bool kept_mapped_ = false;
   Stack* next_ = nullptr;  // Among all of the process.
   Stack* previous_ = nullptr;

@@ -123,6 +123,15 @@ bool parses_in_fiber(const wsgi_request& request) noexcept {
 #endif
 }
 
+// uWSGI keeps what its parsers read of a connection until the request ends. They have copied the header, and
+// a body is read from the connection itself, except FastCGI's, and where its beginning came with the header.
+void free_read_buffer(wsgi_request& request) noexcept {
+  if (request.socket->proto_read_body != uwsgi_proto_base_read_body) return;
+  if (request.proto_parser_remains > 0) return;
+  free(request.proto_parser_buf);
+  request.proto_parser_buf = nullptr;
+}
+
 uwsgi_core& slot_of(const wsgi_request& request) noexcept {
   return uwsgi.workers[uwsgi.mywid].cores[request.async_id];
 }
@@ -284,6 +293,7 @@ bool Core::make_thread() noexcept {
 void Core::run() noexcept {
   end_incomplete();
   deadline_ = 0;
+  free_read_buffer(*request_);
   // A request that came whole never armed it; a dripped one need not hear of its body.
   if (socket_->retry == nullptr) readable_.stop();
   if (!make_thread()) {
@@ -302,6 +312,7 @@ void Core::name_thread() noexcept {
   if (std::exchange(named_, true)) return;
   thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" +
                     std::to_string(request_->async_id));
+  thread_->fiber().release_unused_stack();  // Of four constructors in Python, one in the other.
 }
 
 // The life of a request, top to bottom. On the fiber.

@@ -31,7 +31,8 @@ void report(const suspend::Stack& stack) noexcept {
   if (thread == nullptr || &thread->fiber().stack() != &stack) line << "a greenlet of ";
   if (thread == nullptr) line << "no request";
   else name_request(line, *thread);
-  line << " overran its stack of " << (stack.size() >> 10) << " KiB, which ends worker "
+  constexpr std::size_t kPage = 4096;  // The one that the stack begins in has other things in it.
+  line << " overran its stack of " << (stack.size() / kPage * kPage >> 10) << " KiB, which ends worker "
        << static_cast<std::uint64_t>(uwsgi.mywid) << " (pid: " << static_cast<std::uint64_t>(getpid())
        << "): unless it recurses without end, --tornado-stack-size gives it more\n";
   line.write();

@@ -9,6 +9,18 @@
 #include "plugin/python/state_fields.h"
 
 namespace python {
+namespace {
+
+// An Event says of each Thread that it has begun, and that of a thread that Python did not start is never
+// cleared or waited for: one for all of them saves the 1.4 KiB that each would keep.
+void share_event_of_begin(PyObject* thread) noexcept {
+  static PyObject* const name = PyUnicode_InternFromString("_started");
+  static PyObject* event = nullptr;
+  if (event == nullptr) event = PyObject_GetAttr(thread, name);
+  else PyObject_SetAttr(thread, name, event);
+}
+
+}  // namespace
 
 VirtualThread::VirtualThread(const Hub& hub, loop::IoLoop& loop, std::size_t stack_size)
     : hub_(hub), fiber_(stack_size, *this), state_(hub, fiber_), loop_(loop) {}
@@ -59,7 +71,10 @@ void VirtualThread::set_name(const std::string& name) noexcept {
   const auto thread =
       PyRef::steal(threading ? PyObject_CallMethod(threading.get(), "current_thread", nullptr) : nullptr);
   const auto text = PyRef::steal(PyUnicode_FromString(name.c_str()));
-  if (thread && text) PyObject_SetAttrString(thread.get(), "name", text.get());
+  if (thread && text) {
+    PyObject_SetAttrString(thread.get(), "name", text.get());
+    share_event_of_begin(thread.get());
+  }
   PyErr_Clear();  // A thread without a name is no reason to fail its request.
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "plugin/loop/io_loop.h"
+#include "plugin/python/data_stack.h"
 #include "plugin/python/task_state.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/baton.h"
@@ -97,6 +98,7 @@ class VirtualThread : public suspend::SwitchObserver {
   suspend::Fiber fiber_;
   GilReleased gil_released_{gil_taken_back_};
   ThreadState state_;
+  DataStack data_stack_{state_.get(), fiber_.stack()};
   GreenletThread* greenlets_ = nullptr;
   TaskState task_;
   loop::IoLoop& loop_;

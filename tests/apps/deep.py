@@ -73,6 +73,11 @@ def meet_at_the_bottom(query):
     return 'met'
 
 
+def waiting_at_the_bottom(_):
+    party = parties.get('bottom')
+    return str(party.n_waiting if party else 0)
+
+
 def let_go(query):
     meet('measured', int(query) + 1)
     return 'gone'

@@ -139,6 +139,27 @@ def test_memory_of_deep_requests_comes_back(server):
     assert resident_kib(running) - before < (deep - before) / 4
 
 
+WAITING = 300
+EACH_KIB_MAX = 24  # uWSGI's shared buffers are another 8, page tables 4.
+
+
+@needs_free_to_free
+def test_memory_of_requests_that_wait(server):
+    running = server('deep.py', cores=WAITING + 2)
+    before = resident_kib(running)
+    answers = []
+    asked = threading.Thread(target=lambda: answers.extend(running.get_all([f'/meet_at_the_bottom?{WAITING}'] * WAITING)[0]))
+    asked.start()
+    deadline = time.monotonic() + 30
+    while int(running.get('/waiting_at_the_bottom')[2]) < WAITING and time.monotonic() < deadline:
+        time.sleep(0.05)
+    each_kib = (resident_kib(running) - before) / WAITING
+    assert running.get(f'/meet_at_the_bottom?{WAITING}')[2] == b'met'
+    asked.join(60)
+    assert [answer[2] for answer in answers] == [b'met'] * WAITING
+    assert each_kib < EACH_KIB_MAX
+
+
 @needs_free_to_free
 def test_memory_of_deep_greenlets_comes_back(server):
     running = server('deep.py', '--greenlet', cores=2)

@@ -33,6 +33,15 @@ TEST(Stack, CanBeWrittenFromTopToBottom) {
   std::memset(stack.bottom(), 0x5a, stack.size());
 }
 
+TEST(Stack, SharesAPageWithItsAnnex) {
+  const Stack stack(4 * kPage, kPage + 1024);
+  EXPECT_LE(4 * kPage, stack.size());
+  EXPECT_EQ(stack.top(), stack.annex());
+  EXPECT_EQ(kPage - 1024, reinterpret_cast<std::uintptr_t>(stack.annex()) % kPage);
+  std::memset(stack.bottom(), 0x5a, stack.size() + stack.annex_size());
+  EXPECT_EQ(5 * kPage, stack.bytes_used());  // With the page that they share.
+}
+
 constexpr std::size_t kGuard = 64u << 10;
 
 TEST(Stack, KnowsItsGuard) {
@@ -62,7 +71,7 @@ TEST(Stack, IsFoundByAnAddressInItsGuard) {
 }
 
 std::size_t resident_bytes(const Stack& stack) {
-  std::vector<unsigned char> resident(stack.size() / kPage);
+  std::vector<unsigned char> resident((stack.size() + kPage - 1) / kPage);
   EXPECT_EQ(0, mincore(stack.bottom(), stack.size(), resident.data()));
   std::size_t bytes = 0;
   for (const unsigned char page : resident) bytes += (page & 1) * kPage;
@@ -153,6 +162,16 @@ TEST(Stack, TrimOfAShallowStackCommitsNothing) {
   const long before = anonymous_kib();
   for (const auto& stack : stacks) EXPECT_FALSE(stack->trim());
   EXPECT_LT(anonymous_kib() - before, kStacks * static_cast<long>(kPage >> 10) / 2);
+}
+
+TEST(Stack, ReleasesWhatIsBelowAnAddress) {
+  Stack stack(8 * kPage, 1024);
+  use(stack, 5 * kPage);
+  stack.release_below(static_cast<char*>(stack.top()) - 2 * kPage);
+  EXPECT_EQ(3 * kPage, resident_bytes(stack));  // Not the page that the address is in.
+  EXPECT_EQ(0x5a, static_cast<char*>(stack.top())[-2 * static_cast<long>(kPage)]);
+  stack.release_below(stack.bottom());
+  EXPECT_EQ(3 * kPage, resident_bytes(stack));
 }
 
 TEST(Stack, KnowsOneThatIsUsedUp) {
