@@ -128,11 +128,12 @@ class AsFiber {
 };
 
 // While one lives, a fiber's code runs as the OS thread: for what the kernel and libc agree upon by the
-// OS thread's number. Does nothing outside a fiber. Fiber::current() is null meanwhile.
-// REQUIRES: the fiber is not suspended meanwhile.
+// OS thread's number. Does nothing outside a fiber, and in a child of a fiber's fork(), where the fiber is
+// the one thread there is and has the number. Fiber::current() is null meanwhile. REQUIRES: the fiber is not
+// suspended meanwhile.
 class AsOsThread {
  public:
-  AsOsThread() noexcept : fiber_(Fiber::current()) {
+  AsOsThread() noexcept : fiber_(fiber_that_is_no_os_thread()) {
     if (fiber_ != nullptr) fiber_->thread_.leave(fiber_->resumer_);
   }
   ~AsOsThread() {
@@ -142,6 +143,11 @@ class AsOsThread {
   AsOsThread& operator=(const AsOsThread&) = delete;
 
  private:
+  static Fiber* fiber_that_is_no_os_thread() noexcept {
+    Fiber* const fiber = Fiber::current();
+    return fiber != nullptr && ThreadBlock::is_number(fiber->thread().number()) ? fiber : nullptr;
+  }
+
   Fiber* const fiber_;
 };
 

@@ -21,7 +21,7 @@ std::vector<GreenletStack*>& idle() noexcept {
 }  // namespace
 
 GreenletStack::GreenletStack()
-    : coroutine_(size_), state_(new_state_of_this_thread(size_)), os_thread_(suspend::Fiber::os_thread()) {}
+    : coroutine_(size_), state_(new_further_state(size_)), os_thread_(suspend::Fiber::os_thread()) {}
 
 GreenletStack::~GreenletStack() {
   PyThreadState_Clear(state_);
@@ -33,7 +33,6 @@ GreenletStack* GreenletStack::take() {
   if (idle().empty() || idle().back()->os_thread_ != suspend::Fiber::os_thread()) return new GreenletStack();
   GreenletStack* const stack = idle().back();
   idle().pop_back();
-  adopt_state(stack->state_);
   return stack;
 }
 

@@ -26,19 +26,15 @@ void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept {
 #endif
 }
 
-PyThreadState* new_state_of_this_thread(std::size_t stack_size) {
+PyThreadState* new_further_state(std::size_t stack_size) {
   PyThreadState* state = PyThreadState_New(PyInterpreterState_Get());
   if (state == nullptr) throw std::bad_alloc();
   bound_recursion(state, stack_size);
-  return state;
-}
-
-void adopt_state(PyThreadState* state) noexcept {
-  const PyThreadState* const mine = PyThreadState_Get();
-  state->thread_id = mine->thread_id;
+  state->thread_id = 0;
 #if PY_VERSION_HEX >= 0x030B0000
-  state->native_thread_id = mine->native_thread_id;
+  state->native_thread_id = 0;
 #endif
+  return state;
 }
 
 #if PY_VERSION_HEX < 0x030C0000
@@ -54,6 +50,11 @@ static void set_traced(PyThreadState* state, bool traced) noexcept {
 
 void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept {
   std::swap(from->dict, to->dict);
+  std::swap(from->thread_id, to->thread_id);
+#if PY_VERSION_HEX >= 0x030B0000
+  std::swap(from->native_thread_id, to->native_thread_id);
+#endif
+  std::swap(from->async_exc, to->async_exc);
 #if PY_VERSION_HEX < 0x030C0000
   const bool traced = from->c_tracefunc != nullptr || from->c_profilefunc != nullptr;
   if (!traced && to->c_tracefunc == nullptr && to->c_profilefunc == nullptr) return;

@@ -11,14 +11,12 @@ namespace python {
 // Bounds the C recursion of a state that runs on a stack of `stack_size` bytes.
 void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept;
 
-// A further state for the Python thread that runs: the same ident, frames and exceptions of its
-// own, for a stack of `stack_size` bytes. Throws std::bad_alloc.
-PyThreadState* new_state_of_this_thread(std::size_t stack_size);
-// Gives a state to the thread that runs, to be its further one.
-void adopt_state(PyThreadState* state) noexcept;
-// What belongs to the Python thread and not to one of its states: thread-locals, trace and
-// profile functions.
-// It is with the state that runs.
+// A further state for Python threads, with frames and exceptions of its own, for a stack of `stack_size`
+// bytes. It is no thread's until one moves to it. Throws std::bad_alloc.
+PyThreadState* new_further_state(std::size_t stack_size);
+// What belongs to the Python thread and not to one of its states: the ident, by which others raise
+// exceptions in it, those exceptions, thread-locals, trace and profile functions. It is with the state that
+// runs; the thread's other states have the ident 0.
 void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept;
 
 // The contextvars.Context a state has entered, or null. Borrowed.

@@ -1,6 +1,7 @@
 """Greenlets of the module that --greenlet gives."""
 import asyncio
 import contextvars
+import ctypes
 import gc
 import os
 import sys
@@ -375,6 +376,42 @@ def traced(n):
     return events
 
 
+class Stop(Exception):
+    pass
+
+
+def raise_in_this_thread():
+    ident = ctypes.c_ulong(threading.get_ident())
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(Stop)) == 1
+    for _ in range(1000):
+        pass
+
+
+def stopped():
+    try:
+        raise_in_this_thread()
+    except Stop:
+        return True
+    return False
+
+
+def asynchronous(n):
+    """Where an exception that is raised in this thread comes, while it has greenlets that have ended and that wait."""
+    waits = []
+
+    def waiting():
+        waits.append(stopped())
+        getcurrent().parent.switch()
+        waits.append(stopped())
+        return 'ended'
+
+    ended, waiting_one, waiting_two = greenlet.greenlet(stopped), greenlet.greenlet(waiting), greenlet.greenlet(waiting)
+    waiting_one.switch()
+    waiting_two.switch()
+    results = [ended.switch(), stopped(), waiting_one.switch(), stopped(), waiting_two.switch(), stopped()]
+    return results, waits
+
+
 def many(n):
     """A hundred greenlets, each in the middle of something, beside those of other requests."""
     counters = [Counter() for _ in range(100)]
@@ -438,7 +475,7 @@ def speed(n):
 ROUTES = {function.__name__: function for function in (
     names, parents, waits_for_loop, answers, thrown, child_waits, sleeps, meet, wake, not_waiting, late, was_late,
     forbidden, others, contexts, leave, left, stays, collect, on_loop, with_sqlalchemy, in_a_thread, forks,
-    stubborn, was_stubborn, deep, frames, traced, many, computes, errors, speed)}
+    stubborn, was_stubborn, deep, frames, traced, asynchronous, many, computes, errors, speed)}
 
 
 def application(environ, start_response):

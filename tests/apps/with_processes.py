@@ -18,6 +18,13 @@ def run(n):
     return f'{n} {done.returncode} {done.stdout.strip()} {done.stderr.strip()}'
 
 
+def run_as(n):
+    """The child changes who it is before it runs the program: each of the changes is told to all its threads."""
+    done = subprocess.run(['sh', '-c', f'exit {n}'], user=os.getuid(), group=os.getgid(),
+                          extra_groups=os.getgroups() if os.getuid() == 0 else None)
+    return f'{n} {done.returncode}'
+
+
 def communicate(n):
     """More through the pipes, both ways, than they hold."""
     text = str(n).encode() * 300_000
@@ -141,5 +148,5 @@ def create_connection(n):
 
 
 application = serve({f'/{view.__name__}': view for view in (
-    run, communicate, timeout, waitpid, closed, closed_natively, replaced_natively, fork, system, pipe, add_one, getaddrinfo, gethostbyname,
+    run, run_as, communicate, timeout, waitpid, closed, closed_natively, replaced_natively, fork, system, pipe, add_one, getaddrinfo, gethostbyname,
     create_connection)})

@@ -55,6 +55,11 @@ def test_greenlet_that_blocks_suspends_its_whole_request(running):
     assert seconds < 40 * 0.2 / 5
 
 
+def test_exception_raised_in_a_thread_comes_in_the_greenlet_that_runs(running):
+    for _ in range(3):  # The later ones with stacks and states that the others have used.
+        assert ask(running, '/asynchronous') == str(([True, True, 'ended', True, 'ended', True], [True] * 4))
+
+
 def test_request_is_woken_by_another(running):
     results, _ = running.get_all(['/meet', '/wake'])
     assert [body for _, _, body in results] == [b"'hello'", b'()']

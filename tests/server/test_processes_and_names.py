@@ -45,6 +45,12 @@ def test_process_is_waited_for_whose_descriptor_somebody_closes(server, path):
     wait_until(lambda: running.descriptors() == descriptors, 'descriptors to be closed')
 
 
+def test_child_process_may_change_who_it_is(server):
+    running = server('with_processes.py', cores=20)
+    answers, _ = ask_at_once(running, '/run_as', 20)
+    assert answers == [f'{n} {n}' for n in range(20)]
+
+
 def test_pipes_to_processes_carry_more_than_they_hold(server):
     running = server('with_processes.py', cores=20)
     answers, _ = ask_at_once(running, '/communicate', 20)
