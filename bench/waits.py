@@ -99,7 +99,7 @@ def suspended(waiting):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         many = min(2000 if quick else waiting, waiting, hard - 200)
         row = Row(f'{many:,} requests suspended at once', "what each adds to the worker's memory; uWSGI's own are its shared buffers and the "
-                  f'{HEADER_BUFFER_KIB} KiB it allocates for the headers of each response; all are answered at the end',
+                  f'{HEADER_BUFFER_KIB} KiB that it keeps of what it read of each request; all are answered at the end',
                   {'private_kib': "KiB each beyond uWSGI's own", 'uwsgi_kib': "KiB each, uWSGI's own", 'tables_kib': 'KiB each, page tables',
                    'total_kib': 'KiB each in all', 'failed': 'failed'}, size=many)
         if waiting == 10000:
@@ -111,7 +111,7 @@ def suspended(waiting):
     return row_of
 
 
-HEADER_BUFFER_KIB = resource.getpagesize() // 1024  # wsgi_req_setup(): uwsgi_buffer_new(uwsgi.page_size).
+HEADER_BUFFER_KIB = resource.getpagesize() // 1024  # What proto/http.c reads into; freed here once it is parsed.
 
 
 def hold(server, many):
@@ -132,6 +132,6 @@ def hold(server, many):
     finally:
         clients.kill()
         clients.wait()
-    buffer = 0 if server.name == 'uvicorn' else HEADER_BUFFER_KIB
+    buffer = 0 if server.name in ('uvicorn', HERE) else HEADER_BUFFER_KIB
     return {'private_kib': private - buffer, 'uwsgi_kib': shared + buffer, 'tables_kib': tables,
             'total_kib': private + shared + tables, 'failed': many - answers['ok']}
