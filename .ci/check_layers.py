@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 LOW = {'plugin/blocking', 'plugin/loop', 'suspend'}
 PYTHON = {'plugin/python', 'plugin/greenlet', 'plugin/asyncio', 'plugin/tornado', 'plugin/fetch'}
-UWSGI = {'plugin/uwsgi', 'plugin/request', 'plugin/asgi', 'plugin/observe'}  # uwsgi_core.h is in the lowest.
+UWSGI = {'plugin/uwsgi', 'plugin/request', 'plugin/asgi', 'plugin/exchange', 'plugin/tornado_web', 'plugin/observe'}  # uwsgi_core.h is in the lowest.
 PROJECT = {  # Room: the rooms it may include from.
     'suspend': {'suspend'},
     'plugin/loop': {'plugin/loop'},
@@ -27,6 +27,8 @@ PROJECT = {  # Room: the rooms it may include from.
     'plugin/uwsgi': {'plugin/uwsgi', 'plugin/python'} | LOW,
     'plugin/request': {'plugin/request', 'plugin/uwsgi', 'plugin/python'} | LOW,
     'plugin/asgi': {'plugin/asgi', 'plugin/request', 'plugin/uwsgi', 'plugin/asyncio', 'plugin/python'} | LOW,
+    'plugin/exchange': {'plugin/exchange', 'plugin/request', 'plugin/uwsgi', 'plugin/python'} | LOW,
+    'plugin/tornado_web': {'plugin/tornado_web', 'plugin/exchange', 'plugin/request', 'plugin/uwsgi', 'plugin/asyncio', 'plugin/python'} | LOW,
     'plugin/observe': {'plugin/observe', 'plugin/request', 'plugin/uwsgi', 'plugin/module', 'plugin/python'} | LOW,
     'plugin/engine': {'plugin/engine', 'plugin/module'} | UWSGI | PYTHON | LOW,
     'plugin': {'plugin/engine'} | UWSGI,

@@ -19,6 +19,7 @@
 #include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
 #include "plugin/request/keep_alive.h"
+#include "plugin/request/request_framing.h"
 #include "plugin/uwsgi/connection_socket.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -42,24 +43,6 @@ void answer(wsgi_request* request, std::string status, std::string text) noexcep
   if (uwsgi_response_add_connection_close(request) != 0) return;
   if (uwsgi_response_add_header(request, name, sizeof name - 1, type, sizeof type - 1) != 0) return;
   uwsgi_response_write_body_do(request, text.data(), text.size());
-}
-
-HeaderValue header_of(wsgi_request& request, std::string_view name) noexcept {
-  std::uint16_t length = 0;
-  const char* const value = uwsgi_get_var(&request, const_cast<char*>(name.data()),
-                                          static_cast<std::uint16_t>(name.size()), &length);
-  return value == nullptr ? HeaderValue{} : HeaderValue{true, {value, length}};
-}
-
-RequestFraming framing_of(wsgi_request& request) noexcept {
-  RequestFraming framing;
-  framing.method = {request.method, request.method_len};
-  framing.protocol = {request.protocol, request.protocol_len};
-  framing.connection = header_of(request, "HTTP_CONNECTION");
-  framing.content_length = header_of(request, "CONTENT_LENGTH");
-  framing.transfer_encoding = header_of(request, "HTTP_TRANSFER_ENCODING");
-  framing.body_size = request.post_cl;
-  return framing;
 }
 
 bool response_is_delimited(const wsgi_request& request) noexcept {

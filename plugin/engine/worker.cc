@@ -30,6 +30,7 @@
 #include "plugin/python/py_ref.h"
 #include "plugin/request/request_times.h"
 #include "plugin/tornado/tornado_callbacks.h"
+#include "plugin/tornado_web/tornado_web.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/interfaces.h"
 #include "plugin/uwsgi/options.h"
@@ -210,6 +211,7 @@ void prepare_for_applications() noexcept {
   try {
     python::WorkerLoop::make();
     asgi::serve_asgi();
+    serve_tornado_applications();
     replace_functions_of_uwsgi();
     install_websocket_functions();
     install_engineio_driver();

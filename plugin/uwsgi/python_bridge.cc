@@ -255,6 +255,10 @@ int python_modifier() noexcept {
   return plugin == nullptr ? -1 : plugin->modifier1;
 }
 
+PyObject* callable_of(const uwsgi_app& application) noexcept {
+  return static_cast<PyObject*>(application.callable);
+}
+
 void set_uwsgi_name(const char* name, PyObject* value) {
   python::py_check_status(PyDict_SetItemString(up.embedded_dict, name, value));
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 // uwsgi.h has no include guard and uwsgi_python.h includes it, so neither is included here.
+struct uwsgi_app;
 struct wsgi_request;
 
 namespace engine {
@@ -43,6 +44,9 @@ void watch_requests(PythonRequests* requests) noexcept;
 
 // The modifier of requests for the python plugin; -1 without it.
 int python_modifier() noexcept;
+
+// What uWSGI is to call for an application of its. With the GIL held.
+PyObject* callable_of(const uwsgi_app& application) noexcept;
 
 // Puts a name into the module uwsgi, over what it had of that name. With the GIL held, once the
 // module is there. Throws PyError.

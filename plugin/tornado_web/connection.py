@@ -1,0 +1,360 @@
+"""A request of uWSGI's, as Tornado's interfaces have it: tornado.httputil.HTTPConnection."""
+import asyncio
+import sys
+import weakref
+
+from tornado import httputil, iostream, util
+from tornado.log import app_log, gen_log
+from tornado.web import RequestHandler
+
+import uwsgi_tornado
+
+PIECE = 65536  # Of a body, as Tornado's own connection reads it.
+BODY_MAX = 104857600  # Tornado's own, where the application sets no other.
+
+
+class Context:
+    """Who asks: what Tornado takes request.remote_ip and request.protocol from. Stands for the server's connection, too."""
+
+    __slots__ = 'remote_ip', 'protocol'
+
+    def __init__(self, remote_ip, protocol):
+        self.remote_ip = remote_ip or '0.0.0.0'  # Of a Unix socket, as Tornado has it.
+        self.protocol = protocol
+
+    def __str__(self):
+        return self.remote_ip
+
+
+class Connection(httputil.HTTPConnection):
+    """One request and its response. On the loop's own stack, as any callback of Tornado's."""
+
+    def __init__(self, application, exchange, environ):
+        self.application = application
+        self.exchange = exchange
+        self.environ = environ
+        method, target, version, mount, remote_ip, scheme = exchange.start_line()
+        if mount and target.startswith(mount):  # --manage-script-name.
+            target = target[len(mount):]
+            target = target if target.startswith('/') else '/' + target
+        self.start_line = httputil.RequestStartLine(method, target, version)
+        self.context = Context(remote_ip, scheme)
+        self.loop = asyncio.get_event_loop()
+        self.max_body_size = BODY_MAX
+        self.body_timeout = None
+        self.delegate = None
+        self.close_callback = None
+        self.handler = None
+        self.task = None  # The handler's.
+        self.stream = None  # Once it is detached.
+        self.piece = None  # A future, while some of the body is waited for.
+        self.waiting = []  # Futures of what is not sent yet.
+        self.started = self.finished = self.received = self.gone = self.interrupted = False
+        self.chunks = False
+        self.left = None  # Of what Content-Length promises.
+        self.error = None  # The delegate's own.
+
+    # --- The request
+
+    def begin(self):
+        self.headers = headers = httputil.HTTPHeaders()
+        for name, value in self.exchange.headers():
+            headers.add(name, value)
+        try:
+            self.delegate = self.application.start_request(self.context, self)
+            waits_for = self.delegate.headers_received(self.start_line, headers)
+            if waits_for is None and not self.exchange.chunked and not self.exchange.body_size:
+                self.received_all()
+                return
+        except Exception as error:
+            self.failed(error)
+            return
+        self.loop.create_task(self.receive_body(waits_for))
+
+    async def receive_body(self, waits_for):
+        try:
+            if waits_for is not None:
+                await waits_for
+            if self.gone or self.stream is not None:
+                return
+            self.check_body()
+            if self.headers.get('Expect') == '100-continue' and not self.finished:
+                self.exchange.send_continue(b'HTTP/1.1 100 (Continue)\r\n\r\n')
+            pieces = self.receive_pieces()
+            await (pieces if self.body_timeout is None else asyncio.wait_for(pieces, self.body_timeout))
+            if not self.gone:
+                self.received_all()
+        except asyncio.TimeoutError:
+            gen_log.info('Timeout reading body from %s', self.context)
+            self.exchange.abort()
+            self.on_gone()
+        except Exception as error:
+            self.failed(error)
+
+    def check_body(self):
+        if self.exchange.chunked:
+            return
+        if 'Transfer-Encoding' in self.headers and 'Content-Length' in self.headers and self.exchange.speaks_http:
+            raise httputil.HTTPInputError('Message with both Transfer-Encoding and Content-Length')
+        if self.exchange.body_size > self.max_body_size:
+            raise httputil.HTTPInputError('Content-Length too long')
+
+    async def receive_pieces(self):
+        size = 0
+        while self.exchange.chunked or size < self.exchange.body_size:
+            self.piece = self.loop.create_future()
+            self.exchange.receive(PIECE)
+            piece = await self.piece
+            size += len(piece)
+            if not piece or self.gone:
+                return
+            if size > self.max_body_size:
+                raise httputil.HTTPInputError('chunked body too large')
+            if not self.finished:
+                waits_for = self.delegate.data_received(piece)
+                if waits_for is not None:
+                    await waits_for
+
+    def received_all(self):
+        self.received = True
+        if not self.finished:
+            self.delegate.finish()
+
+    def failed(self, error):
+        """What came out of the delegate, or the request is none. Its client is told, unless the response has begun."""
+        if self.gone:
+            return
+        if isinstance(error, httputil.HTTPInputError):
+            gen_log.info('Malformed HTTP message from %s: %s', self.context, error)
+            if not self.started:
+                self.exchange.start('400 Bad Request', [])
+                self.exchange.end()
+                self.on_gone()
+                return
+        elif not self.started:
+            self.error = error
+        else:
+            app_log.error('Uncaught exception', exc_info=error)
+        self.exchange.abort()
+        self.on_gone()
+
+    # --- What the exchange says
+
+    def on_received(self, piece):
+        future, self.piece = self.piece, None
+        if future is not None and not future.done():
+            future.set_result(piece)
+
+    def on_malformed(self):
+        future, self.piece = self.piece, None
+        if future is not None and not future.done():
+            future.set_exception(httputil.HTTPInputError('chunked body is malformed'))
+
+    def on_sent(self):
+        waiting, self.waiting = self.waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def on_gone(self):
+        """The client has left, or is not listened to any more: whoever waits for it is told."""
+        if self.gone:
+            return
+        self.gone = True
+        waiting, self.waiting = self.waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_exception(iostream.StreamClosedError())
+                future.exception()
+        self.on_received(b'')
+        if self.stream is not None:
+            self.stream.close()
+        elif not self.finished:
+            self.tell_delegate()
+        if not self.interrupted or self.task is None:
+            self.exchange.end()
+
+    def tell_delegate(self):
+        callback, self.close_callback = self.close_callback, None
+        try:
+            if not self.received and self.delegate is not None:
+                self.delegate.on_connection_close()
+            elif callback is not None:
+                callback()
+        except Exception:
+            app_log.error('Uncaught exception', exc_info=True)
+
+    def interrupt(self, client_left):
+        """Its deadline has passed, or the worker ends: the handler is cancelled, and what it still sends is sent."""
+        self.interrupted = True
+        if client_left:
+            self.on_gone()
+        if self.task is not None and not self.task.done():
+            self.task.add_done_callback(lambda task: self.exchange.end())
+            self.task.cancel()
+            return
+        self.on_gone()
+        self.exchange.end()
+
+    def close(self):
+        """The request is over."""
+        if self.stream is not None:
+            self.stream.close()
+        self.gone = True
+        self.application.on_close(self.context)
+        self.delegate = self.handler = self.close_callback = None
+
+    # --- What Tornado calls
+
+    def set_close_callback(self, callback):
+        self.close_callback = callback
+        handler = getattr(callback, '__self__', None)
+        if self.handler is None and isinstance(handler, RequestHandler):
+            self.handler = handler
+            self.run = handler._execute
+            handler._execute = self.execute
+
+    def execute(self, *args, **kwargs):
+        """RequestHandler._execute(), as a task that a deadline can cancel."""
+        self.task = self.loop.create_task(self.run_handler(self.run(*args, **kwargs)))
+        return self.task
+
+    async def run_handler(self, coroutine):
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            if not self.interrupted:
+                raise
+
+    def set_body_timeout(self, timeout):
+        self.body_timeout = timeout
+
+    def set_max_body_size(self, max_body_size):
+        self.max_body_size = max_body_size
+
+    def write_headers(self, start_line, headers, chunk=None):
+        code = start_line.code
+        head = self.start_line.method == 'HEAD'
+        if self.exchange.speaks_http:
+            self.chunks = (
+                self.start_line.version == 'HTTP/1.1' and not head and code >= 200 and code not in (204, 304)
+                and 'Content-Length' not in headers and 'Transfer-Encoding' not in headers)
+            if self.chunks:
+                headers['Transfer-Encoding'] = 'chunked'
+            if self.start_line.version == 'HTTP/1.1' and code != 101 and not self.keeps_connection():
+                headers['Connection'] = 'close'
+        if head or code == 304:
+            self.left = 0
+        elif 'Content-Length' in headers:
+            self.left = int(headers['Content-Length'])
+        if self.gone:
+            return self.closed()
+        self.exchange.start('%d %s' % (code, start_line.reason), list(headers.get_all()))
+        self.started = True
+        if chunk:
+            return self.write(chunk)
+        return self.sent(False)
+
+    def keeps_connection(self):
+        return self.exchange.keeps_connection and (self.received or not self.exchange.body_size)
+
+    def write(self, chunk):
+        if self.gone:
+            return self.closed()
+        if self.left is not None:
+            self.left -= len(chunk)
+            if self.left < 0:
+                self.exchange.abort()
+                self.on_gone()
+                raise httputil.HTTPOutputError('Tried to write more data than Content-Length')
+        if self.chunks and chunk:
+            chunk = b'%x\r\n%b\r\n' % (len(chunk), chunk)
+        return self.sent(self.exchange.send(chunk))
+
+    def sent(self, all_of_it):
+        future = self.loop.create_future()
+        if all_of_it:
+            future.set_result(None)
+        else:
+            self.waiting.append(future)
+        return future
+
+    def closed(self):
+        future = self.loop.create_future()
+        future.set_exception(iostream.StreamClosedError())
+        future.exception()
+        return future
+
+    def finish(self):
+        if self.left and not self.gone:
+            self.exchange.abort()
+            self.on_gone()
+            raise httputil.HTTPOutputError('Tried to write %d bytes less than Content-Length' % self.left)
+        if self.chunks and not self.gone:
+            self.exchange.send(b'0\r\n\r\n')
+        self.finished = True
+        self.close_callback = None
+        self.loop.call_soon(self.end)
+
+    def end(self):
+        """Unless it has been detached meanwhile, as a handshake is."""
+        if self.stream is None:
+            self.exchange.end()
+
+    def detach(self):
+        self.exchange.detach()
+        self.environ['uwsgi_tornado.timeout'] = 0  # It is no request any more that has a time.
+        self.stream = Stream(self)
+        return self.stream
+
+
+class Stream(iostream.BaseIOStream):
+    """A detached connection."""
+
+    socket = None
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.exchange = connection.exchange
+        super().__init__()
+        open_streams.add(self)
+        watch_stopping()
+
+    def fileno(self):
+        return self.exchange.fileno()
+
+    def close_fd(self):
+        open_streams.discard(self)
+        self.exchange.end()
+
+    def read_from_fd(self, buf):
+        return self.exchange.recv_into(buf)
+
+    def write_to_fd(self, data):
+        try:
+            return self.exchange.send_now(data)
+        finally:
+            del data  # Tornado's buffer cannot grow while there is a view of it.
+
+    def going_away(self):
+        handler = self.connection.handler
+        try:
+            handler.close(1001, 'the server is being restarted')
+        except Exception:  # No WebSocketHandler.
+            self.close()
+
+
+open_streams = weakref.WeakSet()
+stopping_watch = None
+
+
+def watch_stopping():
+    global stopping_watch
+    if stopping_watch is None:
+        stopping_watch = asyncio.get_event_loop().create_task(close_at_end())
+
+
+async def close_at_end():
+    await uwsgi_tornado.stopping
+    for stream in list(open_streams):
+        stream.going_away()
