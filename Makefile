@@ -11,7 +11,7 @@ PLUGIN_INPUTS := uwsgiplugin.py plugin/exports.map $(SOURCES) $(HEADERS)
 
 # What a unit test links: layers 0 and 1 without CPython and uWSGI, and what needs neither higher up.
 UNIT_SOURCES := $(wildcard suspend/*.cc plugin/loop/*.cc plugin/blocking/*.cc) \
-	plugin/engine/overload.cc plugin/request/keep_alive.cc plugin/request/websocket_frames.cc
+	plugin/engine/overload.cc plugin/request/keep_alive.cc plugin/request/websocket_frames.cc plugin/exchange/chunked_decoder.cc
 UNIT_TESTS := $(wildcard tests/unit/*/*_test.cc)
 UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/*/*.h)
 UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
@@ -74,7 +74,7 @@ SOURCE_OF_keep_alive := plugin/request/keep_alive.cc
 SOURCE_OF_object_choice := plugin/blocking/object_choice.cc
 SOURCE_OF_option_numbers := plugin/uwsgi/option_numbers.cc
 SOURCE_OF_response_head := plugin/http/response_head.cc
-SOURCE_OF_websocket_frames := plugin/request/websocket_frames.cc
+SOURCE_OF_websocket_frames := plugin/request/websocket_frames.cc plugin/exchange/chunked_decoder.cc
 FUZZERS := $(FUZZED:%=$(BUILD)/fuzz/%)
 FUZZ_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I. -fsanitize=fuzzer $(SANITIZE)
 FUZZ_SECONDS ?= 300

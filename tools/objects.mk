@@ -11,4 +11,7 @@ $(FOLDER)/%.o: %.cc $(FOLDER)/flags $(FOLDER)/uwsgi.h
 	@echo "$(CXX) $<"
 	@$(CXX) @$(FOLDER)/flags -MMD -MP -c $< -o $@
 
+# Those whose text an object has inside (.incbin), which the compiler does not tell.
+$(foreach object,$(OBJECTS),$(eval $(FOLDER)/$(object): $(wildcard $(dir $(object))*.py)))
+
 -include $(OBJECTS:%.o=$(FOLDER)/%.d)

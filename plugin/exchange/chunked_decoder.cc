@@ -18,20 +18,20 @@ int digit_of(char byte) noexcept {
 
 }  // namespace
 
-ChunkedDecoder::State ChunkedDecoder::take(std::string_view bytes, std::string& payload) {
-  while (!bytes.empty() && at_ != At::kEnd && at_ != At::kBroken) {
+std::string_view ChunkedDecoder::next(std::string_view& bytes, std::size_t most) noexcept {
+  while (!bytes.empty() && !ended() && !broken()) {
     if (at_ == At::kData) {
-      const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(size_, bytes.size()));
-      payload.append(bytes.substr(0, part));
-      bytes.remove_prefix(part);
-      size_ -= part;
+      const std::string_view data =
+          bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(size_, most)));
+      bytes.remove_prefix(data.size());
+      size_ -= data.size();
       if (size_ == 0) at_ = At::kDataReturn;
-    } else {
-      at_ = step(bytes.front());
-      bytes.remove_prefix(1);
+      return data;
     }
+    at_ = step(bytes.front());
+    bytes.remove_prefix(1);
   }
-  return at_ == At::kEnd ? State::kEnd : at_ == At::kBroken ? State::kBroken : State::kMore;
+  return {};
 }
 
 ChunkedDecoder::At ChunkedDecoder::step(char byte) noexcept {

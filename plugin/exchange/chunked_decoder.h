@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 namespace engine {
@@ -11,10 +10,11 @@ namespace engine {
 // Takes exactly what the standard writes: another server on the way must not see another end than this one.
 class ChunkedDecoder {
  public:
-  enum class State { kMore, kEnd, kBroken };
-
-  // Appends the payload that `bytes` carry to `payload`. What follows the end is not looked at.
-  State take(std::string_view bytes, std::string& payload);
+  // Takes from `bytes`, and returns what it has come by first: up to `most` bytes of one chunk's data, which
+  // are of `bytes`; nothing where all was taken, at the end, or where what follows is no chunk.
+  std::string_view next(std::string_view& bytes, std::size_t most) noexcept;
+  bool ended() const noexcept { return at_ == At::kEnd; }
+  bool broken() const noexcept { return at_ == At::kBroken; }
 
  private:
   enum class At { kSize, kExtension, kSizeEnd, kData, kDataReturn, kDataEnd, kTrailer, kEnd, kBroken };

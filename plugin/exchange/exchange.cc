@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <memory>
 #include <optional>
 
 #include "plugin/blocking/wait.h"
@@ -40,13 +39,20 @@ bool close_is_announced(const wsgi_request& request) noexcept {
   return false;
 }
 
+bool is_http(const uwsgi_socket& socket) noexcept {
+  const char* const given = socket.proto_name != nullptr ? socket.proto_name : uwsgi.protocol;
+  return given != nullptr && std::string_view(given).substr(0, 4) == "http";
+}
+
 }  // namespace
 
 Exchange::Exchange(RequestThread& thread, ExchangeListener& listener) noexcept
     : thread_(thread),
       request_(thread.request()),
       listener_(listener),
-      client_(thread.loop(), {[](void* self) noexcept { static_cast<Exchange*>(self)->lost(); }, this}) {
+      client_(thread.loop(), {[](void* self) noexcept { static_cast<Exchange*>(self)->lost(); }, this}),
+      speaks_http_(is_http(*request_->socket)),
+      body_size_(request_->post_cl) {
   const RequestFraming framing = framing_of(*request_);
   chunked_ = framing.transfer_encoding.given && !framing.content_length.given &&
              is_name(framing.transfer_encoding.text, "chunked");
@@ -97,10 +103,24 @@ void Exchange::wake() noexcept {
   if (suspend::Baton* const baton = std::exchange(baton_, nullptr)) baton->post_next_turn();
 }
 
+// The version is the server's, whatever the client's is (RFC 9112, section 2.3); uWSGI gives the client's back.
+bool Exchange::prepare_status() noexcept {
+  char version[] = "HTTP/1.1";
+  char* const protocol = request_->protocol;
+  const auto protocol_len = request_->protocol_len;
+  if (speaks_http_) {
+    request_->protocol = version;
+    request_->protocol_len = sizeof version - 1;
+  }
+  const auto size = static_cast<std::uint16_t>(status_.size());
+  const bool fine = uwsgi_response_prepare_headers(request_, status_.data(), size) == 0;
+  request_->protocol = protocol;
+  request_->protocol_len = protocol_len;
+  return fine;
+}
+
 bool Exchange::prepare_head() noexcept {
-  if (uwsgi_response_prepare_headers(request_, status_.data(), static_cast<std::uint16_t>(status_.size())) !=
-      0)
-    return false;
+  if (!prepare_status()) return false;
   const bool announced = close_is_announced(*request_);
   for (auto& [name, value] : headers_) {
     if (announced && is_name(name, "connection") && is_name(value, "close")) continue;
@@ -158,13 +178,8 @@ void Exchange::watch_later() noexcept {
   else tell([](Exchange& self) noexcept { self.watch_later(); });
 }
 
-bool Exchange::speaks_http() const noexcept {
-  const char* const given =
-      request_->socket->proto_name != nullptr ? request_->socket->proto_name : uwsgi.protocol;
-  return given != nullptr && std::string_view(given).substr(0, 4) == "http";
-}
-
 bool Exchange::keeps_connection() const noexcept {
+  if (over_) return false;
   const RequestFraming framing = framing_of(*request_);
   return request_->socket->retry != nullptr && uwsgi.workers[uwsgi.mywid].manage_next_request != 0 &&
          body_is_delimited(framing) && asks_to_keep(framing);
@@ -196,44 +211,46 @@ ssize_t Exchange::read_some(char* buffer, std::size_t size) noexcept {
 }
 
 void Exchange::read_body() noexcept {
-  std::size_t size = wanted_;
-  if (chunked_) {
-    size = body_ended_ ? 0 : kPieceMax;
-  } else {
-    size = std::min(size, request_->post_cl - std::min(request_->post_pos, request_->post_cl));
-  }
-  const std::unique_ptr<char[]> buffer(new char[size]);
-  ssize_t got = 0;
-  if (size > 0) {
-    got = read_some(buffer.get(), size);
-    body_not_there_ = got < 0 && is_again(errno);
-    if (body_not_there_) return;
-    if (got <= 0) {
-      lost();
-      return;
-    }
-  }
-  const std::string_view bytes(buffer.get(), static_cast<std::size_t>(got));
-  if (!chunked_) {
-    request_->post_pos += bytes.size();
-    received_ = bytes;
-  } else if (!bytes.empty()) {
-    decode(bytes);
-    if (received_.empty() && !body_ended_ && !body_is_broken_) return;  // Not a byte of payload.
-  }
+  received_.clear();
+  if (!(chunked_ ? take_chunked() : take_plain())) return;
   wanted_ = 0;
   tell([](Exchange& self) noexcept {
-    if (self.body_is_broken_) self.listener_.on_malformed();
-    else self.listener_.on_received(std::exchange(self.received_, {}));
+    if (self.decoder_.broken()) self.listener_.on_malformed();
+    else self.listener_.on_received(self.received_);
   });
 }
 
-void Exchange::decode(std::string_view bytes) {
-  switch (decoder_.take(bytes, received_)) {
-    case ChunkedDecoder::State::kMore: break;
-    case ChunkedDecoder::State::kEnd: body_ended_ = true; break;
-    case ChunkedDecoder::State::kBroken: body_is_broken_ = true; break;
+// These are false where nothing has come yet, or the client is lost.
+
+bool Exchange::take_plain() noexcept {
+  const std::size_t left = request_->post_cl - std::min(request_->post_pos, request_->post_cl);
+  received_.resize(std::min(wanted_, left));
+  if (received_.empty()) return true;
+  const ssize_t got = read_some(received_.data(), received_.size());
+  if (!has_come(got)) return false;
+  received_.resize(static_cast<std::size_t>(got));
+  request_->post_pos += received_.size();
+  return true;
+}
+
+bool Exchange::take_chunked() noexcept {
+  for (;;) {
+    std::string_view bytes = std::string_view(raw_).substr(decoded_);
+    received_ = decoder_.next(bytes, wanted_);
+    decoded_ = raw_.size() - bytes.size();
+    if (!received_.empty() || decoder_.ended() || decoder_.broken()) return true;
+    raw_.resize(kPieceMax);
+    decoded_ = 0;
+    const ssize_t got = read_some(raw_.data(), raw_.size());
+    raw_.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (!has_come(got)) return false;
   }
+}
+
+bool Exchange::has_come(ssize_t got) noexcept {
+  body_not_there_ = got < 0 && is_again(errno);
+  if (got <= 0 && !body_not_there_) lost();
+  return got > 0;
 }
 
 void Exchange::send_continue(std::string_view text) noexcept {

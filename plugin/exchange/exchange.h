@@ -58,8 +58,10 @@ class Exchange {
 
   const wsgi_request& request() const noexcept { return *request_; }
   // The connection speaks HTTP, and not one of the protocols of servers in front.
-  bool speaks_http() const noexcept;
+  bool speaks_http() const noexcept { return speaks_http_; }
   bool has_chunked_body() const noexcept { return chunked_; }
+  // Of a body whose length is known, and is 0 where there is none.
+  std::size_t body_size() const noexcept { return body_size_; }
   // Another request may follow on this connection.
   bool keeps_connection() const noexcept;
 
@@ -102,9 +104,12 @@ class Exchange {
   Wait wait(loop::Deadline deadline);
   void wake() noexcept;
   void send_output() noexcept;
+  bool prepare_status() noexcept;
   bool prepare_head() noexcept;
   void read_body() noexcept;
-  void decode(std::string_view bytes);
+  bool has_come(ssize_t got) noexcept;
+  bool take_chunked() noexcept;
+  bool take_plain() noexcept;
   ssize_t read_some(char* buffer, std::size_t size) noexcept;
   void lost() noexcept;
   void tell(void (*what)(Exchange&) noexcept) noexcept;
@@ -117,13 +122,15 @@ class Exchange {
   loop::PeerWatch client_;
   int turns_ = 0;  // That it has lasted.
 
+  const bool speaks_http_;
+  const std::size_t body_size_;
   bool chunked_ = false;
-  bool body_ended_ = false;
-  bool body_is_broken_ = false;
   std::size_t wanted_ = 0;  // Of the body.
   loop::Deadline body_due_ = loop::Deadline::never();
   bool body_not_there_ = false;  // The last read found nothing.
-  std::string received_;
+  std::string received_;         // To be told.
+  std::string raw_;              // Of a body in chunks, read and not decoded yet.
+  std::size_t decoded_ = 0;      // Of that.
   ChunkedDecoder decoder_;
 
   std::string status_;

@@ -126,6 +126,7 @@ class Buffer {
 PyObject* send(PyObject* self, PyObject* bytes) noexcept {
   return py_boundary([=] {
     const Buffer buffer(bytes, PyBUF_SIMPLE);
+    if (!self_of(self).exchange.started()) raise(PyExc_RuntimeError, "send() before start()");
     return PyRef::borrow(self_of(self).exchange.send({buffer.data(), buffer.size()}) ? Py_True : Py_False);
   });
 }
@@ -242,7 +243,7 @@ PyObject* speaks_http(PyObject* self, void*) noexcept {
   return flag(self_of(self).exchange.speaks_http()).release();
 }
 PyObject* keeps(PyObject* self, void*) noexcept {
-  return flag(!self_of(self).exchange.over() && self_of(self).exchange.keeps_connection()).release();
+  return flag(self_of(self).exchange.keeps_connection()).release();
 }
 PyObject* chunked(PyObject* self, void*) noexcept {
   return flag(self_of(self).exchange.has_chunked_body()).release();
@@ -252,7 +253,7 @@ PyObject* gone(PyObject* self, void*) noexcept {
   return flag(exchange.gone() || exchange.ended()).release();
 }
 PyObject* body_size(PyObject* self, void*) noexcept {
-  return PyLong_FromSize_t(self_of(self).exchange.request().post_cl);
+  return PyLong_FromSize_t(self_of(self).exchange.body_size());
 }
 
 PyMethodDef methods[] = {

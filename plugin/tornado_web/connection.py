@@ -1,9 +1,8 @@
 """A request of uWSGI's, as Tornado's interfaces have it: tornado.httputil.HTTPConnection."""
 import asyncio
-import sys
 import weakref
 
-from tornado import httputil, iostream, util
+from tornado import http1connection, httpserver, httputil, iostream
 from tornado.log import app_log, gen_log
 from tornado.web import RequestHandler
 
@@ -26,8 +25,27 @@ class Context:
         return self.remote_ip
 
 
+class Unconnected:
+    """What Tornado's context of a connection asks its stream for."""
+
+    socket = None
+
+
+def context_of_server(server, remote_ip, scheme):
+    """For an HTTPServer: its xheaders=True has the context changed."""
+    context = httpserver._HTTPRequestContext(Unconnected, None, server.protocol or scheme, server.trusted_downstream)
+    context.remote_ip = context._orig_remote_ip = remote_ip or '0.0.0.0'
+    server._connections.add(context)  # Until on_close().
+    return context
+
+
 class Connection(httputil.HTTPConnection):
     """One request and its response. On the loop's own stack, as any callback of Tornado's."""
+
+    piece_size = PIECE
+    max_body_size = BODY_MAX
+    body_timeout = None
+    decompress = False
 
     def __init__(self, application, exchange, environ):
         self.application = application
@@ -38,15 +56,17 @@ class Connection(httputil.HTTPConnection):
             target = target[len(mount):]
             target = target if target.startswith('/') else '/' + target
         self.start_line = httputil.RequestStartLine(method, target, version)
-        self.context = Context(remote_ip, scheme)
+        if isinstance(application, httpserver.HTTPServer):
+            self.context = context_of_server(application, remote_ip, scheme)
+            self.use_options(application.conn_params)
+        else:
+            self.context = Context(remote_ip, scheme)
         self.loop = asyncio.get_event_loop()
-        self.max_body_size = BODY_MAX
-        self.body_timeout = None
         self.delegate = None
         self.close_callback = None
         self.handler = None
         self.task = None  # The handler's.
-        self.stream = None  # Once it is detached.
+        self.detached = None  # The stream, then.
         self.piece = None  # A future, while some of the body is waited for.
         self.waiting = []  # Futures of what is not sent yet.
         self.started = self.finished = self.received = self.gone = self.interrupted = False
@@ -54,14 +74,25 @@ class Connection(httputil.HTTPConnection):
         self.left = None  # Of what Content-Length promises.
         self.error = None  # The delegate's own.
 
+    def use_options(self, params):
+        self.piece_size = params.chunk_size
+        self.body_timeout = params.body_timeout
+        self.decompress = params.decompress
+        if params.max_body_size is not None:
+            self.max_body_size = params.max_body_size
+
     # --- The request
 
     def begin(self):
+        if self.gone:
+            return
         self.headers = headers = httputil.HTTPHeaders()
         for name, value in self.exchange.headers():
             headers.add(name, value)
         try:
             self.delegate = self.application.start_request(self.context, self)
+            if self.decompress:
+                self.delegate = http1connection._GzipMessageDelegate(self.delegate, self.piece_size)
             waits_for = self.delegate.headers_received(self.start_line, headers)
             if waits_for is None and not self.exchange.chunked and not self.exchange.body_size:
                 self.received_all()
@@ -75,7 +106,7 @@ class Connection(httputil.HTTPConnection):
         try:
             if waits_for is not None:
                 await waits_for
-            if self.gone or self.stream is not None:
+            if self.gone or self.detached is not None:
                 return
             self.check_body()
             if self.headers.get('Expect') == '100-continue' and not self.finished:
@@ -103,7 +134,7 @@ class Connection(httputil.HTTPConnection):
         size = 0
         while self.exchange.chunked or size < self.exchange.body_size:
             self.piece = self.loop.create_future()
-            self.exchange.receive(PIECE)
+            self.exchange.receive(self.piece_size)
             piece = await self.piece
             size += len(piece)
             if not piece or self.gone:
@@ -167,8 +198,8 @@ class Connection(httputil.HTTPConnection):
                 future.set_exception(iostream.StreamClosedError())
                 future.exception()
         self.on_received(b'')
-        if self.stream is not None:
-            self.stream.close()
+        if self.detached is not None:
+            self.detached.close()
         elif not self.finished:
             self.tell_delegate()
         if not self.interrupted or self.task is None:
@@ -198,8 +229,8 @@ class Connection(httputil.HTTPConnection):
 
     def close(self):
         """The request is over."""
-        if self.stream is not None:
-            self.stream.close()
+        if self.detached is not None:
+            self.detached.close()
         self.gone = True
         self.application.on_close(self.context)
         self.delegate = self.handler = self.close_callback = None
@@ -261,6 +292,8 @@ class Connection(httputil.HTTPConnection):
     def write(self, chunk):
         if self.gone:
             return self.closed()
+        if not self.started:
+            raise RuntimeError('write() before write_headers(): on uWSGI\'s sockets a response has its headers by that alone')
         if self.left is not None:
             self.left -= len(chunk)
             if self.left < 0:
@@ -292,20 +325,46 @@ class Connection(httputil.HTTPConnection):
             raise httputil.HTTPOutputError('Tried to write %d bytes less than Content-Length' % self.left)
         if self.chunks and not self.gone:
             self.exchange.send(b'0\r\n\r\n')
+        if not self.started and not self.gone:
+            self.exchange.abort()  # There is no response.
         self.finished = True
         self.close_callback = None
         self.loop.call_soon(self.end)
 
     def end(self):
         """Unless it has been detached meanwhile, as a handshake is."""
-        if self.stream is None:
+        if self.detached is None:
             self.exchange.end()
 
     def detach(self):
         self.exchange.detach()
         self.environ['uwsgi_tornado.timeout'] = 0  # It is no request any more that has a time.
-        self.stream = Stream(self)
-        return self.stream
+        self.detached = Stream(self)
+        return self.detached
+
+    @property
+    def stream(self):
+        """What some applications close."""
+        return None if self.detached is not None else AttachedStream(self)
+
+
+class AttachedStream:
+    """The connection of a request, as far as it is the application's."""
+
+    socket = None
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def close(self, exc_info=False):
+        self.connection.exchange.abort()
+        self.connection.on_gone()
+
+    def closed(self):
+        return self.connection.gone
+
+    def set_nodelay(self, value):
+        pass
 
 
 class Stream(iostream.BaseIOStream):
