@@ -103,7 +103,8 @@ void Exchange::wake() noexcept {
   if (suspend::Baton* const baton = std::exchange(baton_, nullptr)) baton->post_next_turn();
 }
 
-// The version is the server's, whatever the client's is (RFC 9112, section 2.3); uWSGI gives the client's back.
+// The version is the server's, whatever the client's is (RFC 9112, section 2.3); uWSGI gives the client's
+// back.
 bool Exchange::prepare_status() noexcept {
   char version[] = "HTTP/1.1";
   char* const protocol = request_->protocol;

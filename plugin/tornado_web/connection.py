@@ -272,7 +272,7 @@ class Connection(httputil.HTTPConnection):
                 and 'Content-Length' not in headers and 'Transfer-Encoding' not in headers)
             if self.chunks:
                 headers['Transfer-Encoding'] = 'chunked'
-            if self.start_line.version == 'HTTP/1.1' and code != 101 and not self.keeps_connection():
+            if self.start_line.version == 'HTTP/1.1' and code != 101 and not self.exchange.keeps_connection:
                 headers['Connection'] = 'close'
         if head or code == 304:
             self.left = 0
@@ -285,9 +285,6 @@ class Connection(httputil.HTTPConnection):
         if chunk:
             return self.write(chunk)
         return self.sent(False)
-
-    def keeps_connection(self):
-        return self.exchange.keeps_connection and (self.received or not self.exchange.body_size)
 
     def write(self, chunk):
         if self.gone:

@@ -88,7 +88,13 @@ class AsyncHTTPTestCase:
         return int(os.environ['PORT'])
 
 
-for ours, theirs in ((AsyncTestCase, testing.AsyncTestCase), (AsyncHTTPTestCase, testing.AsyncHTTPTestCase)):
+class AsyncHTTPSTestCase:
+    def get_http_port(self):
+        return int(os.environ['TLS_PORT'])
+
+
+for ours, theirs in ((AsyncTestCase, testing.AsyncTestCase), (AsyncHTTPTestCase, testing.AsyncHTTPTestCase),
+                     (AsyncHTTPSTestCase, testing.AsyncHTTPSTestCase)):
     for name, value in vars(ours).items():
         if callable(value):
             setattr(theirs, name, value)

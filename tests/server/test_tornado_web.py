@@ -1,0 +1,234 @@
+"""A Tornado application on uWSGI's sockets: answers are those of Tornado's own server, byte for byte."""
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import websocket
+
+from conftest import APPS, free_port
+
+pytest.importorskip('tornado')
+
+HOST = b'Host: localhost\r\n'
+
+
+@pytest.fixture
+def files(tmp_path):
+    folder = tmp_path / 'files'
+    (folder / 'inner').mkdir(parents=True)
+    (folder / 'numbers.txt').write_text(''.join(f'{number}\n' for number in range(1000)))
+    (folder / 'inner' / 'index.html').write_text('<p>index</p>')
+    (folder / 'empty.bin').write_bytes(b'')
+    return folder
+
+
+@pytest.fixture
+def reference(files):
+    """The port of the same application on Tornado's own server."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, str(APPS / 'tornado_web_app.py'), str(port)], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, env={'FILES': str(files), 'PATH': '/usr/bin:/bin'})
+    assert process.stdout.readline() == b'listening\n'
+    yield port
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture
+def serve(server, files):
+    def start(*options, protocol='http11-socket', **keywords):
+        return server(None, '--pythonpath', str(APPS), '--module', 'tornado_web_app:application', *options, protocol=protocol,
+                      environ={'FILES': str(files)}, **keywords)
+
+    return start
+
+
+def connect(port):
+    connection = socket.create_connection(('127.0.0.1', port), timeout=30)
+    return contextlib.closing(connection), connection.makefile('rb')
+
+
+def read_response(stream, method):
+    """The bytes of one response, as far as it is delimited; to the end of the connection where it is not."""
+    head = b''
+    while not head.endswith(b'\r\n\r\n'):
+        line = stream.readline()
+        if not line:
+            return head
+        head += line
+    status = int(head.split(None, 2)[1])
+    if status < 200 and status != 101:
+        return head + read_response(stream, method)
+    if method == b'HEAD' or status in (101, 204, 304):
+        return head
+    if b'Transfer-Encoding: chunked' in head:
+        return head + read_chunks(stream)
+    length = re.search(rb'Content-Length: (\d+)', head)
+    return head + (stream.read(int(length.group(1))) if length else stream.read())
+
+
+def read_chunks(stream):
+    pieces = []
+    while True:
+        size = stream.readline()
+        piece = stream.read(int(size, 16) + 2) if size else b''
+        pieces += size, piece
+        if len(piece) <= 2:  # The last, or the connection's end.
+            return b''.join(pieces)
+
+
+def exchange(port, request):
+    """What the server sends for it, and whether the connection takes another request then."""
+    closing, stream = connect(port)
+    with closing as connection, stream:
+        connection.sendall(request)
+        response = read_response(stream, request.split(None, 1)[0])
+        with contextlib.suppress(OSError):
+            connection.sendall(b'GET / HTTP/1.1\r\n' + HOST + b'\r\n')
+            return masked(response), read_response(stream, b'GET').startswith(b'HTTP/1.1 200')
+        return masked(response), False
+
+
+def masked(response):
+    """Without what is not the same twice: times, and what is drawn by lot."""
+    response = re.sub(rb'(Date|Server|Last-Modified|Expires): [^\r]*', rb'\1: -', response)
+    response = re.sub(rb'expires=[^;]*', b'expires=-', response)
+    if b'_xsrf=' in response:
+        response = re.sub(rb'Etag: [^\r]*', b'Etag: -', response)
+    response = re.sub(rb'(_xsrf=)[^;]*', rb'\1-', response)
+    response = re.sub(rb'(name="_xsrf" value=")[^"]*', rb'\1-', response)
+    return re.sub(rb'(signed=")[^"]*', rb'\1-', response)
+
+
+def request(line, *headers, body=b''):
+    lines = [line.encode() + b' HTTP/1.1\r\n', HOST, *[header.encode('latin1') + b'\r\n' for header in headers]]
+    if body:
+        lines.append(b'Content-Length: %d\r\n' % len(body))
+    return b''.join(lines) + b'\r\n' + body
+
+
+def form(line, body, *headers):
+    return request(line, 'Content-Type: application/x-www-form-urlencoded', *headers, body=body)
+
+
+MULTIPART = (b'--x\r\nContent-Disposition: form-data; name="field"\r\n\r\nvalue\r\n'
+             b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\nContent-Type: image/png\r\n\r\n\x00\x01\x02\r\n--x--\r\n')
+REQUESTS = {
+    'hello': request('GET /'),
+    'hello, head': request('HEAD /'),
+    'hello, to be closed': request('GET /', 'Connection: close'),
+    'hello, 1.0': b'GET / HTTP/1.0\r\n' + HOST + b'\r\n',
+    'chunks, 1.0': b'GET /chunks HTTP/1.0\r\n' + HOST + b'\r\n',
+    'not allowed': request('POST /template'),
+    'unknown method': request('BREW /'),
+    'not found': request('GET /nowhere'),
+    'template': request('GET /template?title=%3Cb%3E%20caf%C3%A9'),
+    'json': request('GET /json?a=1&a=2&b=%20x'),
+    'bad argument': request('GET /json?a=%e9'),
+    'form': form('POST /json', b'a=1&b=two&a=3'),
+    'put': form('PUT /json', b'a=1'),
+    'patch': form('PATCH /json', b'a=1'),
+    'delete': request('DELETE /json'),
+    'options': request('OPTIONS /json'),
+    'multipart': request('POST /json', 'Content-Type: multipart/form-data; boundary=x', body=MULTIPART),
+    'malformed multipart': request('POST /json', 'Content-Type: multipart/form-data', body=MULTIPART),
+    'empty body': request('POST /json', 'Content-Length: 0'),
+    'headers': request('GET /headers', 'X-Sent: caf\xe9', 'X-Empty-Not: v', 'x-lower: l'),
+    'redirect': request('GET /redirect'),
+    'permanent redirect': request('GET /redirect?permanent=1'),
+    'redirect handler': request('GET /moved'),
+    'http error': request('GET /raise/http'),
+    'finish': request('GET /raise/finish'),
+    'exception': request('GET /raise/error'),
+    'cookies': request('GET /cookies', 'Cookie: a=1; b="two words"; c=3'),
+    'signed cookie': request('GET /signed'),
+    'xsrf form': request('GET /xsrf'),
+    'no xsrf token': form('POST /xsrf', b'a=1'),
+    'wrong xsrf token': form('POST /xsrf', b'_xsrf=abc', 'Cookie: _xsrf=def'),
+    'xsrf token': form('POST /xsrf', b'_xsrf=abc', 'Cookie: _xsrf=abc'),
+    'chunks': request('GET /chunks'),
+    'chunks, slowly': request('GET /chunks?wait=1'),
+    'chunks, head': request('HEAD /chunks'),
+    'upload': request('POST /upload', body=b'abc' * 1000),
+    'upload, echoed': request('POST /upload?echo=1', body=b'echo'),
+    'large upload': request('PUT /upload', body=b'0123456789' * 100000),
+    'etag': request('GET /', 'If-None-Match: "e02aa1b106d5c7c6a98def2b13005d5b84fd8dc8"'),
+    'other etag': request('GET /', 'If-None-Match: "other"'),
+    'file': request('GET /files/numbers.txt'),
+    'file, head': request('HEAD /files/numbers.txt'),
+    'file, versioned': request('GET /files/numbers.txt?v=1'),
+    'file, empty': request('GET /files/empty.bin'),
+    'file, unmodified': request('GET /files/numbers.txt', 'If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT'),
+    'folder': request('GET /files/inner/'),
+    'folder without slash': request('GET /files/inner'),
+    'file outside': request('GET /files/../outside'),
+    'no file': request('GET /files/none'),
+    'range': request('GET /files/numbers.txt', 'Range: bytes=10-19'),
+    'range to the end': request('GET /files/numbers.txt', 'Range: bytes=3880-'),
+    'last bytes': request('GET /files/numbers.txt', 'Range: bytes=-5'),
+    'range beyond': request('GET /files/numbers.txt', 'Range: bytes=9999-'),
+    'malformed range': request('GET /files/numbers.txt', 'Range: bytes=a-b'),
+    'no websocket': request('GET /chat'),
+    'websocket of no version': request('GET /chat', 'Upgrade: websocket', 'Connection: Upgrade'),
+    'websocket of old version': request('GET /chat', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 2'),
+    'websocket from elsewhere': request('GET /chat', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13',
+                                        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', 'Origin: http://elsewhere'),
+    **{f'status {code}': request(f'GET /status/{code}') for code in (200, 201, 204, 299, 304, 400, 404, 500, 599)},
+    **{f'status {code}, head': request(f'HEAD /status/{code}') for code in (200, 204, 304, 404)},
+    'reason': request('GET /status/200?reason=Fine%20indeed'),
+    'length, exact': request('GET /length/13'),
+}
+
+
+def test_answers_are_those_of_tornados_own_server(serve, reference):
+    running = serve()
+    for name, sent in REQUESTS.items():
+        assert exchange(running.port, sent) == exchange(reference, sent), name
+
+
+# The body in chunks ends the connection, and a response that ends it says so (docs/tornado.md).
+CLOSING = {
+    'chunked upload': request('POST /upload', 'Transfer-Encoding: chunked') + b'3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n',
+    'chunked form': request('POST /json', 'Transfer-Encoding: chunked', 'Content-Type: application/x-www-form-urlencoded')
+    + b'3\r\na=1\r\n0\r\n\r\n',
+    'expecting to go on': request('POST /upload', 'Expect: 100-continue', body=b'abc'),
+    'body refused': request('POST /upload?refuse=1', body=b'abc' * 100),
+    'body too large': request('POST /upload?most=10', body=b'abc' * 100),
+}
+
+
+@pytest.mark.parametrize('protocol', ['http11-socket', 'http-socket'])
+def test_answers_that_end_the_connection_say_so(serve, reference, protocol):
+    running = serve(protocol=protocol)
+    for name, sent in {**CLOSING, 'hello': REQUESTS['hello'], 'chunks': REQUESTS['chunks']}.items():
+        ours, _ = exchange(running.port, sent)
+        theirs, _ = exchange(reference, sent)
+        assert ours.replace(b'Connection: close\r\n', b'') == theirs.replace(b'Connection: close\r\n', b''), name
+
+
+def test_responses_cut_short_are_closed(serve, reference):
+    running = serve()
+    for path in ('/length/5', '/length/50', '/raise/late'):
+        sent = request('GET ' + path)
+        ours, theirs = exchange(running.port, sent), exchange(reference, sent)
+        assert ours == theirs, path
+
+
+def test_large_responses(serve, reference):
+    running = serve()
+    sent = request('GET /big?pieces=200')
+    assert exchange(running.port, sent) == exchange(reference, sent)
+
+
+@pytest.mark.parametrize('what', ['name', 'value', 'nul', 'empty', 'space'])
+def test_headers_that_would_be_more_are_refused(serve, what):
+    running = serve()
+    response, _ = exchange(running.port, request(f'GET /newline/{what}', 'Connection: close'))
+    assert response.startswith(b'HTTP/1.1 500 Internal Server Error\r\n')
+    assert b'Injected' not in response
+    running.wait_for_log('ValueError: ')
