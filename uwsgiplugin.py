@@ -259,6 +259,7 @@ GCC_LIST = [
     'plugin/engine/core_pool.cc',
     'plugin/engine/listeners.cc',
     'plugin/observe/metrics.cc',
+    'plugin/observe/prometheus.cc',
     'plugin/engine/spawned_threads.cc',
     'plugin/engine/signals.cc',
     'plugin/engine/shutdown_signals.cc',

@@ -17,6 +17,7 @@
 #include "plugin/engine/engine.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/loop/clock.h"
+#include "plugin/observe/prometheus.h"
 #include "plugin/python/interruption.h"
 #include "plugin/request/keep_alive.h"
 #include "plugin/request/request_framing.h"
@@ -309,7 +310,8 @@ void Core::serve() noexcept {
     const bool routed_away = false;
 #endif
     const bool is_request = routed_away || begin_loading();
-    while (is_request && !routed_away) {
+    const bool is_answered = routed_away || (is_request && answer_metrics(request_));
+    while (is_request && !is_answered) {
       request_->async_status = uwsgi.p[request_->uh->modifier1]->request(request_);
       Engine::end_if_child(0);
       end_loading();

@@ -12,6 +12,7 @@
 #include "plugin/python/preemption.h"
 #include "plugin/request/request_host.h"
 #include "plugin/request/request_thread.h"
+#include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
@@ -38,23 +39,25 @@ enum class Metric {
 struct Description {
   const char* name;
   std::uint8_t type;
+  const char* help;
 };
 
 constexpr std::size_t kMetrics = static_cast<std::size_t>(Metric::kCount);
 
 constexpr std::array<Description, kMetrics> kDescriptions = {{
-    {"cores_used", UWSGI_METRIC_GAUGE},
-    {"cores_free", UWSGI_METRIC_GAUGE},
-    {"cores_peak", UWSGI_METRIC_GAUGE},
-    {"running", UWSGI_METRIC_GAUGE},
-    {"parked", UWSGI_METRIC_GAUGE},
-    {"queue_full_ms", UWSGI_METRIC_COUNTER},
-    {"refused", UWSGI_METRIC_COUNTER},
-    {"loop_lag_us", UWSGI_METRIC_GAUGE},
-    {"busy_percent", UWSGI_METRIC_GAUGE},
-    {"switches", UWSGI_METRIC_COUNTER},
-    {"preempted", UWSGI_METRIC_COUNTER},
-    {"stack_peak", UWSGI_METRIC_GAUGE},
+    {"cores_used", UWSGI_METRIC_GAUGE, "Cores that have a connection."},
+    {"cores_free", UWSGI_METRIC_GAUGE, "Cores that have none."},
+    {"cores_peak", UWSGI_METRIC_GAUGE, "The most cores used at once since the worker began."},
+    {"running", UWSGI_METRIC_GAUGE, "Requests and functions that run or wait for their turn."},
+    {"parked", UWSGI_METRIC_GAUGE, "Requests and functions that wait for something."},
+    {"queue_full_ms", UWSGI_METRIC_COUNTER, "Milliseconds for which no core was free."},
+    {"refused", UWSGI_METRIC_COUNTER, "Connections refused for want of a core."},
+    {"loop_lag_us", UWSGI_METRIC_GAUGE,
+     "The longest that anything due had to wait in the last two seconds, in microseconds."},
+    {"busy_percent", UWSGI_METRIC_GAUGE, "Share of the last second in which the loop did not sleep."},
+    {"switches", UWSGI_METRIC_COUNTER, "Times that a request or function began to run or went on."},
+    {"preempted", UWSGI_METRIC_COUNTER, "Times that one that computed gave way."},
+    {"stack_peak", UWSGI_METRIC_GAUGE, "The deepest use of any stack, in bytes."},
 }};
 
 // One for each worker, shared with the master, which reads each second; null without metrics.
@@ -79,12 +82,23 @@ std::int64_t scaled(double value, double by) noexcept { return std::llround(valu
 }  // namespace
 
 void register_metrics() noexcept {
-  if (!uwsgi.has_metrics) return;
+  if (!uwsgi.has_metrics && options().metrics_path.empty()) return;
   const std::size_t size = sizeof *rows * static_cast<std::size_t>(uwsgi.numproc + 1);
   void* const shared = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return;
   rows = static_cast<Row*>(shared);
-  for (int worker = 1; worker <= uwsgi.numproc; ++worker) register_row(worker);
+  for (int worker = 1; uwsgi.has_metrics && worker <= uwsgi.numproc; ++worker) register_row(worker);
+}
+
+std::size_t metric_count() noexcept { return kMetrics; }
+
+ShownMetric shown_metric(std::size_t metric) noexcept {
+  const Description& one = kDescriptions[metric];
+  return {one.name, one.type == UWSGI_METRIC_COUNTER, one.help};
+}
+
+std::int64_t metric_of(int worker, std::size_t metric) noexcept {
+  return rows == nullptr ? 0 : rows[worker][metric];
 }
 
 Metrics::Metrics(RequestHost& host) noexcept

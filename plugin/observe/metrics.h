@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 
 #include "plugin/loop/watcher.h"
 
@@ -9,8 +11,19 @@ namespace engine {
 
 class RequestHost;
 
-// Before the fork. Nothing is measured or shown without --enable-metrics.
+// Before the fork. Nothing is measured or shown without --enable-metrics or --tornado-metrics.
 void register_metrics() noexcept;
+
+// One metric as it is described, and as a worker last showed it, at most a second ago.
+struct ShownMetric {
+  const char* name;
+  bool is_counter;
+  const char* help;
+};
+std::size_t metric_count() noexcept;
+ShownMetric shown_metric(std::size_t metric) noexcept;
+// 0 where nothing is measured. `worker` from 1. Any process.
+std::int64_t metric_of(int worker, std::size_t metric) noexcept;
 
 // What is counted as it happens, and shown once a second. On the loop's thread only.
 class Metrics {

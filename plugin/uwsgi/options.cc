@@ -102,6 +102,11 @@ void on_interface(char* option, char* value, void*) {
 
 void on_block_warn(char* option, char* value, void*) { options().block_warn_ms = parse_ms(option, value); }
 void on_server_timing(char*, char*, void*) { options().server_timing = true; }
+void on_metrics(char* option, char* value, void*) {
+  if (value[0] != '/')
+    refuse("--" + std::string(option) + " takes a path that begins with \"/\", not \"" + value + "\"");
+  options().metrics_path = value;
+}
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
@@ -183,6 +188,8 @@ uwsgi_option* option_table() noexcept {
            on_block_warn),
       make("tornado-server-timing", no_argument,
            "tell in a Server-Timing header how long a request was queued, ran and waited", on_server_timing),
+      make("tornado-metrics", required_argument,
+           "answer requests for that path with the metrics of all workers, for Prometheus", on_metrics),
       make("greenlet", no_argument, "give the application a module greenlet whose greenlets are fibers",
            on_greenlet),
       make("tornado-native-blocking", no_argument,

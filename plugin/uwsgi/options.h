@@ -20,6 +20,7 @@ struct Options {
   int overload_status = 0;            // What is answered when no core is free in time; 0: nothing.
   double overload_wait_s = 1;
   double block_warn_ms = 0;      // Who holds the loop for longer is named; 0: nobody.
+  std::string metrics_path;      // Empty: none.
   bool server_timing = false;    // Responses say where their time went.
   bool greenlet = false;         // Our module greenlet instead of the package.
   bool native_blocking = false;  // Blocking calls block.
