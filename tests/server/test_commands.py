@@ -17,7 +17,7 @@ from services import first_of_free_ports
 
 pytestmark = pytest.mark.skipif(bool(EMBEDDED), reason='the lines name plugins; what is inside the program needs none')
 
-CLIENTS = {'curl', 'seq', 'time', 'xdg-open', 'sleep', 'python3'}
+CLIENTS = {'curl', 'seq', 'time', 'xdg-open', 'sleep', 'python3', 'tools/simulate-fleet'}
 
 # What is not run here: the document (a pattern), a pattern of the command, why, and the test that runs it.
 ELSEWHERE = [
@@ -27,9 +27,11 @@ ELSEWHERE = [
     ('docs/observing.md', r'echo d > FIFO', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_the_fifo'),
     ('docs/troubleshooting.md', r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
     ('bench/README.md', r'/usr/bin/python3 bench/run.py', 'measures', 'test_commands.py::test_rows_of_the_bench_are_there'),
+    ('examples/cluster/README.md', r'.', 'wants a router and nodes with addresses of their own', 'test_cluster.py'),
     ('examples/dashboard/README.md', r'seq 20 .*/wait', 'its requests take up to 20 s', 'test_browser.py::test_browser_sees_the_worker_live'),
     ('(examples/django_postgresql/)?README.md', r'pg_virtualenv', "the tests' own PostgreSQL is asked", 'test_example_services.py'),
     ('examples/emperor/README.md', r'.', 'one that starts others', 'test_example_emperor.py'),
+    ('examples/kubernetes/README.md', r'.', 'wants Kubernetes, and a port for all', 'test_kubernetes.py'),
     ('examples/nginx/README.md', r'.', 'wants nginx', 'test_example_nginx.py'),
     ('examples/supervisor/README.md', r'.', 'wants supervisor', 'test_example_supervisor.py'),
     ('examples/systemd/README.md', r'.', 'wants systemd', 'test_example_systemd.py'),
