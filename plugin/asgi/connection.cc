@@ -157,7 +157,7 @@ void Connection::write_outputs() {
 }
 
 void Connection::wait() {
-  suspend::Baton baton(thread_->fiber(), "application", suspend::Abort::kAllowed);
+  suspend::Baton baton(thread_->fiber(), waits_for(), suspend::Abort::kAllowed);
   baton_ = &baton;
   const double seconds = patience_s_ > 0 ? patience_s_ : looks_in_s();
   const suspend::Woken woken = blocking::wait(baton, loop::Deadline::after_or_never(seconds));
@@ -253,6 +253,7 @@ void Connection::release_task() noexcept {
   const auto place =
       std::find_if(tasks.begin(), tasks.end(), [&](const PyRef& one) { return one.get() == task_.get(); });
   if (place != tasks.end()) tasks.erase(place);
+  loop_.add_callback({[](void*) noexcept {}, nullptr});  // A worker that ends looks once a turn.
   task_ = {};
 }
 

@@ -118,7 +118,8 @@ class Connection : public engine::AsyncApplication {
   engine::RequestThread& attached_thread() const noexcept { return *thread_; }
   wsgi_request& request() const noexcept { return *thread_->request(); }
   loop::IoLoop& loop() const noexcept { return loop_; }
-  // What a fiber that waits is shown to wait for, and in how many seconds it looks by itself; below 0: never.
+  // What the fiber is shown to wait for, and in how many seconds it looks by itself; below 0: never.
+  virtual const char* waits_for() const noexcept { return "application"; }
   virtual double looks_in_s() const noexcept { return -1; }
   // The request ends: nothing of it may be touched afterwards.
   virtual void detach() noexcept;

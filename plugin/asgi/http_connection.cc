@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <utility>
 
+#include "plugin/asgi/response.h"
 #include "plugin/asgi/scope.h"
 #include "plugin/python/interruption.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -30,26 +30,6 @@ std::string hexadecimal(std::size_t number) {
   char text[24];
   std::snprintf(text, sizeof text, "%zx", number);
   return text;
-}
-
-// "404 Not Found". Throws PyError.
-const std::string& status_line(int status) {
-  static std::map<int, std::string> known;
-  const auto found = known.find(status);
-  if (found != known.end()) return found->second;
-  const PyRef statuses = python::imported("http", "HTTPStatus");
-  const auto named = PyRef::steal(PyObject_CallFunction(statuses.get(), "i", status));
-  if (!named) PyErr_Clear();  // None of the registered ones.
-  const PyRef phrase = named ? py_check(PyObject_GetAttrString(named.get(), "phrase")) : PyRef();
-  const char* const text = phrase ? PyUnicode_AsUTF8(phrase.get()) : "Unknown";
-  if (text == nullptr) throw PyError{};
-  return known[status] = std::to_string(status) + ' ' + text;
-}
-
-bool add_header(wsgi_request& request, std::string_view name, std::string_view value) noexcept {
-  return uwsgi_response_add_header(&request, const_cast<char*>(name.data()),
-                                   static_cast<std::uint16_t>(name.size()), const_cast<char*>(value.data()),
-                                   static_cast<std::uint16_t>(value.size())) == 0;
 }
 
 PyRef disconnect_message() {
@@ -180,15 +160,10 @@ void HttpConnection::send(PyObject* message) {
 void HttpConnection::start_response(PyObject* message) {
   if (response_ != Response::kNotStarted)
     raise_unexpected("http.response.start", "the response has started already");
-  PyObject* const status = get(message, ASGI_NAME("status"));
-  if (status == nullptr || !PyLong_Check(status))
-    raise(PyExc_TypeError, "the status of a response is an int");
-  const long number = PyLong_AsLong(status);
-  if (number == -1 && PyErr_Occurred()) throw PyError{};
-  if (number < 200 || number > 999) raise(PyExc_ValueError, "the status of a response is from 200 to 999");
+  const int status = status_of(message);
   headers_ = headers_of(message, ASGI_NAME("headers"));
   trailers_ = flag(message, ASGI_NAME("trailers"), false);
-  status_ = static_cast<int>(number);
+  status_ = status;
   response_ = Response::kStarted;
   choose_framing();
 }
@@ -296,8 +271,7 @@ void HttpConnection::send_early_hint(PyObject* message) {
   const PyRef iterator = py_check(PyObject_GetIter(links));
   while (const PyRef link = PyRef::steal(PyIter_Next(iterator.get()))) {
     if (!PyBytes_Check(link.get())) raise(PyExc_TypeError, "a link of an early hint is bytes");
-    const std::string_view value(PyBytes_AS_STRING(link.get()),
-                                 static_cast<std::size_t>(PyBytes_GET_SIZE(link.get())));
+    const std::string_view value = view_of(link);
     check_header("link", value);
     text += "link: " + std::string(value) + "\r\n";
   }
@@ -313,8 +287,7 @@ bool HttpConnection::write(Output& output) {
     written_ = !trailers_;
     return true;
   }
-  const std::string_view text(PyBytes_AS_STRING(output.data.get()),
-                              static_cast<std::size_t>(PyBytes_GET_SIZE(output.data.get())));
+  const std::string_view text = view_of(output.data);
   switch (output.kind) {
     case kInformation: return write_raw(text);
     case kTrailers: {
@@ -336,15 +309,8 @@ bool HttpConnection::write(Output& output) {
 // uWSGI sends it with the first of the body.
 bool HttpConnection::write_head() {
   head_written_ = true;
-  std::string status = status_line(status_);
-  if (uwsgi_response_prepare_headers(&request(), status.data(), static_cast<std::uint16_t>(status.size())) !=
-      0)
-    return false;
-  for (const Header& header : headers_) {
-    if (!add_header(request(), header.name, header.value)) return false;
-  }
-  if (bodiless_) return uwsgi_response_write_headers_do(&request()) == UWSGI_OK;
-  return true;
+  if (!prepare_head(request(), status_, headers_)) return false;
+  return !bodiless_ || uwsgi_response_write_headers_do(&request()) == UWSGI_OK;
 }
 
 bool HttpConnection::write_body(PyObject* data) {

@@ -434,7 +434,7 @@ void Core::cut_off() noexcept {
 
 const std::shared_ptr<WebSocket>& Core::websocket() {
   if (!websocket_) {
-    websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_);
+    websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_, uwsgi.websockets_max_size * 1024);
     if (engine_.draining()) websocket_->going_away();
     if (request_->fd < 0) websocket_->connection_lost();
   }

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string>
 
+#include "plugin/asgi/connection.h"
 #include "plugin/asyncio/executor.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/engine/hooks.h"
@@ -148,8 +149,15 @@ void Engine::forget_in_child() noexcept {
 
 std::size_t Engine::stack_size() const noexcept { return options().stack_size; }
 
+std::string Engine::start_applications() noexcept {
+  std::string why_not;
+  lifespans_.begin();
+  while (!lifespans_.started(why_not) && !draining_) loop().turn();
+  return why_not;
+}
+
 void Engine::run() noexcept {
-  listeners_.pause_or_listen();
+  if (!draining_) listeners_.pause_or_listen();
   loop().run();
 }
 
@@ -325,6 +333,7 @@ void Engine::stop_if_drained() noexcept {
   const bool idle = CorePool::taken() == 0 && spawned_threads_.running() == spawned_threads_.idle();
   // Tasks without a request may still be fetching.
   if (!idle || python::fetches_in_flight(loop()) != 0) return;
+  if (asgi::applications_beside_requests() != 0 || !lifespans_.ended()) return;
   if (spawned_threads_.idle() == 0) loop().stop();
   else python::end_idle_executor_threads();
 }

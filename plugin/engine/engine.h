@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "plugin/asgi/lifespan.h"
 #include "plugin/asyncio/signal_pipe.h"
 #include "plugin/blocking/redirection.h"
 #include "plugin/engine/core.h"
@@ -41,6 +43,9 @@ class Engine final : public RequestHost,
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  // Has the applications start up that ask for it, before any request. Why the worker cannot serve, as a sentence; empty
+  // when it can.
+  std::string start_applications() noexcept;
   // Serves until the worker is drained.
   void run() noexcept;
 
@@ -134,6 +139,7 @@ class Engine final : public RequestHost,
   FiberLock application_loading_;
   HarakiriReport harakiri_report_;
   BlockWatch block_watch_;
+  asgi::Lifespans lifespans_;
   bool draining_ = false;
   bool unfinished_ = false;
   int exit_code_ = 0;

@@ -246,6 +246,7 @@ void run_worker() noexcept {
     refuse_worker("its event loop cannot run");
   }
   report_overruns();
+  if (const std::string why = engine->start_applications(); !why.empty()) refuse_worker(why);
   report_start(*engine);
   engine->run();
   const int exit_code = engine->exit_code();

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <stdexcept>
@@ -51,9 +52,9 @@ void FiberLock::unlock() noexcept {
 
 // --- Receiving ----------------------------------------------------------------------------
 
-WebSocket::WebSocket(loop::IoLoop& loop, wsgi_request* request) noexcept
+WebSocket::WebSocket(loop::IoLoop& loop, wsgi_request* request, std::uint64_t max_size) noexcept
     : request_(request),
-      frames_(uwsgi.websockets_max_size * 1024),
+      frames_(max_size),
       readable_(loop.raw(), this),
       silent_(loop.raw(), this),
       heard_at_(loop::monotonic_s()) {}
@@ -154,6 +155,11 @@ void WebSocket::wake() noexcept {
 }
 
 // --- Keeping alive ------------------------------------------------------------------------
+
+double WebSocket::silent_in_s() const noexcept {
+  if (uwsgi.websockets_ping_freq <= 0) return -1;
+  return std::max(0.01, heard_at_ + silence_allowed_s() - loop::monotonic_s());
+}
 
 double WebSocket::silence_allowed_s() const noexcept {
   return uwsgi.websockets_ping_freq + (pinged_ ? uwsgi.websockets_pong_tolerance : 0);

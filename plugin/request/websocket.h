@@ -31,7 +31,8 @@ class FiberLock {
 // locks. Belongs to a request, and is of no use once that has ended. The loop's thread only.
 class WebSocket {
  public:
-  WebSocket(loop::IoLoop& loop, wsgi_request* request) noexcept;
+  // Messages have `max_size` bytes at most.
+  WebSocket(loop::IoLoop& loop, wsgi_request* request, std::uint64_t max_size) noexcept;
   WebSocket(const WebSocket&) = delete;
   WebSocket& operator=(const WebSocket&) = delete;
 
@@ -64,6 +65,9 @@ class WebSocket {
 
   // The request ends: waits until no fiber uses it any more, and none will. On its own thread.
   void end(RequestThread& thread) noexcept;
+
+  // In how many seconds receive() has something to do for a client that stays silent; below 0: nothing.
+  double silent_in_s() const noexcept;
 
   bool closed() const noexcept { return closed_; }
   // Why, once it is closed.

@@ -212,6 +212,8 @@ uwsgi_option* option_table() noexcept {
   return table;
 }
 
+bool was_given(const char* name) noexcept { return given(name) != nullptr; }
+
 std::string why_options_clash() {
   // uWSGI has taken the option for one of the two, whichever was loaded first.
   if (given("greenlet") != nullptr && plugin_already_loaded("greenlet") != 0) {

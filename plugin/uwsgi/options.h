@@ -40,6 +40,9 @@ Options& options() noexcept;
 // The table uWSGI parses, ended by an empty entry.
 uwsgi_option* option_table() noexcept;
 
+// Whether an option, of uWSGI's too, is on the command line or in a configuration file.
+bool was_given(const char* name) noexcept;
+
 // Why the options as a whole cannot be served, as a sentence; empty when they can.
 // Called once they have all been parsed.
 std::string why_options_clash();
