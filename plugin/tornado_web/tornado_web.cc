@@ -59,13 +59,14 @@ void call_on_loop(const PyRef& connection, const char* method, PyObject* argumen
   else py_check(PyObject_CallMethod(loop, "call_soon", "OO", bound.get(), argument));
 }
 
-// The handler is cancelled; what it sends all the same is sent. True where that was a response.
+// The handler is cancelled; what it sends all the same is sent. True where that was a whole response.
 bool end_interrupted(RequestThread& thread, const PyRef& connection, Exchange& exchange) {
   const bool client_left = thread.limits().ended_by() == EndedBy::kClientGone;
   const python::Shielded shielded(thread);
   call_on_loop(connection, "interrupt", client_left ? Py_True : Py_False);
   exchange.serve(loop::Deadline::after(kCleanUpS));
-  return exchange.started() && !client_left;
+  const PyRef finished = py_check(PyObject_GetAttrString(connection.get(), "finished"));
+  return finished.get() == Py_True && exchange.started() && exchange.sent() && !client_left;
 }
 
 void raise_error_of(const PyRef& connection) {

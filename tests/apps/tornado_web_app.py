@@ -10,7 +10,10 @@ import tornado.websocket
 from tornado import httputil, iostream
 
 FOLDER = pathlib.Path(__file__).parent
-LINES = []  # What handlers have heard, for /heard.
+
+
+def heard(line):
+    print('HEARD', line, flush=True)
 
 
 class Hello(tornado.web.RequestHandler):
@@ -153,6 +156,7 @@ class Upload(NoXsrf, tornado.web.RequestHandler):
     async def data_received(self, chunk):
         await asyncio.sleep(0)
         self.pieces.append(chunk)
+        heard('uploading')
         if self.get_argument('echo', ''):
             self.write(chunk)
             self.flush()
@@ -164,35 +168,32 @@ class Upload(NoXsrf, tornado.web.RequestHandler):
     put = post
 
     def on_connection_close(self):
-        LINES.append(f'upload left at {sum(map(len, self.pieces))}')
+        heard(f'upload left at {sum(map(len, self.pieces))}')
 
 
 class Wait(tornado.web.RequestHandler):
     """Until its client leaves, or somebody else ends it."""
 
-    waiting = []
-
     async def get(self):
-        LINES.append('waiting')
+        heard('waiting')
         if self.get_argument('begun', ''):
             self.write('begun')
             await self.flush()
         self.future = asyncio.get_running_loop().create_future()
-        self.waiting.append(self.future)
         try:
             self.write(str(await self.future))
         except asyncio.CancelledError:
-            LINES.append('cancelled')
+            heard('cancelled')
             if self.get_argument('answer', ''):
                 self.set_status(503)
                 self.finish('cancelled')
                 return
             raise
         finally:
-            LINES.append('waited')
+            heard('waited')
 
     def on_connection_close(self):
-        LINES.append('left')
+        heard('left')
         if not self.future.done():
             self.future.set_result('left')
 
@@ -204,20 +205,7 @@ class WriteToLeft(tornado.web.RequestHandler):
                 self.write(b'x' * 65536)
                 await self.flush()
         except iostream.StreamClosedError:
-            LINES.append('closed')
-
-
-class Heard(tornado.web.RequestHandler):
-    def get(self):
-        self.write('\n'.join(LINES))
-
-    def post(self):
-        for future in Wait.waiting:
-            if not future.done():
-                future.set_result('released')
-        self.write(str(len(Wait.waiting)))
-
-    check_xsrf_cookie = NoXsrf.check_xsrf_cookie
+            heard('closed')
 
 
 class Chat(tornado.websocket.WebSocketHandler):
@@ -247,11 +235,11 @@ class Chat(tornado.websocket.WebSocketHandler):
             await self.write_message(message.upper())
 
     def on_pong(self, data):
-        LINES.append(f'pong {data!r}')
+        heard(f'pong {data!r}')
 
     def on_close(self):
         self.everyone.discard(self)
-        LINES.append(f'closed {self.close_code} {self.close_reason}')
+        heard(f'closed {self.close_code} {self.close_reason}')
 
 
 def broadcast():
@@ -281,10 +269,13 @@ application = tornado.web.Application([
     (r'/', Hello), (r'/template', Template), (r'/json', with_no_xsrf(Json)), (r'/headers', Headers), (r'/redirect', Redirect),
     (r'/status/([0-9]+)', Status), (r'/raise/(.*)', Raise), (r'/newline/(.*)', Newline), (r'/cookies', Cookies), (r'/signed', Signed),
     (r'/xsrf', Xsrf), (r'/chunks', Chunks), (r'/length/([0-9]+)', Length), (r'/big', Big), (r'/upload', Upload), (r'/wait', Wait),
-    (r'/write_to_left', WriteToLeft), (r'/heard', Heard), (r'/chat', Chat), (r'/ticker', Ticker),
+    (r'/write_to_left', WriteToLeft), (r'/chat', Chat), (r'/ticker', Ticker),
     (r'/moved', tornado.web.RedirectHandler, {'url': '/json', 'permanent': False}),
     (r'/files/(.*)', tornado.web.StaticFileHandler, {'path': os.environ.get('FILES', str(FOLDER)), 'default_filename': 'index.html'}),
 ], cookie_secret='not so secret', xsrf_cookies=True, websocket_max_message_size=100000)
+
+if 'LISTEN' in os.environ:  # Beside uWSGI's socket.
+    application.listen(int(os.environ['LISTEN']), '127.0.0.1')
 
 if __name__ == '__main__':
     application.listen(int(sys.argv[1]), '127.0.0.1')

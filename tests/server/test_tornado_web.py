@@ -9,7 +9,7 @@ import sys
 import pytest
 import websocket
 
-from conftest import APPS, free_port
+from conftest import APPS, free_port, plugins
 
 pytest.importorskip('tornado')
 
@@ -41,9 +41,9 @@ def reference(files):
 
 @pytest.fixture
 def serve(server, files):
-    def start(*options, protocol='http11-socket', **keywords):
+    def start(*options, protocol='http11-socket', environ_more={}, **keywords):
         return server(None, '--pythonpath', str(APPS), '--module', 'tornado_web_app:application', *options, protocol=protocol,
-                      environ={'FILES': str(files)}, **keywords)
+                      environ={'FILES': str(files), **environ_more}, **keywords)
 
     return start
 
@@ -232,3 +232,231 @@ def test_headers_that_would_be_more_are_refused(serve, what):
     assert response.startswith(b'HTTP/1.1 500 Internal Server Error\r\n')
     assert b'Injected' not in response
     running.wait_for_log('ValueError: ')
+
+
+# --- Clients that leave, deadlines, the worker's end -------------------------------------------
+
+
+def heard(running, line, count=1):
+    """Waits until a handler has said so."""
+    running.wait_for_log(f'HEARD {line}', count=count)
+
+
+def test_handlers_hear_of_clients_that_leave(serve):
+    running = serve()
+    with contextlib.closing(running.connect()) as client:
+        client.sendall(request('GET /wait'))
+        heard(running, 'waiting')
+    heard(running, 'left')
+    heard(running, 'waited')
+    assert running.get('/')[2] == b'Hello, world'
+
+
+def test_streaming_handlers_hear_of_clients_that_leave(serve):
+    running = serve()
+    with contextlib.closing(running.connect()) as client:
+        client.sendall(request('POST /upload', 'Content-Length: 100') + b'some')
+        running.wait_for_log('HEARD uploading')
+    heard(running, 'upload left at 4')
+
+
+def test_a_client_that_does_not_read_holds_its_writer_only(serve):
+    running = serve('--socket-timeout', '60')
+    with contextlib.closing(running.connect()) as client:
+        client.sendall(request('GET /write_to_left'))
+        client.recv(1)
+        assert running.get('/')[2] == b'Hello, world'
+    heard(running, 'closed')
+
+
+def test_a_body_that_stalls_is_given_up(serve):
+    running = serve('--socket-timeout', '1')
+    with contextlib.closing(running.connect()) as client:
+        client.sendall(request('POST /upload', 'Content-Length: 100') + b'some')
+        assert client.recv(100) == b''
+    heard(running, 'upload left at 4')
+
+
+def test_a_deadline_cancels_the_handler(serve):
+    running = serve('--tornado-request-timeout', '0.2')
+    assert running.get('/wait')[0] == 504
+    assert 'HEARD cancelled' in running.log
+    assert running.get('/wait?answer=1')[::2] == (503, b'cancelled')
+    assert running.get('/')[2] == b'Hello, world'
+    assert 'Traceback' not in running.log.replace('uwsgi_tornado.RequestTimeout', '') or 'RequestTimeout' in running.log
+
+
+def test_a_deadline_cuts_what_has_begun(serve):
+    running = serve('--tornado-request-timeout', '0.2')
+    closing, stream = connect(running.port)
+    with closing as client, stream:
+        client.sendall(request('GET /wait?begun=1'))
+        assert stream.read().endswith(b'\r\n\r\n5\r\nbegun\r\n')
+
+
+def test_websockets_have_no_deadline(serve):
+    running = serve('--tornado-request-timeout', '0.1')
+    client = websocket.create_connection(f'ws://127.0.0.1:{running.port}/chat')
+    assert running.get('/wait')[0] == 504  # Meanwhile its time is over.
+    client.send('still here')
+    assert client.recv() == 'STILL HERE'
+    client.close()
+
+
+def test_handlers_are_cancelled_as_clients_leave_where_that_is_wanted(serve):
+    running = serve('--tornado-client-disconnect')
+    with contextlib.closing(running.connect()) as client:
+        client.sendall(request('GET /wait'))
+        heard(running, 'waiting')
+    heard(running, 'left')
+    heard(running, 'waited')
+    assert running.get('/')[2] == b'Hello, world'
+
+
+def test_requests_in_flight_end_before_the_worker(serve):
+    running = serve()
+    closing, stream = connect(running.port)
+    with closing as client, stream:
+        client.sendall(request('GET /wait'))
+        heard(running, 'waiting')
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for_log('Gracefully killing')
+        client.shutdown(socket.SHUT_WR)  # To Tornado, a client that left.
+        heard(running, 'left')
+
+
+def test_websockets_are_closed_as_the_worker_ends(serve):
+    running = serve('--master', '--hook-master-start', 'unix_signal:15 gracefully_kill_them_all')
+    client = websocket.create_connection(f'ws://127.0.0.1:{running.port}/chat?hello=1')
+    assert client.recv() == 'hello'
+    running.process.send_signal(signal.SIGTERM)
+    opcode, data = client.recv_data()
+    assert (opcode, data[:2]) == (websocket.ABNF.OPCODE_CLOSE, (1001).to_bytes(2, 'big'))
+    running.wait_for_log('HEARD closed 1000')  # As the client answers.
+
+
+# --- Websockets --------------------------------------------------------------------------------
+
+
+def conversation(port):
+    """Everything that a websocket gives, and what the handlers have heard."""
+    seen = []
+    client = websocket.create_connection(f'ws://127.0.0.1:{port}/chat?hello=1', subprotocols=['other', 'chat'])
+    seen += client.subprotocol, client.recv()
+    client.send('text')
+    client.send_binary(bytes(range(200)))
+    seen += client.recv(), client.recv()
+    client.send('x' * 70000)
+    seen.append(client.recv())
+    client.ping('payload')
+    seen.append(client.recv_data(control_frame=True))
+    client.send('close')
+    seen.append(client.recv_data())
+    client.close()
+    for frames in (b'\x81\xff' + b'\xff' * 8 + b'1234', b'\x83\x81123456', b'\x01\x80', b'\x81\x05hello', b'\x81\x82\x00\x00\x00\x00\xff\xfe'):
+        client = websocket.create_connection(f'ws://127.0.0.1:{port}/chat')
+        client.sock.sendall(frames)
+        client.sock.settimeout(30)
+        with contextlib.suppress(ConnectionError):
+            client.sock.shutdown(socket.SHUT_WR)
+            seen.append(client.sock.recv(1000))
+        client.shutdown()
+    return seen
+
+
+def test_websockets(serve, reference):
+    running = serve()
+    assert conversation(running.port) == conversation(reference)
+    running.wait_for_log('HEARD closed None None', count=2)
+
+
+def test_websocket_handlers_that_raise_lose_their_client_only(serve):
+    running = serve()
+    client = websocket.create_connection(f'ws://127.0.0.1:{running.port}/chat')
+    client.send('raise')
+    with pytest.raises((websocket.WebSocketConnectionClosedException, ConnectionError)):
+        client.recv()
+    assert running.get('/')[2] == b'Hello, world'
+
+
+def test_a_broadcast_reaches_everyone(serve):
+    running = serve()
+    clients = [websocket.create_connection(f'ws://127.0.0.1:{running.port}/chat') for _ in range(20)]
+    assert running.get('/ticker')[2] == b'started'
+    for client in clients:
+        assert client.recv() == 'tick'
+        client.close()
+    assert running.get('/ticker', 'DELETE')[2] == b'stopped'
+
+
+def test_a_client_that_reads_no_messages_is_no_trouble_to_others(serve):
+    running = serve()
+    slow = websocket.create_connection(f'ws://127.0.0.1:{running.port}/chat')
+    slow.sock.settimeout(0.5)
+    with contextlib.suppress(websocket.WebSocketTimeoutException, TimeoutError, OSError):
+        for _ in range(2000):
+            slow.send('x' * 50000)
+    quick = websocket.create_connection(f'ws://127.0.0.1:{running.port}/chat')
+    quick.send('quick')
+    assert quick.recv() == 'QUICK'
+    quick.close()
+    slow.shutdown()
+
+
+# --- Other sockets, other loaders ----------------------------------------------------------------
+
+
+def test_tls(serve, certificate):
+    port = free_port()
+    running = serve('--https-socket', f'127.0.0.1:{port},{certificate[0]},{certificate[1]}')
+    client = websocket.create_connection(f'wss://127.0.0.1:{port}/chat', sslopt={'ca_certs': certificate[0]})
+    client.send('x' * 90000)
+    assert client.recv() == 'X' * 90000
+    client.close()
+    page = subprocess.run(['curl', '-s', '--cacert', certificate[0], f'https://127.0.0.1:{port}/json', '-d', 'a=' + 'b' * 100000],
+                          capture_output=True, timeout=60, check=True).stdout
+    assert b'b' * 100000 in page
+    large = subprocess.run(['curl', '-s', '--cacert', certificate[0], f'https://127.0.0.1:{port}/big?pieces=50'],
+                           capture_output=True, timeout=60, check=True).stdout
+    assert large == bytes(range(256)) * 256 * 50
+    assert running.get('/')[2] == b'Hello, world'
+
+
+@pytest.mark.parametrize('router', [['--http'], ['--http', '--http-chunked-input']])
+def test_behind_uwsgis_router(serve, router):
+    port = free_port()
+    serve('--master', *plugins('http'), router[0], f'127.0.0.1:{port}', *router[1:], '--http-websockets', protocol='socket')
+    for name in ('hello', 'json', 'form', 'multipart', 'chunks', 'upload', 'etag', 'range', 'redirect'):
+        response, _ = exchange(port, REQUESTS[name].replace(HOST, HOST + b'Connection: close\r\n'))
+        assert response.startswith(b'HTTP/1.1 '), name
+        assert b'Transfer-Encoding' not in response, name
+    if len(router) > 1:
+        response, _ = exchange(port, CLOSING['chunked upload'].replace(HOST, HOST + b'Connection: close\r\n'))
+        assert b'"size": 13' in response
+    client = websocket.create_connection(f'ws://127.0.0.1:{port}/chat')
+    client.send('through')
+    assert client.recv() == 'THROUGH'
+    client.close()
+
+
+def test_bodies_that_uwsgi_has_buffered(serve):
+    running = serve('--post-buffering', '100')
+    for size in (50, 5000):
+        assert b'"size": %d' % size in exchange(running.port, request('POST /upload', body=b'x' * size))[0]
+
+
+def test_below_a_mount_point(server):
+    running = server(None, '--pythonpath', str(APPS), '--module', 'interfaces:application',
+                     '--mount', '/app=tornado_web_app:application', '--manage-script-name')
+    assert running.get('/app')[2] == b'Hello, world'
+    assert b'"path": "/json"' in running.get('/app/json')[2]
+    assert running.get('/other')[2] == b'WSGI'
+    assert "tornado: mount point '/app' is served as Tornado" in running.log
+
+
+def test_listen_goes_on_beside_it(serve):
+    port = free_port()
+    running = serve(environ_more={'LISTEN': str(port)})
+    assert running.get('/')[2] == b'Hello, world'
+    response, kept = exchange(port, REQUESTS['hello'])
+    assert response.endswith(b'Hello, world') and kept
