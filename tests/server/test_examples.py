@@ -1,5 +1,6 @@
 """The programs of examples/ run as their READMEs say."""
 import contextlib
+import json
 import pathlib
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import urllib.request
 
 import pytest
+import websocket
 
 from conftest import ROOT
 from health import closed_by_server, read_until
@@ -79,6 +81,21 @@ def test_tornado_application(start):
     assert [wait_for_page(running, first + worker) for worker in (1, 2)] == [b'Hello, world'] * 2
     results, _ = running.get_all(['/'] * 20)
     assert all(body.endswith(b'also serves Tornado on port %d\n' % (first + int(body.split()[1]))) for _, _, body in results)
+
+
+def test_tornado_handlers(start, services):
+    running = start('tornado_handlers', environ={'FETCHED': services})
+    assert running.get('/')[2] == b'Hello, world'
+    assert b'<h1>Tornado on uWSGI</h1>' in running.get('/page')[2]
+    assert json.loads(running.get('/json')[2]) == {'from': '127.0.0.1', 'readers': 0}
+    assert running.get('/fetch')[2] == b'fetched: services'
+    reader = websocket.create_connection(f'ws://127.0.0.1:{running.port}/news')
+    assert reader.recv().startswith('news ')
+    reader.send('thanks')
+    while (message := reader.recv()).startswith('news '):
+        pass
+    assert message == 'you said thanks'
+    reader.close()
 
 
 def wait_for_page(running, port):
