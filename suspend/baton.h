@@ -108,6 +108,10 @@ class Resumer {
  public:
   // Null: there is no loop any more, and posts that go through it do nothing.
   static void install(Resumer* resumer) noexcept { installed_.store(resumer, std::memory_order_release); }
+  // Has the loop, if there is one, look round without having slept. Any thread, and signal handlers.
+  static void ring_installed() noexcept {
+    if (Resumer* const resumer = installed_.load(std::memory_order_acquire)) resumer->ring();
+  }
 
  protected:
   ~Resumer() = default;

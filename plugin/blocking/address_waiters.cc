@@ -1,5 +1,7 @@
 #include "plugin/blocking/address_waiters.h"
 
+#include <cstdint>
+
 namespace blocking {
 
 AddressWaiters& AddressWaiters::all() noexcept {
@@ -7,56 +9,109 @@ AddressWaiters& AddressWaiters::all() noexcept {
   return *forever;
 }
 
-bool AddressWaiters::enter(const void* address, Waiter& waiter, bool again) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  std::list<Waiter*>& queue = queues_[address];
-  queue.insert(again ? queue.begin() : queue.end(), &waiter);
+AddressWaiters::Waiter* AddressWaiters::Queue::first_for(const void* address) const noexcept {
+  Waiter* waiter = first;
+  while (waiter != nullptr && waiter->address != address) waiter = waiter->next;
+  return waiter;
+}
+
+// Null: at the end.
+void AddressWaiters::Queue::insert_before(Waiter* next, Waiter& waiter) noexcept {
+  waiter.next = next;
+  waiter.previous = next == nullptr ? last : next->previous;
+  (waiter.previous == nullptr ? first : waiter.previous->next) = &waiter;
+  (next == nullptr ? last : next->previous) = &waiter;
   waiter.queued = true;
+}
+
+void AddressWaiters::Queue::remove(Waiter& waiter) noexcept {
+  (waiter.previous == nullptr ? first : waiter.previous->next) = waiter.next;
+  (waiter.next == nullptr ? last : waiter.next->previous) = waiter.previous;
+  waiter.queued = false;
+}
+
+// A signal handler that posts a semaphore may come at any point of it.
+class AddressWaiters::Lock {
+ public:
+  explicit Lock(AddressWaiters& waiters) noexcept : waiters_(waiters) {
+    locks_ = locks_ + 1;
+    waiters_.mutex_.lock();
+  }
+  ~Lock() {
+    while (waiters_.missed_.exchange(false, std::memory_order_relaxed)) waiters_.wake_all();
+    waiters_.mutex_.unlock();
+    locks_ = locks_ - 1;
+    if (waiters_.missed_.load(std::memory_order_relaxed)) const Lock one_more(waiters_);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  AddressWaiters& waiters_;
+};
+
+AddressWaiters::Queue& AddressWaiters::queue_of(const void* address) noexcept {
+  const auto number = reinterpret_cast<std::uintptr_t>(address);
+  return queues_[(number >> 3 ^ number >> 13) % queues_.size()];
+}
+
+bool AddressWaiters::enter(const void* address, Waiter& waiter, bool again) noexcept {
+  const Lock lock(*this);
+  Queue& queue = queue_of(address);
+  Waiter* const first = queue.first_for(address);
+  waiter.address = address;
+  queue.insert_before(again ? first : nullptr, waiter);
   waiting_.fetch_add(1, std::memory_order_seq_cst);
-  return queue.front() == &waiter;
+  return again || first == nullptr;
 }
 
-void AddressWaiters::leave(const void* address, Waiter& waiter, bool waited) noexcept {
-  const std::lock_guard<std::mutex> lock(mutex_);
+void AddressWaiters::leave(Waiter& waiter, bool waited) noexcept {
+  const Lock lock(*this);
   waiting_.fetch_sub(1, std::memory_order_seq_cst);
-  if (waiter.woken && !waited) wake_locked(address, 1);
-  if (!waiter.queued) return;
-  const auto queue = queues_.find(address);
-  queue->second.remove(&waiter);
-  if (queue->second.empty()) queues_.erase(queue);
+  if (waiter.woken && !waited) wake_locked(waiter.address, 1, By::kAnyCall);
+  if (waiter.queued) queue_of(waiter.address).remove(waiter);
 }
 
-int AddressWaiters::wake(const void* address, int wake_max) noexcept {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return wake_locked(address, wake_max);
+int AddressWaiters::wake(const void* address, int wake_max, By by) noexcept {
+  if (locks_ > 0) {
+    missed_.store(true, std::memory_order_relaxed);
+    return 1;
+  }
+  const Lock lock(*this);
+  return wake_locked(address, wake_max, by);
 }
 
 namespace {
 
 // False where its wait has ended otherwise. It goes on in the next turn, or two fibers that pass a lock to
 // and fro would keep the loop from everything else.
-bool wake_one(const AddressWaiters::Waiter& waiter) noexcept {
-  if (waiter.baton != nullptr)
-    return on_loop_thread() ? waiter.baton->post_next_turn() : waiter.baton->post_soon();
-  end_turn();
+bool wake_one(const AddressWaiters::Waiter& waiter, AddressWaiters::By by) noexcept {
+  const bool in_order = by == AddressWaiters::By::kAnyCall && on_loop_thread();
+  if (waiter.baton != nullptr) return in_order ? waiter.baton->post_next_turn() : waiter.baton->post_soon();
+  if (in_order) end_turn();
+  else suspend::Resumer::ring_installed();
   return true;
 }
 
 }  // namespace
 
-int AddressWaiters::wake_locked(const void* address, int wake_max) noexcept {
-  const auto queue = queues_.find(address);
-  if (queue == queues_.end()) return 0;
+int AddressWaiters::wake_locked(const void* address, int wake_max, By by) noexcept {
+  Queue& queue = queue_of(address);
   int woken = 0;
-  while (woken < wake_max && !queue->second.empty()) {
-    Waiter& first = *queue->second.front();
-    queue->second.pop_front();
-    first.queued = false;
-    first.woken = wake_one(first);
-    woken += static_cast<int>(first.woken);
+  while (woken < wake_max) {
+    Waiter* const first = queue.first_for(address);
+    if (first == nullptr) break;
+    queue.remove(*first);
+    first->woken = wake_one(*first, by);
+    woken += static_cast<int>(first->woken);
   }
-  if (queue->second.empty()) queues_.erase(queue);
   return woken;
+}
+
+void AddressWaiters::wake_all() noexcept {
+  for (Queue& queue : queues_) {
+    while (queue.first != nullptr) wake_locked(queue.first->address, 1, By::kSemPost);
+  }
 }
 
 LockWaiter LockWaiter::where_allowed() noexcept {

@@ -1,12 +1,13 @@
 // Waiting for what lies at an address: a semaphore, a mutex, a condition variable, a futex.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <list>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
@@ -19,10 +20,16 @@ namespace blocking {
 class AddressWaiters {
  public:
   struct Waiter {
-    suspend::Baton* baton;  // Null: the loop itself waits, turning.
-    bool queued = false;    // Under the mutex, as the next.
+    suspend::Baton* baton;          // Null: the loop itself waits, turning.
+    const void* address = nullptr;  // Under the mutex, as the next.
+    Waiter* next = nullptr;
+    Waiter* previous = nullptr;
+    bool queued = false;
     bool woken = false;
   };
+
+  // Where a change is told of: kSemPost may be in a signal handler, which allocates nothing.
+  enum class By { kAnyCall, kSemPost };
 
   // Of the process, for its whole life: other threads post until it ends.
   static AddressWaiters& all() noexcept;
@@ -32,25 +39,64 @@ class AddressWaiters {
   //
   // No wake-up is lost: a waiter is counted before it looks a last time, a change is made before the count is
   // read, and both are sequentially consistent, so one of the two sees the other.
-  int changed(const void* address, int wake_max = 1) noexcept {
+  int changed(const void* address, int wake_max = 1, By by = By::kAnyCall) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    return waiting_.load(std::memory_order_seq_cst) == 0 ? 0 : wake(address, wake_max);
+    return waiting_.load(std::memory_order_seq_cst) == 0 ? 0 : wake(address, wake_max, by);
   }
 
   // `again`: it has waited before, and keeps its place in front of the others. True when it is the first.
-  bool enter(const void* address, Waiter& waiter, bool again = false);
+  bool enter(const void* address, Waiter& waiter, bool again = false) noexcept;
   // Takes a waiter out, woken or not. A wake-up that came before it `waited` goes to the next.
-  void leave(const void* address, Waiter& waiter, bool waited) noexcept;
+  void leave(Waiter& waiter, bool waited) noexcept;
 
   int waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
 
+  // Whoever waits for what may be changed unseen, and so looks now and then. The loop's thread.
+  class Looker {
+   public:
+    Looker(AddressWaiters& waiters, bool looks) noexcept : lookers_(waiters.lookers_), looks_(looks) {
+      lookers_ += looks_;
+    }
+    ~Looker() { lookers_ -= looks_; }
+    Looker(const Looker&) = delete;
+    Looker& operator=(const Looker&) = delete;
+
+   private:
+    int& lookers_;
+    const bool looks_;
+  };
+
+  // How far apart the looks of one are, at least `at_least_s`: where many look, all of them together do so
+  // 500 times a second, for less than a hundredth of a CPU, and each once a second at the least.
+  double apart_s(double at_least_s) const noexcept { return std::clamp(lookers_ * 0.002, at_least_s, 1.0); }
+
  private:
-  int wake(const void* address, int wake_max) noexcept;
-  int wake_locked(const void* address, int wake_max) noexcept;
+  // Those of several addresses; those of one are in the order in which they came.
+  struct Queue {
+    Waiter* first = nullptr;
+    Waiter* last = nullptr;
+
+    Waiter* first_for(const void* address) const noexcept;
+    void insert_before(Waiter* next, Waiter& waiter) noexcept;
+    void remove(Waiter& waiter) noexcept;
+  };
+
+  class Lock;
+
+  Queue& queue_of(const void* address) noexcept;
+  int wake(const void* address, int wake_max, By by) noexcept;
+  int wake_locked(const void* address, int wake_max, By by) noexcept;
+  void wake_all() noexcept;
 
   std::mutex mutex_;
-  std::unordered_map<const void*, std::list<Waiter*>> queues_;
+  std::array<Queue, 1024> queues_;
   std::atomic<int> waiting_{0};
+  int lookers_ = 0;
+
+  // How many locks the thread has, or is about to take: one, except in a signal handler.
+  static inline thread_local volatile int locks_ = 0;
+  // A signal handler came while its thread had the mutex: whatever it changed, somebody may wait for it.
+  std::atomic<bool> missed_{false};
 };
 
 // Who would wait for a lock: a fiber; the loop's own code, which lets requests run on meanwhile, since one
@@ -82,9 +128,9 @@ Woken wait_once(suspend::Baton* baton, Tally& tally, Deadline until) noexcept;
 // a redirected call, is not: then the first who waits looks now and then, and has the next look after it.
 enum class Changes { kSeen, kPerhapsUnseen };
 
-// Between looks, at first and at most.
+// Between looks, at first; and at most, where few look.
 constexpr double kFirstLookS = 0.001;
-constexpr double kSlowestLookS = 0.02;
+constexpr double kSlowLookS = 0.02;
 
 // Waits until take() says true. Else why not: kTimedOut or, with Abort::kAllowed, kInterrupted.
 // REQUIRES: `who` may wait.
@@ -93,7 +139,7 @@ Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline
                    Changes changes, Abort abort, Take take) {
   AddressWaiters& waiters = AddressWaiters::all();
   bool again = false;
-  for (double look_s = kFirstLookS;; look_s = look_s < kSlowestLookS ? 2 * look_s : kSlowestLookS) {
+  for (double look_s = kFirstLookS;; look_s = std::min(2 * look_s, waiters.apart_s(kSlowLookS))) {
     std::optional<suspend::Baton> baton;
     if (who.fiber != nullptr) baton.emplace(*who.fiber, tally.name, abort);
     AddressWaiters::Waiter waiter{baton ? &*baton : nullptr};
@@ -101,10 +147,11 @@ Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline
     bool taken = take();
     Woken woken = Woken::kNotYet;
     if (!taken) {
+      const AddressWaiters::Looker looker(waiters, looks);
       woken = wait_once(waiter.baton, tally, looks ? deadline.sooner(Deadline::after(look_s)) : deadline);
       taken = take();
     }
-    waiters.leave(address, waiter, woken != Woken::kNotYet);
+    waiters.leave(waiter, woken != Woken::kNotYet);
     const bool goes = taken || woken == Woken::kInterrupted || deadline.passed();
     if (goes && woken != Woken::kNotYet && changes == Changes::kPerhapsUnseen) waiters.changed(address);
     if (taken) return Woken::kPosted;
@@ -115,7 +162,8 @@ Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline
 
 // --- Waits that may end for no reason: of a condition variable, of a futex ------------------------
 
-// How long such a wait lasts at most before its caller looks again: whoever ended it may not have been seen.
+// How long such a wait lasts at most before its caller looks again, where few wait so: whoever ended it may
+// not have been seen.
 constexpr double kLongestWaitS = 0.05;
 
 // How long one with the GIL kept stops the OS thread, as it stops every thread, before it is taken for one
@@ -134,8 +182,11 @@ Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadl
   AddressWaiters::Waiter waiter{baton ? &*baton : nullptr};
   waiters.enter(address, waiter);
   const bool waits = begin();
-  if (waits) wait_once(waiter.baton, tally, deadline.sooner(Deadline::after(kLongestWaitS)));
-  waiters.leave(address, waiter, waits);
+  if (waits) {
+    const AddressWaiters::Looker looker(waiters, true);
+    wait_once(waiter.baton, tally, deadline.sooner(Deadline::after(waiters.apart_s(kLongestWaitS))));
+  }
+  waiters.leave(waiter, waits);
   if (!waits) return Woken::kNotYet;
   return !waiter.woken && deadline.passed() ? Woken::kTimedOut : Woken::kPosted;
 }

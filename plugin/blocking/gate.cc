@@ -70,6 +70,8 @@ Gate* gate() noexcept {
   return signal_handlers_running > 0 ? nullptr : open_gate_.load(std::memory_order_acquire);
 }
 
+bool gate_is_open() noexcept { return open_gate_.load(std::memory_order_acquire) != nullptr; }
+
 loop::IoLoop& gate_loop() noexcept {
   loop::IoLoop* const loop = open_loop_.load(std::memory_order_acquire);
   assert(loop != nullptr);

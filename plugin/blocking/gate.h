@@ -46,6 +46,7 @@ inline thread_local int signal_handlers_running = 0;
 
 // Null while closed, and in a signal handler.
 Gate* gate() noexcept;
+bool gate_is_open() noexcept;
 loop::IoLoop& gate_loop() noexcept;
 // Has `callback` called on the loop's thread, unless the gate is closed. Any thread.
 void post_to_loop(loop::Callback callback) noexcept;

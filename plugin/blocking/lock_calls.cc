@@ -78,10 +78,11 @@ int suspending_sem_timedwait(sem_t* semaphore, const timespec* until) noexcept {
   return suspending_sem_clockwait<changes>(semaphore, CLOCK_REALTIME, until);
 }
 
+// Alone of all that wake it may be called in a signal handler (signal-safety(7)).
 int waking_sem_post(sem_t* semaphore) noexcept {
   const int result = libc::sem_post(semaphore);
   // `semaphore` may be gone by now: from here on it is a name only.
-  if (gate() != nullptr) AddressWaiters::all().changed(semaphore);
+  if (gate_is_open()) AddressWaiters::all().changed(semaphore, 1, AddressWaiters::By::kSemPost);
   return result;
 }
 

@@ -223,6 +223,70 @@ TEST_F(LockStressTest, FibersThatPassALockDoNotStarveTheLoop) {
   EXPECT_LT(passes - before, 20);
 }
 
+Semaphore* posted_by_handler = nullptr;
+
+// sem_post() may be called in a signal handler, which comes at every moment of what the thread does itself.
+TEST_F(LockStressTest, APostInASignalHandlerIsSeen) {
+  constexpr int kPosts = 20000;
+  Semaphore from_handler, ping, pong;
+  posted_by_handler = &from_handler;
+  struct sigaction action {};
+  action.sa_handler = [](int) { calls().sem_post(posted_by_handler->get()); };
+  struct sigaction before;
+  sigaction(SIGUSR1, &action, &before);
+  std::atomic<bool> stop{false};
+  spawn([&] {
+    for (int i = 0; i < kPosts; ++i) from_handler.wait();
+    stop = true;
+  });
+  spawn([&] {
+    while (!stop) {
+      ping.post();
+      pong.wait();
+    }
+    ping.post();
+  });
+  spawn([&] {
+    while (!stop) {
+      ping.wait();
+      pong.post();
+    }
+  });
+  std::thread sender([&, loop = pthread_self()] {
+    while (!stop) pthread_kill(loop, SIGUSR1);
+  });
+  run();
+  sender.join();
+  sigaction(SIGUSR1, &before, nullptr);
+}
+
+int (*cond_timedwait)(pthread_cond_t*, pthread_mutex_t*, const timespec*) = nullptr;
+
+// Each looks now and then whether it was woken unseen. Many look so rarely that it costs next to nothing.
+TEST_F(LockStressTest, ManyIdleWaitersLookRarely) {
+  for (const blocking::Replacement& one : blocking::replacements()) {
+    if (std::string(one.name) == "pthread_cond_timedwait")
+      cond_timedwait = reinterpret_cast<decltype(cond_timedwait)>(one.replacement);
+  }
+  constexpr int kWaiters = 300;
+  constexpr double kWaitS = 3;
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t conditions[kWaiters];
+  int looks = 0;
+  const timespec until = in(CLOCK_REALTIME, kWaitS);
+  for (pthread_cond_t& condition : conditions) {
+    pthread_cond_init(&condition, nullptr);
+    spawn([&] {
+      pthread_mutex_lock(&mutex);
+      while (cond_timedwait(&condition, &mutex, &until) == 0) ++looks;
+      pthread_mutex_unlock(&mutex);
+    });
+  }
+  run();
+  EXPECT_LT(looks, 500 * kWaitS * 1.5);
+  for (pthread_cond_t& condition : conditions) pthread_cond_destroy(&condition);
+}
+
 // A thread posts at every moment round that at which a fiber goes to wait: between its last
 // look at the semaphore and its place in the queue nothing may fall through.
 TEST_F(LockStressTest, NoWakeUpIsLostWhileAFiberGoesToWait) {
