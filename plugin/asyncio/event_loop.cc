@@ -177,17 +177,17 @@ void EventLoop::run_forever() {
         "a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
         "asyncio.run() with asyncio's own loop suspends the request alone");
   }
-  loop::TurnObserver* const before = io().observe(this);
-  try {
-    begin_running();
-    signals().run_begins();
-    do turn();
-    while (!stopping_);
-  } catch (const PyError&) {
-    end_run(before);
-    throw;
-  }
-  end_run(before);
+  // Also where it ends for want of memory, a std::bad_alloc.
+  struct RunEnds {
+    EventLoop& self;
+    loop::TurnObserver* const observer_before;
+    ~RunEnds() { self.end_run(observer_before); }
+  };
+  const RunEnds at_last{*this, io().observe(this)};
+  begin_running();
+  signals().run_begins();
+  do turn();
+  while (!stopping_);
 }
 
 void EventLoop::end_run(loop::TurnObserver* observer_before) noexcept {

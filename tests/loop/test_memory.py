@@ -130,3 +130,27 @@ def test_a_loop_left_open_ends_with_the_interpreter_in_silence(run_python, left,
     program = f'import sys; sys.stdin = None\nloop = make_loop()\n{kept}\n{left}'
     result = run_python(program, stdin=subprocess.PIPE)
     assert (result.returncode, result.stderr) == (0, '')
+
+
+def test_a_run_that_ends_without_memory_is_over(run_python):
+    """A loop that was out of memory in the middle of a turn does not run any more, and runs again later."""
+    done = run_python('''
+import resource
+loop = make_loop()
+timers = [loop.call_at(loop.time() - 1, int) for _ in range(300_000)]
+used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used, before[1]))
+loop.call_at(loop.time() + 1, loop.stop)
+try:
+    loop.run_forever()
+except MemoryError:
+    print('no memory', end=' ')
+resource.setrlimit(resource.RLIMIT_AS, before)
+print(loop.is_running(), asyncio._get_running_loop())
+loop.run_until_complete(asyncio.sleep(0))
+print('again')
+loop.close()
+''')
+    assert done.stdout.split('\n')[0] in ('no memory False None', 'False None'), done
+    assert 'again' in done.stdout, done
