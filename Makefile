@@ -183,8 +183,9 @@ run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 
 test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke ## build and run everything
 
-layers: | deps ## check that layers only look down and every header compiles alone
+layers: | deps ## check that layers only look down, every header compiles alone, and C++ is formatted and in small pieces
 	$(PYTHON) .ci/check_layers.py
+	$(PYTHON) .ci/check_style.py
 
 unit: ## C++ tests: no interpreter, no uWSGI
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/unit_tests
@@ -301,8 +302,8 @@ diagrams: ## docs/diagrams/*.svg from their sources; needs graphviz
 test-site: site ## links, search, and every page in a browser at two widths
 	$(PYTEST) tests/site
 
-format: ## clang-format what changed
-	clang-format -i $(SOURCES) $(HEADERS) $(UNIT_TESTS) $(UNIT_HEADERS)
+format: ## clang-format all C++ and C
+	clang-format -i $$(git ls-files -co --exclude-standard '*.cc' '*.h' '*.c')
 
 clean: ## remove build/
 	rm -rf $(BUILD)

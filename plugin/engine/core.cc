@@ -1,6 +1,5 @@
 #include "plugin/engine/core.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,19 +9,15 @@
 #include <cstdlib>
 #include <new>
 #include <string>
-#include <string_view>
 #include <utility>
 
-#include "plugin/asyncio/asgiref.h"
 #include "plugin/engine/engine.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/loop/clock.h"
 #include "plugin/observe/prometheus.h"
 #include "plugin/python/interruption.h"
-#include "plugin/request/keep_alive.h"
 #include "plugin/request/request_framing.h"
 #include "plugin/uwsgi/connection_socket.h"
-#include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 
 namespace engine {
@@ -44,57 +39,6 @@ void answer(wsgi_request* request, std::string status, std::string text) noexcep
   if (uwsgi_response_add_connection_close(request) != 0) return;
   if (uwsgi_response_add_header(request, name, sizeof name - 1, type, sizeof type - 1) != 0) return;
   uwsgi_response_write_body_do(request, text.data(), text.size());
-}
-
-bool response_is_delimited(const wsgi_request& request) noexcept {
-  if (request.headers == nullptr) return false;
-  ResponseFraming framing;
-  framing.request_method = {request.method, request.method_len};
-  framing.status = request.status;
-  framing.head = {request.headers->buf, request.headers->pos};
-  framing.body_size = request.response_size;
-  return response_is_delimited(framing);
-}
-
-std::string_view view_of(const iovec& bytes) noexcept {
-  return {static_cast<const char*>(bytes.iov_base), bytes.iov_len};
-}
-
-bool starts_with(std::string_view text, std::string_view beginning) noexcept {
-  return text.substr(0, beginning.size()) == beginning;
-}
-
-// Of what the client sent: the other variables are uWSGI's, or decoded.
-bool headers_are_unambiguous(const wsgi_request& request) noexcept {
-  for (int i = 0; i + 1 < request.var_cnt; i += 2) {
-    const std::string_view name = view_of(request.hvec[i]);
-    if (!starts_with(name, "HTTP_") && !starts_with(name, "CONTENT_")) continue;
-    if (!is_unambiguous(name, view_of(request.hvec[i + 1]))) return false;
-  }
-  return true;
-}
-
-// Where the request ends is what uWSGI takes for it, and not another's idea.
-bool request_is_delimited(wsgi_request& request) noexcept {
-  return body_is_delimited(framing_of(request)) && headers_are_unambiguous(request);
-}
-
-// uWSGI's http11 protocol keeps a connection whatever the client asked and the response said. What is left of
-// a body that has an end it sees for itself.
-bool may_be_kept_alive(wsgi_request& request) noexcept {
-  const bool read_as_chunks = request.chunked_input_buf != nullptr;
-  return request_is_delimited(request) && !read_as_chunks && asks_to_keep(framing_of(request)) &&
-         request.post_pos >= request.post_cl && response_is_delimited(request);
-}
-
-bool is_head(const wsgi_request& request) noexcept {
-  return std::string_view(request.method, request.method_len) == "HEAD";
-}
-
-// It says that it sends no more. A client that has its answer may.
-bool client_is_gone(const wsgi_request& request) noexcept {
-  pollfd look{request.fd, POLLRDHUP, 0};
-  return poll(&look, 1, 0) > 0;
 }
 
 // A TLS handshake waits in the middle of the parser, so it needs a fiber to wait on.
@@ -405,95 +349,6 @@ void Core::give_way() noexcept {
   uwsgi.schedule_to_main(request_);
   python::raise_soon_if_interrupted(*thread_);
   slice_began_ = 0;
-}
-
-// --- The worker ends ----------------------------------------------------------------------
-
-void Core::going_away() noexcept {
-  if (websocket_) websocket_->going_away();
-  if (phase_ == Phase::kRunning && thread_->application() != nullptr) thread_->application()->going_away();
-  if (phase_ == Phase::kRunning) announce_close();
-}
-
-// A client that is not told sends its next request to a worker that has gone.
-void Core::announce_close() noexcept {
-  if (socket_->retry == nullptr || request_->headers_sent) return;
-  std::uint16_t length = 0;
-  if (uwsgi_get_var(request_, const_cast<char*>("HTTP_UPGRADE"), 12, &length) != nullptr) return;
-  constexpr char kClose[] = "Connection: close";
-  uwsgi_additional_header_add(request_, const_cast<char*>(kClose), sizeof kClose - 1);
-}
-
-void Core::cut_off() noexcept {
-  if (phase_ != Phase::kRunning) return;
-  if (request_->headers_sent) shutdown(request_->fd, SHUT_RDWR);
-  if (!request_->headers_sent || thread_->application() != nullptr) thread_->limits().worker_ends();
-}
-
-// --- A websocket --------------------------------------------------------------------------
-
-const std::shared_ptr<WebSocket>& Core::websocket() {
-  if (!websocket_) {
-    websocket_ = std::make_shared<WebSocket>(engine_.loop(), request_, uwsgi.websockets_max_size * 1024);
-    if (engine_.draining()) websocket_->going_away();
-    if (request_->fd < 0) websocket_->connection_lost();
-  }
-  return websocket_;
-}
-
-// Others may have it still, and will find it closed.
-void Core::end_websocket() noexcept {
-  websocket_->end(*thread_);
-  websocket_.reset();
-}
-
-// --- Python's part of it ------------------------------------------------------------------
-
-void Core::python_begins(PyObject* environ) noexcept {
-  end_loading();
-  context_ = python::PyRef::steal(PyContext_New());
-  if (!context_ || PyContext_Enter(context_.get()) < 0) {
-    PyErr_Clear();
-    context_ = python::PyRef();
-  }
-  // One that is closed for what its request looks like says so (RFC 9112, section 9.6).
-  if (socket_->retry != nullptr && !body_is_delimited(framing_of(*request_))) announce_close();
-  leave_body_out();
-  thread_->set_environ(environ);
-  connection_ = offer_connection(*request_, environ);
-  if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
-}
-
-bool Core::python_failed() noexcept {
-  failed_ = true;
-  const bool client_left = PyErr_ExceptionMatches(python::client_disconnected_type());
-  thread_->limits().settle();
-  return !(client_left && thread_->limits().ended_by() == EndedBy::kClientGone);
-}
-
-// Nothing is written that could fail when the client has gone, and the response may have no end.
-void Core::chunk_left_out() noexcept {
-  if (request_->switches == 0) return;  // uWSGI yields once before the first.
-  if (!request_->headers_sent) uwsgi_response_write_headers_do(request_);
-  else if (client_is_gone(*request_)) ++request_->write_errors;
-}
-
-bool Core::python_yielded() noexcept {
-  if (request_->ignore_body && is_head(*request_)) chunk_left_out();
-  if (thread_->async_wait().asked()) return false;
-  request_->switches++;
-  if (should_give_way()) give_way();
-  return true;
-}
-
-void Core::python_ends() noexcept {
-  python::end_greenlets_of(*thread_);
-  thread_->limits().settle();
-  thread_->set_environ(nullptr);
-  if (connection_) withdraw_connection(std::exchange(connection_, python::PyRef()));
-  if (!context_) return;
-  if (PyContext_Exit(context_.get()) < 0) PyErr_Clear();
-  context_ = python::PyRef();
 }
 
 // --- It is over ---------------------------------------------------------------------------

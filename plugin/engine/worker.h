@@ -17,7 +17,8 @@ int check_options() noexcept;
 // of module uwsgi those that suspend.
 void prepare_for_applications() noexcept;
 
-// Once uWSGI has loaded applications, but for --mount's: says what each is, and leaves out what cannot be served.
+// Once uWSGI has loaded applications, but for --mount's: says what each is, and leaves out what cannot be
+// served.
 void look_at_loaded_applications() noexcept;
 
 // Once the applications are loaded: the same for what they have done to Python.

@@ -102,6 +102,8 @@ class GreenletThread {
     if (!to_kill_.empty()) kill_deferred();
     return *this;
   }
+  // Lets current() find this thread by `state`, which runs, without a look into its dict.
+  void note_running(PyThreadState* state) noexcept;
   void note_fork() noexcept;
   PyRef go_inside(Greenlet* target);
   PyRef go_to_loop(Greenlet* target);
@@ -133,26 +135,16 @@ class GreenletThread {
   Greenlet* first_active_ = nullptr;    // But for the main one.
   std::vector<PyObject*> to_kill_;      // Owned.
   suspend::Coroutine main_coroutine_;
-  const PyThreadState* main_state_ = nullptr;
-
-  // An exception on its way, or none.
-  struct Error {
-    PyRef type;
-    PyRef value;
-    PyRef traceback;
-    void fetch() noexcept;
-    // Leaves what is pending alone when there is none.
-    void restore() noexcept;
-  };
+  PyThreadState* main_state_ = nullptr;
 
   // A request that waits on the loop.
   suspend::Baton* baton_ = nullptr;
   PyRef wake_target_;
-  Error wake_error_;
+  ErrorState wake_error_;
   // What it said to whoever switched to it from the loop.
   bool is_asked_ = false;
   PyRef answer_;
-  Error answer_error_;
+  ErrorState answer_error_;
 
   static inline long count_ = 0;
 };

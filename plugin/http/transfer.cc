@@ -83,6 +83,23 @@ Transfer::~Transfer() {
 // --- What is asked of libcurl -------------------------------------------------------------------
 
 void Transfer::set_up() {
+  set_up_callbacks();
+  set_up_limits();
+  set_up_protocol();
+  set_up_credentials();
+  set_up_method();
+  set_up_body();
+  set_up_headers();
+  for (const auto& [option, number] : request_.curl_numbers) {
+    const auto id = static_cast<CURLoption>(option);
+    if (option >= CURLOPTTYPE_OFF_T) set(easy_, id, static_cast<curl_off_t>(number));
+    else set(easy_, id, static_cast<long>(number));
+  }
+  for (const auto& [option, text] : request_.curl_texts)
+    set(easy_, static_cast<CURLoption>(option), text.c_str());
+}
+
+void Transfer::set_up_callbacks() {
   set(easy_, CURLOPT_NOSIGNAL, 1L);
 #if CURL_AT_LEAST_VERSION(7, 87, 0)
   // Who gives up while a name is looked up does not wait for the end of that.
@@ -90,15 +107,14 @@ void Transfer::set_up() {
 #endif
   set(easy_, CURLOPT_PRIVATE, this);
   set(easy_, CURLOPT_ERRORBUFFER, error_buffer_.data());
-  set(easy_, CURLOPT_URL, request_.url.c_str());
-  set(easy_, CURLOPT_PROTOCOLS_STR, request_.protocols.c_str());
-  set(easy_, CURLOPT_REDIR_PROTOCOLS_STR, request_.protocols.c_str());
   set(easy_, CURLOPT_HEADERFUNCTION, &on_header);
   set(easy_, CURLOPT_HEADERDATA, this);
   set(easy_, CURLOPT_WRITEFUNCTION, &on_body);
   set(easy_, CURLOPT_WRITEDATA, this);
   set(easy_, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+}
 
+void Transfer::set_up_limits() {
   const double connect_s = request_.connect_timeout_s;
   // 0 would be libcurl's own 300 s.
   set(easy_, CURLOPT_CONNECTTIMEOUT_MS, connect_s <= 0 ? 7L * 24 * 3600 * 1000 : in_ms(connect_s));
@@ -107,16 +123,28 @@ void Transfer::set_up() {
     set(easy_, CURLOPT_LOW_SPEED_LIMIT, 1L);
     set(easy_, CURLOPT_LOW_SPEED_TIME, std::max(1L, static_cast<long>(request_.stall_timeout_s + 0.5)));
   }
+  if (request_.max_body_size > 0 && !request_.streamed) {
+    set(easy_, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(request_.max_body_size));
+  }
+}
+
+void Transfer::set_up_protocol() {
+  set(easy_, CURLOPT_URL, request_.url.c_str());
+  set(easy_, CURLOPT_PROTOCOLS_STR, request_.protocols.c_str());
+  set(easy_, CURLOPT_REDIR_PROTOCOLS_STR, request_.protocols.c_str());
   set(easy_, CURLOPT_FOLLOWLOCATION, request_.follow_redirects ? 1L : 0L);
   set(easy_, CURLOPT_MAXREDIRS, request_.max_redirects);
   set(easy_, CURLOPT_HTTP_VERSION, http_version_of(request_));
   // Who asks for HTTP/2 wants one connection, also for a burst of first requests.
   if (request_.http_version == "2") set(easy_, CURLOPT_PIPEWAIT, 1L);
-  if (request_.max_body_size > 0 && !request_.streamed) {
-    set(easy_, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(request_.max_body_size));
-  }
   if (request_.accept_encoding) set(easy_, CURLOPT_ACCEPT_ENCODING, request_.accept_encoding->c_str());
   set_text(easy_, CURLOPT_USERAGENT, request_.user_agent);
+  set_text(easy_, CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket);
+  set_text(easy_, CURLOPT_INTERFACE, request_.interface);
+  if (!request_.allow_ipv6) set(easy_, CURLOPT_IPRESOLVE, static_cast<long>(CURL_IPRESOLVE_V4));
+}
+
+void Transfer::set_up_credentials() {
   if (request_.username) {
     set(easy_, CURLOPT_USERNAME, request_.username->c_str());
     set(easy_, CURLOPT_PASSWORD, request_.password.c_str());
@@ -136,13 +164,9 @@ void Transfer::set_up() {
   set_text(easy_, CURLOPT_SSLCERT, request_.client_cert);
   set_text(easy_, CURLOPT_SSLKEY, request_.client_key);
   set_text(easy_, CURLOPT_SSL_CIPHER_LIST, request_.ciphers);
-  set_text(easy_, CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket);
-  set_text(easy_, CURLOPT_INTERFACE, request_.interface);
-  if (!request_.allow_ipv6) set(easy_, CURLOPT_IPRESOLVE, static_cast<long>(CURL_IPRESOLVE_V4));
+}
 
-  set_up_method();
-  set_up_body();
-
+void Transfer::set_up_headers() {
   bool says_expect = false;
   for (const std::string& line : request_.headers) {
     says_expect = says_expect || is_header(line, "Expect");
@@ -151,14 +175,6 @@ void Transfer::set_up() {
   // libcurl's own, for large bodies, costs a second where the server does not know it.
   if (request_.has_body && !says_expect) add_header_line("Expect:");
   if (header_list_) set(easy_, CURLOPT_HTTPHEADER, header_list_.get());
-
-  for (const auto& [option, number] : request_.curl_numbers) {
-    const auto id = static_cast<CURLoption>(option);
-    if (option >= CURLOPTTYPE_OFF_T) set(easy_, id, static_cast<curl_off_t>(number));
-    else set(easy_, id, static_cast<long>(number));
-  }
-  for (const auto& [option, text] : request_.curl_texts)
-    set(easy_, static_cast<CURLoption>(option), text.c_str());
 }
 
 void Transfer::add_header_line(const char* line) {

@@ -102,9 +102,14 @@ class Transfer {
   };
 
   void set_up();
-  void add_header_line(const char* line);
+  void set_up_callbacks();
+  void set_up_limits();
+  void set_up_protocol();
+  void set_up_credentials();
   void set_up_method();
   void set_up_body();
+  void set_up_headers();
+  void add_header_line(const char* line);
   void fail(std::string why) noexcept;
   std::size_t take_header(const char* data, std::size_t size);
   std::size_t take_body_part(const char* data, std::size_t size);

@@ -76,31 +76,76 @@ inline void py_check_status(int status) {
   throw PyError{};
 }
 
+// A Python error that is set aside, or none.
+class ErrorState {
+ public:
+  // Takes the error that is pending, if any, in place of what this held.
+  void fetch() noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+    exception_ = PyRef::steal(PyErr_GetRaisedException());
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    type_ = PyRef::steal(type);
+    exception_ = PyRef::steal(value);
+    traceback_ = PyRef::steal(traceback);
+#endif
+  }
+  // Has it pending again. Holding none, leaves what is pending alone.
+  void restore() noexcept {
+    if (!*this) return;
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception_.release());
+#else
+    PyErr_Restore(type_.release(), exception_.release(), traceback_.release());
+#endif
+  }
+  // Gives it away, as an object with its traceback; null where there is none.
+  PyRef take() noexcept {
+#if PY_VERSION_HEX < 0x030C0000
+    PyObject *type = type_.release(), *value = exception_.release(), *traceback = traceback_.release();
+    PyErr_NormalizeException(&type, &value, &traceback);
+    const PyRef owned_type = PyRef::steal(type), owned_traceback = PyRef::steal(traceback);
+    exception_ = PyRef::steal(value);
+    if (exception_ && owned_traceback) PyException_SetTraceback(exception_.get(), owned_traceback.get());
+#endif
+    return std::move(exception_);
+  }
+#if PY_VERSION_HEX >= 0x030C0000
+  explicit operator bool() const noexcept { return static_cast<bool>(exception_); }
+#else
+  explicit operator bool() const noexcept { return static_cast<bool>(type_); }
+#endif
+
+ private:
+#if PY_VERSION_HEX < 0x030C0000
+  PyRef type_;
+  PyRef traceback_;
+#endif
+  PyRef exception_;
+};
+
 // The exception that is pending, as an object with its traceback; the indicator is cleared.
 inline PyRef take_exception() noexcept {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  const PyRef owned_type = PyRef::steal(type);
-  const PyRef owned_traceback = PyRef::steal(traceback);
-  PyRef exception = PyRef::steal(value);
-  if (exception && owned_traceback) PyException_SetTraceback(exception.get(), owned_traceback.get());
-  return exception;
+  ErrorState error;
+  error.fetch();
+  return error.take();
 }
 
 // Sets the pending Python error aside, and back at its end over any that came meanwhile, also where
 // that end is a PyError thrown.
 class ErrorAside {
  public:
-  ErrorAside() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
-  ~ErrorAside() { PyErr_Restore(type_, value_, traceback_); }
+  ErrorAside() noexcept { error_.fetch(); }
+  ~ErrorAside() {
+    PyErr_Clear();
+    error_.restore();
+  }
   ErrorAside(const ErrorAside&) = delete;
   ErrorAside& operator=(const ErrorAside&) = delete;
 
  private:
-  PyObject* type_ = nullptr;
-  PyObject* value_ = nullptr;
-  PyObject* traceback_ = nullptr;
+  ErrorState error_;
 };
 
 inline PyRef none() noexcept { return PyRef::borrow(Py_None); }

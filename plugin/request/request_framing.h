@@ -1,4 +1,5 @@
-// A request of uWSGI's as keep_alive.h judges it.
+// How a request that uWSGI has parsed is delimited, and whether its connection may serve another
+// (keep_alive.h).
 #pragma once
 
 #include "plugin/request/keep_alive.h"
@@ -6,7 +7,12 @@
 
 namespace engine {
 
+bool is_head(const wsgi_request& request) noexcept;
+
 // Views of the request.
 RequestFraming framing_of(wsgi_request& request) noexcept;
+
+// At its end: uWSGI's http11 protocol keeps a connection whatever the client asked and the response said.
+bool may_be_kept_alive(wsgi_request& request) noexcept;
 
 }  // namespace engine

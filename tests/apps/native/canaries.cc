@@ -1,3 +1,4 @@
+// Long: the table at its end names them all, and each library made of it is one compilation.
 // Canaries in C++: every kind of thread-local, and every lock of the standard library and of POSIX.
 #include "canaries.h"
 
