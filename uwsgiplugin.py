@@ -209,6 +209,7 @@ GCC_LIST = [
     'plugin/asyncio/signal_pipe.cc',
     'plugin/asyncio/worker_loop.cc',
     'plugin/asyncio/await.cc',
+    'plugin/asyncio/spawn.cc',
     'plugin/asyncio/stopping.cc',
     'plugin/asyncio/asgiref.cc',
     'plugin/asyncio/executor.cc',

@@ -6,7 +6,6 @@
 
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/worker_loop.h"
-#include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/virtual_thread.h"
@@ -55,8 +54,6 @@ namespace {
 
 // How long a task that a timeout has cancelled may take to clean up.
 constexpr double kCleanUpS = 5;
-
-Spawner* the_spawner = nullptr;
 
 // function(*args, name=value)
 PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
@@ -212,10 +209,6 @@ PyRef await_concurrent(PyObject* future, PyObject* timeout) {
 
 }  // namespace
 
-void set_spawner(Spawner* given) noexcept { the_spawner = given; }
-
-Spawner* spawner() noexcept { return the_spawner; }
-
 PyRef await_in_request(PyObject* awaitable, PyObject* timeout) {
   const double seconds = seconds_of(timeout);
   VirtualThread& thread = waiting_thread("await_");
@@ -270,54 +263,6 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   });
 }
 
-// What spawn() was asked to run, and where its outcome goes. Ends on its own virtual thread.
-struct Spawned {
-  PyRef function;
-  PyRef args;
-  PyRef kwargs;
-  PyRef context;
-  PyRef future;
-
-  void run() {
-    const PyRef go = py_check(PyObject_CallMethod(future.get(), "set_running_or_notify_cancel", nullptr));
-    if (!is_true(go)) return;
-    py_check_status(PyContext_Enter(context.get()));
-    PyRef result = PyRef::steal(PyObject_Call(function.get(), args.get(), kwargs.get()));
-    const PyRef exception = result ? PyRef() : take_exception();
-    PyContext_Exit(context.get());
-    if (result) py_check(PyObject_CallMethod(future.get(), "set_result", "(O)", result.get()));
-    else py_check(PyObject_CallMethod(future.get(), "set_exception", "O", exception.get()));
-  }
-};
-
-void run_spawned(void* argument) noexcept {
-  const std::unique_ptr<Spawned> spawned(static_cast<Spawned*>(argument));
-  try {
-    spawned->run();
-  } catch (const PyError&) {
-    PyErr_WriteUnraisable(spawned->function.get());
-  }
-}
-
-PyObject* spawn(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
-  return py_boundary([=] {
-    if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "spawn() needs a function to run");
-    if (the_spawner == nullptr || !blocking::on_loop_thread()) {
-      raise(PyExc_RuntimeError, "spawn() needs a uWSGI worker that runs with --tornado, and its thread");
-    }
-    auto spawned = std::make_unique<Spawned>();
-    spawned->function = PyRef::borrow(PyTuple_GET_ITEM(args, 0));
-    spawned->args = py_check(PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args)));
-    spawned->kwargs = PyRef::borrow(kwargs);
-    spawned->context = py_check(PyContext_CopyCurrent());
-    spawned->future = py_check(PyObject_CallObject(asyncio_names().concurrent_future, nullptr));
-    PyRef future = spawned->future;
-    the_spawner->spawn(run_spawned, spawned.get());
-    static_cast<void>(spawned.release());
-    return future;
-  });
-}
-
 PyObject* to_thread(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "to_thread() needs a function to run");
@@ -361,13 +306,6 @@ PyMethodDef await_methods[] = {
      "exception is raised, and the others run on; with return_exceptions=True exceptions are results. After\n"
      "`timeout` seconds all are cancelled, given 5 seconds to clean up, and TimeoutError is raised.\n\n"
      "Raises RuntimeError where await_() does."},
-    {"spawn", as_method(spawn), METH_VARARGS | METH_KEYWORDS,
-     "spawn($module, function, /, *args, **kwargs)\n--\n\n"
-     "Runs the function on a virtual thread of the worker outside any request, with a copy of the\n"
-     "caller's context; it may wait as a request does. Returns a concurrent.futures.Future. The\n"
-     "worker's end waits for it as for a request.\n\n"
-     "Raises RuntimeError outside a worker and on another thread than the worker's, TypeError without a\n"
-     "function. What the function raises is the future's."},
     {"to_thread", as_method(to_thread), METH_VARARGS | METH_KEYWORDS,
      "to_thread($module, function, /, *args, **kwargs)\n--\n\n"
      "Runs the function on a real thread of a pool while this request is\n"

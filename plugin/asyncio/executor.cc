@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "plugin/asyncio/await.h"
+#include "plugin/asyncio/spawn.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/python/py_ref.h"

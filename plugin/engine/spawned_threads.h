@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "plugin/asyncio/await.h"
+#include "plugin/asyncio/spawn.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/request/request_thread.h"
 

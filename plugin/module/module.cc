@@ -1,4 +1,5 @@
 #include "plugin/module/module.h"
+#include "plugin/blocking/tally.h"
 
 #include <poll.h>
 
@@ -7,6 +8,7 @@
 #include "plugin/asyncio/await.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_policy.h"
+#include "plugin/asyncio/spawn.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/blocking/call.h"
 #include "plugin/blocking/redirection.h"
@@ -294,6 +296,7 @@ PyObject* create_module() noexcept {
     }
     py_check_status(PyModule_AddStringConstant(module.get(), "__version__", UWSGI_TORNADO_VERSION));
     py_check_status(PyModule_AddFunctions(module.get(), await_methods));
+    py_check_status(PyModule_AddFunctions(module.get(), spawn_methods));
     py_check_status(PyModule_AddFunctions(module.get(), worker_view_methods));
     add_stopping(module.get());
     add_fetch_names(module.get());
