@@ -139,6 +139,7 @@ GCC_LIST = [
     'plugin/loop/peer_watch.cc',
     'plugin/blocking/libc.cc',
     'plugin/blocking/gate.cc',
+    'plugin/blocking/tally.cc',
     'plugin/blocking/got.cc',
     'plugin/blocking/close_listener.cc',
     'plugin/blocking/wait.cc',

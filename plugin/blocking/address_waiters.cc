@@ -1,4 +1,5 @@
 #include "plugin/blocking/address_waiters.h"
+#include "plugin/blocking/tally.h"
 
 #include <cstdint>
 
@@ -126,12 +127,9 @@ LockWaiter LockWaiter::where_possible() noexcept {
 }
 
 std::optional<Deadline> deadline_of(clockid_t clock, const timespec* until) noexcept {
-  timespec now;
   const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
-  if (!known || until->tv_nsec < 0 || until->tv_nsec >= 1000000000L || clock_gettime(clock, &now) != 0)
-    return std::nullopt;
-  return Deadline::after(static_cast<double>(until->tv_sec - now.tv_sec) +
-                         static_cast<double>(until->tv_nsec - now.tv_nsec) * 1e-9);
+  const bool valid = until->tv_nsec >= 0 && until->tv_nsec < loop::kSecondNs;  // Before 1970, too: long over.
+  return known && valid ? std::make_optional(Deadline::at(clock, *until)) : std::nullopt;
 }
 
 Woken wait_once(suspend::Baton* baton, Tally& tally, Deadline until) noexcept {

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/baton.h"
 

@@ -1,4 +1,3 @@
-#include "plugin/blocking/c11_calls.h"
 
 #include <pthread.h>
 #include <threads.h>
@@ -7,6 +6,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/condition_calls.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/mutex_calls.h"
 #include "plugin/blocking/thread_calls.h"
 

@@ -1,8 +1,7 @@
-// The table entry of one redirected call, and what is counted of it.
+// The table entry of one redirected call.
 #pragma once
 
 #include <cerrno>
-#include <cstdint>
 
 namespace blocking {
 
@@ -44,23 +43,5 @@ template <auto Function>
 void* keeping_errno() noexcept {
   return address_of(ErrnoKept<Function>::call);
 }
-
-// Why a call made by a request was not allowed to suspend it.
-enum class Refusal { kNone, kGilHeld, kGuarded };
-constexpr int kRefusals = 3;
-const char* name_of(Refusal why) noexcept;
-
-// What one call has done in this worker. The loop's thread only.
-struct Tally {
-  explicit Tally(const char* call_name) noexcept;
-
-  const char* const name;
-  std::uint64_t suspended = 0;            // Times it suspended a request.
-  std::uint64_t blocked[kRefusals] = {};  // Times it blocked the worker, by why.
-
-  // Every tally of the process, as a list.
-  static const Tally* first() noexcept;
-  const Tally* next = nullptr;
-};
 
 }  // namespace blocking

@@ -8,8 +8,10 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/mutex_calls.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/loop/clock.h"
 
 // A wait for a condition may end for no reason (POSIX), and whoever waits looks again. So a fiber that

@@ -1,4 +1,3 @@
-#include "plugin/blocking/io_calls.h"
 
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -9,8 +8,10 @@
 #include "plugin/blocking/closing.h"
 #include "plugin/blocking/fd_retry.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
 // page); where it may not suspend it is that call. None tells by errno that it waited.

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/tally.h"
 
 namespace blocking {
 

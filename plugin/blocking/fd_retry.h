@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugin/blocking/call.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/fiber.h"
 

@@ -1,4 +1,3 @@
-#include "plugin/blocking/file_calls.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -9,8 +8,10 @@
 #include <cstdarg>
 #include <optional>
 
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 
 namespace blocking {
 namespace {

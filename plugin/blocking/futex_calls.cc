@@ -1,4 +1,3 @@
-#include "plugin/blocking/futex_calls.h"
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -11,7 +10,9 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/loop/clock.h"
 
 namespace blocking {
@@ -40,9 +41,7 @@ std::optional<Deadline> deadline_of(const FutexCall& call) noexcept {
     return blocking::deadline_of(
         (call.operation & FUTEX_CLOCK_REALTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC, call.timeout);
   }
-  if (call.timeout->tv_sec < 0 || call.timeout->tv_nsec < 0 || call.timeout->tv_nsec >= 1000000000L)
-    return std::nullopt;
-  return Deadline::after(*call.timeout);
+  return loop::is_valid(*call.timeout) ? std::make_optional(Deadline::after(*call.timeout)) : std::nullopt;
 }
 
 bool is_changed(const FutexCall& call) noexcept {

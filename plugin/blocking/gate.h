@@ -2,10 +2,9 @@
 #pragma once
 
 #include <atomic>
-#include <cstdint>
 
-#include "plugin/blocking/call.h"
 #include "plugin/blocking/loader_calls.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/loop/io_loop.h"
 #include "suspend/fiber.h"
 
@@ -72,31 +71,5 @@ inline suspend::Fiber* may_suspend() noexcept {
 // Whether may_suspend() is worth asking. Not so where a call need not wait: what it finds
 // ready it may take without being asked, which costs a tenth of the question.
 inline bool in_fiber() noexcept { return suspend::Fiber::current() != nullptr && gate() != nullptr; }
-
-// Notes that a request's call blocked the worker, when it did, and why it was not let suspend.
-class NativeCall {
- public:
-  explicit NativeCall(Tally& tally) noexcept;
-  ~NativeCall() {
-    if (watched_) note();
-  }
-  NativeCall(const NativeCall&) = delete;
-  NativeCall& operator=(const NativeCall&) = delete;
-
- private:
-  void note() noexcept;
-
-  Tally& tally_;
-  bool watched_ = false;
-  Refusal why_ = Refusal::kNone;
-  std::int64_t started_ns_ = 0;
-};
-
-// Makes the call as libc does, watching how long it takes where a request makes it.
-template <typename Native>
-auto natively(Tally& tally, Native native) noexcept {
-  const NativeCall watch(tally);
-  return native();
-}
 
 }  // namespace blocking

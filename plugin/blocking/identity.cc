@@ -1,4 +1,5 @@
 #include "plugin/blocking/identity.h"
+#include "plugin/blocking/groups.h"
 
 #include <cerrno>
 #include <csignal>

@@ -3,9 +3,6 @@
 
 #include <pthread.h>
 
-#include <vector>
-
-#include "plugin/blocking/call.h"
 #include "suspend/fiber.h"
 
 namespace blocking {
@@ -26,7 +23,5 @@ class Identity {
 // While shown, libpython's pthread_self() answers with the loop's thread in a fiber, too: what
 // CPython has its main thread do alone, the fiber does then. The loop's OS thread only.
 void show_loop_thread(bool shown) noexcept;
-
-std::vector<Call> identity_calls();
 
 }  // namespace blocking

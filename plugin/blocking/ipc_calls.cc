@@ -1,4 +1,3 @@
-#include "plugin/blocking/ipc_calls.h"
 
 #include <poll.h>
 #include <sys/syscall.h>
@@ -11,8 +10,10 @@
 #include <vector>
 
 #include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 
 namespace blocking {
 namespace {
@@ -82,17 +83,9 @@ constexpr timespec kPast{0, 0};
 // A message queue is a descriptor to Linux. call(until) does what it can before `until`.
 template <typename Call>
 auto queue_call(Tally& tally, int queue, short events, const timespec* until, Call call) noexcept {
-  const bool valid =
-      until == nullptr || (until->tv_sec >= 0 && until->tv_nsec >= 0 && until->tv_nsec < 1000000000L);
-  Fiber* const fiber = valid ? may_suspend() : nullptr;
+  Fiber* const fiber = until == nullptr || loop::is_valid(*until) ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(tally, [&] { return call(until); });
-  Deadline deadline = Deadline::never();
-  if (until != nullptr) {
-    timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    deadline = Deadline::after(static_cast<double>(until->tv_sec - now.tv_sec) +
-                               static_cast<double>(until->tv_nsec - now.tv_nsec) * 1e-9);
-  }
+  const Deadline deadline = until == nullptr ? Deadline::never() : Deadline::at(CLOCK_REALTIME, *until);
   for (;;) {
     const auto result = call(&kPast);
     // EAGAIN: the queue was opened not to wait.

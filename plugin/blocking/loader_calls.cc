@@ -1,4 +1,5 @@
 #include "plugin/blocking/loader_calls.h"
+#include "plugin/blocking/groups.h"
 
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/redirection.h"

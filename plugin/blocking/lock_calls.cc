@@ -1,4 +1,5 @@
 #include "plugin/blocking/lock_calls.h"
+#include "plugin/blocking/groups.h"
 
 #include <semaphore.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/identity.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/baton.h"
 

@@ -1,4 +1,5 @@
 #include "plugin/blocking/mutex_calls.h"
+#include "plugin/blocking/groups.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/clock.h"
 

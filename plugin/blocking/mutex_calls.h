@@ -3,13 +3,7 @@
 
 #include <pthread.h>
 
-#include <vector>
-
-#include "plugin/blocking/call.h"
-
 namespace blocking {
-
-std::vector<Call> mutex_calls();
 
 // The calls of these names after their first word, for what is made of them.
 int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept;

@@ -1,12 +1,13 @@
-#include "plugin/blocking/name_calls.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
 
 #include <cerrno>
 
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 
 namespace blocking {
 namespace {

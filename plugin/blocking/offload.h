@@ -6,6 +6,7 @@
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/fd_retry.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/baton.h"
 

@@ -1,4 +1,3 @@
-#include "plugin/blocking/open_calls.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,8 +8,10 @@
 #include <cstdio>
 #include <cstring>
 
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 
 namespace blocking {
 namespace {

@@ -1,4 +1,3 @@
-#include "plugin/blocking/io_calls.h"
 
 #include <poll.h>
 #include <sys/epoll.h>
@@ -6,11 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 
+#include "plugin/blocking/descriptors.h"
 #include "plugin/blocking/fd_retry.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
@@ -26,9 +27,9 @@ Tally select_tally("select");
 Tally pselect_tally("pselect");
 Tally epoll_wait_tally("epoll_wait");
 
-bool is_valid(const timespec* timeout) noexcept {
-  return timeout == nullptr ||
-         (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
+// False where the call only looks, or fails.
+bool may_wait(const timespec* timeout) noexcept {
+  return timeout == nullptr || (loop::is_valid(*timeout) && loop::to_ns(*timeout) > 0);
 }
 
 // Looks, then waits and looks again until something is ready or the deadline passes.
@@ -55,12 +56,11 @@ int error_of(Woken woken) noexcept {
 
 int suspending_ppoll(pollfd* descriptors, nfds_t count, const timespec* timeout,
                      const sigset_t* mask) noexcept {
-  const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
-  Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
+  Fiber* fiber = may_wait(timeout) ? may_suspend() : nullptr;
   if (fiber == nullptr)
     return natively(poll_tally, [&] { return libc::ppoll(descriptors, count, timeout, mask); });
   // `mask` governs signals while the thread sleeps; a suspended fiber gets none.
-  const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
+  const Deadline deadline = Deadline::after_or_never(timeout);
   return look_and_wait(
       *fiber, poll_tally, deadline, [&] { return libc::poll(descriptors, count, 0); },
       [&](Deadline until) { return wait_for(*fiber, descriptors, count, until); },
@@ -78,20 +78,8 @@ int suspending_poll(pollfd* descriptors, nfds_t count, int timeout_ms) noexcept 
   return suspending_ppoll(descriptors, count, &timeout, nullptr);
 }
 
-// How many descriptors the process can have at present. The kernel looks at no more of the
-// sets, however many select() is told, so theirs need not be larger. 0 when it cannot be told.
-int descriptor_table_size() noexcept {
-  int size = 0;
-  if (std::FILE* status = std::fopen("/proc/self/status", "re")) {
-    char line[256];
-    while (size == 0 && std::fgets(line, sizeof line, status) != nullptr)
-      std::sscanf(line, "FDSize: %d", &size);
-    std::fclose(status);
-  }
-  return size;
-}
-
-// The bits of its sets that select() may look at. Up to FD_SETSIZE the sets are fd_sets.
+// The bits of its sets that select() may look at. Up to FD_SETSIZE the sets are fd_sets; beyond, they need
+// not be larger than the table of descriptors, which is where the kernel stops.
 int bits_looked_at(int count) noexcept {
   return count <= FD_SETSIZE ? count : std::min(count, descriptor_table_size());
 }
@@ -183,11 +171,10 @@ int suspending_select(int count, fd_set* read, fd_set* write, fd_set* except, ti
 
 int suspending_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const timespec* timeout,
                        const sigset_t* mask) noexcept {
-  const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
-  Fiber* fiber = only_looks || count < 0 || !is_valid(timeout) ? nullptr : may_suspend();
+  Fiber* fiber = count >= 0 && may_wait(timeout) ? may_suspend() : nullptr;
   if (fiber == nullptr)
     return natively(pselect_tally, [&] { return libc::pselect(count, read, write, except, timeout, mask); });
-  const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
+  const Deadline deadline = Deadline::after_or_never(timeout);
   return select_until(*fiber, pselect_tally, count, read, write, except, deadline);
 }
 
@@ -203,19 +190,16 @@ int suspending_epoll_pwait(int epoll, epoll_event* events, int count, int timeou
   if (fiber == nullptr)
     return natively(epoll_wait_tally,
                     [&] { return libc::epoll_pwait(epoll, events, count, timeout_ms, mask); });
-  return epoll_until(*fiber, epoll, events, count,
-                     timeout_ms < 0 ? Deadline::never() : Deadline::after(timeout_ms * 1e-3));
+  return epoll_until(*fiber, epoll, events, count, Deadline::after_or_never(timeout_ms * 1e-3));
 }
 
 int suspending_epoll_pwait2(int epoll, epoll_event* events, int count, const timespec* timeout,
                             const sigset_t* mask) noexcept {
-  const bool only_looks = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
-  Fiber* fiber = only_looks || !is_valid(timeout) ? nullptr : may_suspend();
+  Fiber* fiber = may_wait(timeout) ? may_suspend() : nullptr;
   if (fiber == nullptr)
     return natively(epoll_wait_tally,
                     [&] { return libc::epoll_pwait2(epoll, events, count, timeout, mask); });
-  return epoll_until(*fiber, epoll, events, count,
-                     timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
+  return epoll_until(*fiber, epoll, events, count, Deadline::after_or_never(timeout));
 }
 
 int suspending_epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) noexcept {

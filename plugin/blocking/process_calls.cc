@@ -1,4 +1,3 @@
-#include "plugin/blocking/process_calls.h"
 
 #include <poll.h>
 #include <sys/resource.h>
@@ -11,8 +10,10 @@
 #include <cstdio>
 #include <optional>
 
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {

@@ -1,22 +1,5 @@
 #include "plugin/blocking/replacements.h"
-
-#include "plugin/blocking/c11_calls.h"
-#include "plugin/blocking/condition_calls.h"
-#include "plugin/blocking/file_calls.h"
-#include "plugin/blocking/futex_calls.h"
-#include "plugin/blocking/identity.h"
-#include "plugin/blocking/io_calls.h"
-#include "plugin/blocking/ipc_calls.h"
-#include "plugin/blocking/loader_calls.h"
-#include "plugin/blocking/lock_calls.h"
-#include "plugin/blocking/mutex_calls.h"
-#include "plugin/blocking/name_calls.h"
-#include "plugin/blocking/open_calls.h"
-#include "plugin/blocking/process_calls.h"
-#include "plugin/blocking/signal_calls.h"
-#include "plugin/blocking/sigwait_calls.h"
-#include "plugin/blocking/sleep_calls.h"
-#include "plugin/blocking/thread_calls.h"
+#include "plugin/blocking/groups.h"
 
 // tools/write-blocking reads both tables and the rows of the groups, {"name", ...} in the file that
 // defines the group's function: keep the spelling.

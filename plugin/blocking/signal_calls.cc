@@ -1,4 +1,5 @@
 #include "plugin/blocking/signal_calls.h"
+#include "plugin/blocking/groups.h"
 
 #include <dlfcn.h>
 #include <signal.h>

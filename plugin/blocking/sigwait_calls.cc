@@ -1,4 +1,3 @@
-#include "plugin/blocking/sigwait_calls.h"
 
 #include <poll.h>
 #include <sys/signalfd.h>
@@ -8,8 +7,10 @@
 #include <csignal>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/signal_calls.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {
@@ -61,17 +62,11 @@ int wait_for_signal(Fiber& fiber, const sigset_t& set, siginfo_t* info, Deadline
   }
 }
 
-bool is_valid(const timespec* timeout) noexcept {
-  return timeout == nullptr ||
-         (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
-}
-
 int suspending_sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) noexcept {
-  Fiber* const fiber = is_valid(timeout) ? may_suspend() : nullptr;
+  Fiber* const fiber = timeout == nullptr || loop::is_valid(*timeout) ? may_suspend() : nullptr;
   if (fiber == nullptr)
     return natively(sigwait_tally, [&] { return libc::sigtimedwait(set, info, timeout); });
-  return wait_for_signal(*fiber, *set, info,
-                         timeout == nullptr ? Deadline::never() : Deadline::after(*timeout));
+  return wait_for_signal(*fiber, *set, info, Deadline::after_or_never(timeout));
 }
 
 int suspending_sigwaitinfo(const sigset_t* set, siginfo_t* info) noexcept {

@@ -1,4 +1,3 @@
-#include "plugin/blocking/sleep_calls.h"
 
 #include <time.h>
 #include <unistd.h>
@@ -6,8 +5,10 @@
 #include <cerrno>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 
 namespace blocking {
@@ -17,10 +18,6 @@ using suspend::Fiber;
 
 Tally sleep_tally("sleep");
 
-bool is_valid(const timespec& interval) noexcept {
-  return interval.tv_sec >= 0 && interval.tv_nsec >= 0 && interval.tv_nsec < 1000000000L;
-}
-
 // A library that stands before libc has a clock of its own. It sleeps on a helper thread.
 template <typename Sleep>
 auto sleep_elsewhere(Fiber& fiber, Sleep sleep) noexcept {
@@ -28,9 +25,9 @@ auto sleep_elsewhere(Fiber& fiber, Sleep sleep) noexcept {
 }
 
 // 0, or the error number of a sleep that was interrupted.
-int sleep_for(Fiber& fiber, double seconds) {
+int sleep_in(Fiber& fiber, Deadline deadline) {
   ++sleep_tally.suspended;
-  return sleep_until(fiber, Deadline::after(seconds)) == Woken::kInterrupted ? kInterruptedErrno : 0;
+  return sleep_until(fiber, deadline) == Woken::kInterrupted ? kInterruptedErrno : 0;
 }
 
 int or_errno(int error) noexcept {
@@ -39,37 +36,26 @@ int or_errno(int error) noexcept {
   return -1;
 }
 
-double seconds_of(const timespec& interval) noexcept {
-  return static_cast<double>(interval.tv_sec) + static_cast<double>(interval.tv_nsec) * 1e-9;
-}
-
 // Returns an error number, not errno, as clock_nanosleep(2) does. A suspended fiber gets
 // no signals, so EINTR does not happen and `left` stays as it is.
 int suspending_clock_nanosleep(clockid_t clock, int flags, const timespec* request, timespec* left) noexcept {
   const bool known = clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME;
-  Fiber* fiber = known && is_valid(*request) ? may_suspend() : nullptr;
+  Fiber* fiber = known && loop::is_valid(*request) ? may_suspend() : nullptr;
   if (fiber == nullptr)
     return natively(sleep_tally, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
   static const bool interposed = libc::is_interposed(libc::clock_nanosleep);
   if (interposed)
     return sleep_elsewhere(*fiber, [&] { return libc::clock_nanosleep(clock, flags, request, left); });
-  double seconds = seconds_of(*request);
-  if ((flags & TIMER_ABSTIME) != 0) {
-    timespec now;
-    clock_gettime(clock, &now);
-    // By parts: as one double, the time of day is good for a quarter of a microsecond only.
-    seconds = static_cast<double>(request->tv_sec - now.tv_sec) +
-              static_cast<double>(request->tv_nsec - now.tv_nsec) * 1e-9;
-  }
-  return sleep_for(*fiber, seconds);
+  const bool absolute = (flags & TIMER_ABSTIME) != 0;
+  return sleep_in(*fiber, absolute ? Deadline::at(clock, *request) : Deadline::after(*request));
 }
 
 int suspending_nanosleep(const timespec* request, timespec* left) noexcept {
-  Fiber* fiber = is_valid(*request) ? may_suspend() : nullptr;
+  Fiber* fiber = loop::is_valid(*request) ? may_suspend() : nullptr;
   if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::nanosleep(request, left); });
   static const bool interposed = libc::is_interposed(libc::nanosleep);
   if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::nanosleep(request, left); });
-  return or_errno(sleep_for(*fiber, seconds_of(*request)));
+  return or_errno(sleep_in(*fiber, Deadline::after(*request)));
 }
 
 int suspending_usleep(useconds_t microseconds) noexcept {
@@ -77,7 +63,7 @@ int suspending_usleep(useconds_t microseconds) noexcept {
   if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::usleep(microseconds); });
   static const bool interposed = libc::is_interposed(libc::usleep);
   if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::usleep(microseconds); });
-  return or_errno(sleep_for(*fiber, static_cast<double>(microseconds) * 1e-6));
+  return or_errno(sleep_in(*fiber, Deadline::after(static_cast<double>(microseconds) * 1e-6)));
 }
 
 unsigned int suspending_sleep(unsigned int seconds) noexcept {
@@ -85,7 +71,8 @@ unsigned int suspending_sleep(unsigned int seconds) noexcept {
   if (fiber == nullptr) return natively(sleep_tally, [&] { return libc::sleep(seconds); });
   static const bool interposed = libc::is_interposed(libc::sleep);
   if (interposed) return sleep_elsewhere(*fiber, [&] { return libc::sleep(seconds); });
-  return sleep_for(*fiber, seconds) == 0 ? 0 : seconds;  // It cannot say how much of it is left.
+  return sleep_in(*fiber, Deadline::after(seconds)) == 0 ? 0
+                                                         : seconds;  // It cannot say how much of it is left.
 }
 
 }  // namespace

@@ -1,4 +1,3 @@
-#include "plugin/blocking/io_calls.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -6,8 +5,10 @@
 #include <cerrno>
 
 #include "plugin/blocking/fd_retry.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 
 namespace blocking {
 namespace {

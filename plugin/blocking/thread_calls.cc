@@ -1,4 +1,6 @@
 #include "plugin/blocking/thread_calls.h"
+#include "plugin/blocking/groups.h"
+#include "plugin/blocking/tally.h"
 
 #include <pthread.h>
 #include <time.h>

@@ -3,13 +3,7 @@
 
 #include <pthread.h>
 
-#include <vector>
-
-#include "plugin/blocking/call.h"
-
 namespace blocking {
-
-std::vector<Call> thread_calls();
 
 // pthread_once(), for what is made of it. Lets through what `function` throws.
 int suspending_once(pthread_once_t* control, void (*function)());

@@ -1,4 +1,3 @@
-#include "plugin/blocking/io_calls.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -11,8 +10,10 @@
 
 #include "plugin/blocking/fd_retry.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 
 // Every replacement below has the contract of the call it is named after (its manual
 // page); where it may not suspend it is that call. None tells by errno that it waited.
@@ -355,7 +356,7 @@ int suspending_recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags
   if ((flags & kNeverWaits) != 0 || count == 0 || may_suspend() == nullptr) {
     return natively(recvmsg_tally, [&] { return libc::recvmmsg(fd, messages, count, flags, timeout); });
   }
-  const Deadline deadline = timeout == nullptr ? Deadline::never() : Deadline::after(*timeout);
+  const Deadline deadline = Deadline::after_or_never(timeout);
   unsigned int received = 0;
   while (received < count) {
     const int only_what_is_there = received > 0 && (flags & MSG_WAITFORONE) != 0 ? MSG_DONTWAIT : 0;

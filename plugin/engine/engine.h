@@ -43,8 +43,8 @@ class Engine final : public RequestHost,
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Has the applications start up that ask for it, before any request. Why the worker cannot serve, as a sentence; empty
-  // when it can.
+  // Has the applications start up that ask for it, before any request. Why the worker cannot serve, as a
+  // sentence; empty when it can.
   std::string start_applications() noexcept;
   // Serves until the worker is drained.
   void run() noexcept;

@@ -20,6 +20,22 @@ inline timespec to_timespec(std::int64_t ns) noexcept {
   return time;
 }
 
+inline double to_seconds(const timespec& time) noexcept {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+// The kernel takes it for a timeout.
+inline bool is_valid(const timespec& interval) noexcept {
+  return interval.tv_sec >= 0 && interval.tv_nsec >= 0 && interval.tv_nsec < kSecondNs;
+}
+
+// The time of day, which may be set.
+inline double wall_clock_s() noexcept {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return to_seconds(now);
+}
+
 // On CLOCK_MONOTONIC. Not ev_now() or ev_time(), which are the wall clock's: that is set, and leaps.
 inline std::int64_t monotonic_ns() noexcept {
   timespec now;

@@ -16,11 +16,20 @@ class Deadline {
   static Deadline never() noexcept { return Deadline(-1); }
   // A negative `seconds` is now.
   static Deadline after(double seconds) noexcept { return Deadline(monotonic_s() + std::max(seconds, 0.0)); }
-  static Deadline after(const timespec& interval) noexcept {
-    return after(static_cast<double>(interval.tv_sec) + static_cast<double>(interval.tv_nsec) * 1e-9);
-  }
-  // As many functions take a timeout: negative for never.
+  static Deadline after(const timespec& interval) noexcept { return after(to_seconds(interval)); }
+  // As many functions take a timeout: negative, or null, for never.
   static Deadline after_or_never(double seconds) noexcept { return seconds < 0 ? never() : after(seconds); }
+  static Deadline after_or_never(const timespec* timeout) noexcept {
+    return timeout == nullptr ? never() : after(*timeout);
+  }
+  // A time on another clock, as far away as it is at present. By parts: as one double, the time of day is
+  // good for a quarter of a microsecond only.
+  static Deadline at(clockid_t clock, const timespec& until) noexcept {
+    timespec now;
+    clock_gettime(clock, &now);
+    return after(static_cast<double>(until.tv_sec - now.tv_sec) +
+                 static_cast<double>(until.tv_nsec - now.tv_nsec) * 1e-9);
+  }
 
   bool is_never() const noexcept { return at_s_ < 0; }
   // The one that comes first.

@@ -1,4 +1,5 @@
 #include "plugin/python/gil_gate.h"
+#include "plugin/blocking/tally.h"
 
 #include "plugin/python/gil.h"
 #include "plugin/python/preemption.h"

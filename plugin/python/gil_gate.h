@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/python/thread_state.h"
 

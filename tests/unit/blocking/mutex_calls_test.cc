@@ -1,5 +1,5 @@
 // A mutex that a C library keeps while its fiber is suspended keeps the other fibers out.
-#include "plugin/blocking/mutex_calls.h"
+#include "plugin/blocking/groups.h"
 
 #include <pthread.h>
 

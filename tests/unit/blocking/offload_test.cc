@@ -3,10 +3,9 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
-#include "plugin/blocking/file_calls.h"
-#include "plugin/blocking/name_calls.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/offload.h"
-#include "plugin/blocking/process_calls.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/blocking/watched.h"
 #include "tests/unit/blocking/test_gate.h"
 

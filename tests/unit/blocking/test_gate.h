@@ -23,6 +23,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/replacements.h"
+#include "plugin/blocking/tally.h"
 #include "tests/unit/descriptors.h"
 #include "tests/unit/suspend/bare_observer.h"
 

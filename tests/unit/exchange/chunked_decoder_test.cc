@@ -29,7 +29,8 @@ Decoded decode(std::string_view bytes, std::size_t step) {
 }
 
 TEST(ChunkedDecoder, GivesTheDataHoweverItComes) {
-  const std::string body = "5\r\nhello\r\nA;name=\"value\"\r\n, chunked.\r\n0\r\nTrailer: x\r\n\r\nGET / HTTP/1.1";
+  const std::string body =
+      "5\r\nhello\r\nA;name=\"value\"\r\n, chunked.\r\n0\r\nTrailer: x\r\n\r\nGET / HTTP/1.1";
   for (std::size_t step = 1; step <= body.size(); ++step) {
     const Decoded decoded = decode(body, step);
     EXPECT_EQ("hello, chunked.", decoded.payload) << step;
@@ -49,7 +50,8 @@ TEST(ChunkedDecoder, GivesChunksOneByOneAndInPieces) {
 }
 
 TEST(ChunkedDecoder, IsNotEndedBeforeTheEmptyLine) {
-  for (const char* body : {"", "5", "5\r\nhel", "5\r\nhello", "5\r\nhello\r\n", "0\r\n", "0\r\n\r", "0\r\nA: b\r\n"}) {
+  for (const char* body :
+       {"", "5", "5\r\nhel", "5\r\nhello", "5\r\nhello\r\n", "0\r\n", "0\r\n\r", "0\r\nA: b\r\n"}) {
     const Decoded decoded = decode(body, 100);
     EXPECT_FALSE(decoded.ended) << body;
     EXPECT_FALSE(decoded.broken) << body;
@@ -57,8 +59,9 @@ TEST(ChunkedDecoder, IsNotEndedBeforeTheEmptyLine) {
 }
 
 TEST(ChunkedDecoder, TakesNothingElse) {
-  for (const char* body : {"\r\n", "x\r\n", "-1\r\n", " 5\r\nhello", "5 \r\nhello", "5\nhello", "0x5\r\nhello", "+5\r\nhello",
-                           "5\r\nhelloX", "5\r\nhello\n", "1234567890123456\r\n", "0\r\n\n", "0\r\n\rX", "5;a\nb\r\n"}) {
+  for (const char* body :
+       {"\r\n", "x\r\n", "-1\r\n", " 5\r\nhello", "5 \r\nhello", "5\nhello", "0x5\r\nhello", "+5\r\nhello",
+        "5\r\nhelloX", "5\r\nhello\n", "1234567890123456\r\n", "0\r\n\n", "0\r\n\rX", "5;a\nb\r\n"}) {
     EXPECT_TRUE(decode(body, 100).broken) << body;
     EXPECT_TRUE(decode(body, 1).broken) << body;
   }
