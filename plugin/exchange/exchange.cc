@@ -103,6 +103,15 @@ void Exchange::wake() noexcept {
   if (suspend::Baton* const baton = std::exchange(baton_, nullptr)) baton->post_next_turn();
 }
 
+// As wake(), but what ends meanwhile wakes it at once.
+void Exchange::wake_later() noexcept {
+  if (std::exchange(waking_, true)) return;
+  tell([](Exchange& self) noexcept {
+    self.waking_ = false;
+    if (suspend::Baton* const baton = std::exchange(self.baton_, nullptr)) baton->post();
+  });
+}
+
 // The version is the server's, whatever the client's is (RFC 9112, section 2.3); uWSGI gives the client's
 // back.
 bool Exchange::prepare_status() noexcept {
@@ -261,12 +270,13 @@ void Exchange::send_continue(std::string_view text) noexcept {
 
 // --- The response -------------------------------------------------------------------------
 
+// The head goes with what follows in this turn.
 void Exchange::start(std::string status, Headers headers) noexcept {
   if (over_ || started_) return;
   status_ = std::move(status);
   headers_ = std::move(headers);
   started_ = head_waits_ = true;
-  wake();
+  wake_later();
 }
 
 // uWSGI's functions that do no more than write: not TLS's, nor FastCGI's, which wait.
@@ -289,14 +299,15 @@ bool Exchange::send(std::string_view bytes) noexcept {
     if (bytes.empty()) return true;
   }
   output_.append(bytes);
-  wake();
+  wake_later();
   return false;
 }
 
+// The fiber runs here and now: nobody has more for it.
 void Exchange::end() noexcept {
   if (over_) return;
   ended_ = true;
-  wake();
+  if (suspend::Baton* const baton = std::exchange(baton_, nullptr)) baton->post();
 }
 
 void Exchange::abort() noexcept {

@@ -84,6 +84,8 @@ class Exchange {
   void abort() noexcept;
   bool gone() const noexcept { return gone_; }
   bool ended() const noexcept { return ended_; }
+  // Its descriptor is about to be closed.
+  void connection_lost() noexcept { lost(); }
   // The request is over, and no longer touched: what is called from here on does nothing.
   void leave() noexcept;
   bool over() const noexcept { return over_; }
@@ -103,6 +105,7 @@ class Exchange {
   bool may_send_here() const noexcept;
   Wait wait(loop::Deadline deadline);
   void wake() noexcept;
+  void wake_later() noexcept;
   void send_output() noexcept;
   bool prepare_status() noexcept;
   bool prepare_head() noexcept;
@@ -120,7 +123,8 @@ class Exchange {
   ExchangeListener& listener_;
   suspend::Baton* baton_ = nullptr;  // The fiber waits.
   loop::PeerWatch client_;
-  int turns_ = 0;  // That it has lasted.
+  bool waking_ = false;  // It will be woken.
+  int turns_ = 0;        // That it has lasted.
 
   const bool speaks_http_;
   const std::size_t body_size_;

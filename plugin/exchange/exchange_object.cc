@@ -252,6 +252,7 @@ PyObject* gone(PyObject* self, void*) noexcept {
   const Exchange& exchange = self_of(self).exchange;
   return flag(exchange.gone() || exchange.ended()).release();
 }
+PyObject* lost(PyObject* self, void*) noexcept { return flag(self_of(self).exchange.gone()).release(); }
 PyObject* body_size(PyObject* self, void*) noexcept {
   return PyLong_FromSize_t(self_of(self).exchange.body_size());
 }
@@ -277,6 +278,7 @@ PyGetSetDef properties[] = {
     {"keeps_connection", keeps, nullptr, nullptr, nullptr},
     {"chunked", chunked, nullptr, nullptr, nullptr},
     {"gone", gone, nullptr, nullptr, nullptr},
+    {"lost", lost, nullptr, nullptr, nullptr},
     {"body_size", body_size, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };

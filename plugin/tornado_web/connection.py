@@ -1,12 +1,9 @@
 """A request of uWSGI's, as Tornado's interfaces have it: tornado.httputil.HTTPConnection."""
 import asyncio
-import weakref
 
 from tornado import http1connection, httpserver, httputil, iostream
 from tornado.log import app_log, gen_log
 from tornado.web import RequestHandler
-
-import uwsgi_tornado
 
 PIECE = 65536  # Of a body, as Tornado's own connection reads it.
 BODY_MAX = 104857600  # Tornado's own, where the application sets no other.
@@ -65,12 +62,13 @@ class Connection(httputil.HTTPConnection):
         self.delegate = None
         self.close_callback = None
         self.handler = None
-        self.task = None  # The handler's.
+        self.task = self.coroutine = None  # The handler's.
+        self.begun = False  # That task is the last that was scheduled.
         self.detached = None  # The stream, then.
         self.piece = None  # A future, while some of the body is waited for.
         self.waiting = []  # Futures of what is not sent yet.
         self.started = self.finished = self.received = self.gone = self.interrupted = False
-        self.chunks = False
+        self.chunks = self.upgrades = False
         self.left = None  # Of what Content-Length promises.
         self.error = None  # The delegate's own.
 
@@ -96,6 +94,7 @@ class Connection(httputil.HTTPConnection):
             waits_for = self.delegate.headers_received(self.start_line, headers)
             if waits_for is None and not self.exchange.chunked and not self.exchange.body_size:
                 self.received_all()
+                self.begun = self.task is not None
                 return
         except Exception as error:
             self.failed(error)
@@ -227,13 +226,25 @@ class Connection(httputil.HTTPConnection):
         self.on_gone()
         self.exchange.end()
 
+    def going_away(self):
+        """The worker ends. A request is waited for; a websocket is not."""
+        if self.detached is None:
+            return
+        try:
+            self.handler.close(1001, 'the server is being restarted')
+        except Exception:  # It is no WebSocketHandler.
+            self.detached.close()
+
     def close(self):
         """The request is over."""
         if self.detached is not None:
             self.detached.close()
-        self.gone = True
+        if not self.gone and not self.exchange.lost:
+            self.on_sent()
+        self.finished = True  # There is nobody to tell any more.
+        self.on_gone()
         self.application.on_close(self.context)
-        self.delegate = self.handler = self.close_callback = None
+        self.delegate = self.handler = self.close_callback = self.coroutine = None
 
     # --- What Tornado calls
 
@@ -247,7 +258,8 @@ class Connection(httputil.HTTPConnection):
 
     def execute(self, *args, **kwargs):
         """RequestHandler._execute(), as a task that a deadline can cancel."""
-        self.task = self.loop.create_task(self.run_handler(self.run(*args, **kwargs)))
+        self.coroutine = self.run(*args, **kwargs)
+        self.task = self.loop.create_task(self.run_handler(self.coroutine))
         return self.task
 
     async def run_handler(self, coroutine):
@@ -266,6 +278,7 @@ class Connection(httputil.HTTPConnection):
     def write_headers(self, start_line, headers, chunk=None):
         code = start_line.code
         head = self.start_line.method == 'HEAD'
+        self.upgrades = code == 101
         if self.exchange.speaks_http:
             self.chunks = (
                 self.start_line.version == 'HTTP/1.1' and not head and code >= 200 and code not in (204, 304)
@@ -302,6 +315,8 @@ class Connection(httputil.HTTPConnection):
         return self.sent(self.exchange.send(chunk))
 
     def sent(self, all_of_it):
+        if self.exchange.gone:  # on_gone() comes in its turn: a handler that only writes gives it none.
+            return self.closed()
         future = self.loop.create_future()
         if all_of_it:
             future.set_result(None)
@@ -326,7 +341,10 @@ class Connection(httputil.HTTPConnection):
             self.exchange.abort()  # There is no response.
         self.finished = True
         self.close_callback = None
-        self.loop.call_soon(self.end)
+        if self.upgrades:
+            self.loop.call_soon(self.end)
+        else:
+            self.exchange.end()
 
     def end(self):
         """Unless it has been detached meanwhile, as a handshake is."""
@@ -373,14 +391,11 @@ class Stream(iostream.BaseIOStream):
         self.connection = connection
         self.exchange = connection.exchange
         super().__init__()
-        open_streams.add(self)
-        watch_stopping()
 
     def fileno(self):
         return self.exchange.fileno()
 
     def close_fd(self):
-        open_streams.discard(self)
         self.exchange.end()
 
     def read_from_fd(self, buf):
@@ -391,26 +406,3 @@ class Stream(iostream.BaseIOStream):
             return self.exchange.send_now(data)
         finally:
             del data  # Tornado's buffer cannot grow while there is a view of it.
-
-    def going_away(self):
-        handler = self.connection.handler
-        try:
-            handler.close(1001, 'the server is being restarted')
-        except Exception:  # No WebSocketHandler.
-            self.close()
-
-
-open_streams = weakref.WeakSet()
-stopping_watch = None
-
-
-def watch_stopping():
-    global stopping_watch
-    if stopping_watch is None:
-        stopping_watch = asyncio.get_event_loop().create_task(close_at_end())
-
-
-async def close_at_end():
-    await uwsgi_tornado.stopping
-    for stream in list(open_streams):
-        stream.going_away()

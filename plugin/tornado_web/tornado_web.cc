@@ -2,11 +2,14 @@
 
 #include <cstring>
 #include <new>
+#include <utility>
 
+#include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/exchange/exchange_object.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/python_source.h"
+#include "plugin/request/async_application.h"
 #include "plugin/uwsgi/interfaces.h"
 #include "plugin/uwsgi/python_bridge.h"
 
@@ -51,47 +54,119 @@ void read_limits(RequestThread& thread, wsgi_request& request) {
   thread.limits().read(environ);
 }
 
-// function(argument) in the next turn of the loop, on its own stack.
-void call_on_loop(const PyRef& connection, const char* method, PyObject* argument) {
-  const PyRef bound = py_check(PyObject_GetAttrString(connection.get(), method));
-  PyObject* const loop = python::WorkerLoop::instance()->event_loop();
-  if (argument == nullptr) py_check(PyObject_CallMethod(loop, "call_soon", "O", bound.get()));
-  else py_check(PyObject_CallMethod(loop, "call_soon", "OO", bound.get(), argument));
+// A request of a Tornado application, on the stack of its fiber.
+class TornadoRequest final : public AsyncApplication {
+ public:
+  TornadoRequest(RequestThread& thread, wsgi_request& request, PyObject* application)
+      : thread_(thread), object_(make_exchange(thread)), exchange_(exchange_of(object_.get())) {
+    auto* const environ = static_cast<PyObject*>(request.async_environ);
+    connection_ = py_check(
+        PyObject_CallFunctionObjArgs(connection_type(), application, object_.get(), environ, nullptr));
+    set_owner(object_.get(), connection_.get());
+    thread_.set_application(this);
+  }
+  ~TornadoRequest() {
+    thread_.set_application(nullptr);
+    exchange_.leave();
+    set_owner(object_.get(), nullptr);
+  }
+  TornadoRequest(const TornadoRequest&) = delete;
+  TornadoRequest& operator=(const TornadoRequest&) = delete;
+
+  // Until it is answered. Throws PyError.
+  void serve();
+
+  void going_away() noexcept override { call("going_away"); }
+  void connection_lost() noexcept override { exchange_.connection_lost(); }
+  PyRef task() const override { return attribute("task"); }
+  PyRef coroutine() const override { return attribute("coroutine"); }
+
+ private:
+  void begin() noexcept;
+  bool end_interrupted();
+  void raise_error();
+  void call_on_loop(const char* method, PyObject* argument);
+  void call(const char* method) noexcept;
+  PyRef attribute(const char* name) const noexcept;
+
+  RequestThread& thread_;
+  const PyRef object_;
+  Exchange& exchange_;
+  PyRef connection_;
+  PyRef beginning_;  // A handle of asyncio's.
+};
+
+python::EventLoop& event_loop() noexcept {
+  return *python::EventLoop::of(python::WorkerLoop::instance()->event_loop());
+}
+
+void TornadoRequest::serve() {
+  call_on_loop("begin", nullptr);
+  beginning_ = event_loop().take_newest();
+  thread_.call_when_left({[](void* self) noexcept { static_cast<TornadoRequest*>(self)->begin(); }, this});
+  bool answered = exchange_.serve(loop::Deadline::never());
+  if (!answered) answered = end_interrupted();
+  call("close");
+  if (!answered) python::raise_if_interrupted(thread_);
+  raise_error();
+}
+
+// As the fiber has been left, on the loop's own stack: what answers without a wait costs no turn of the loop.
+// But in the middle of another's callback it waits for its turn.
+void TornadoRequest::begin() noexcept {
+  python::EventLoop& loop = event_loop();
+  PyRef handle = std::exchange(beginning_, {});
+  if (loop.runs_callbacks()) {
+    loop.add_ready(std::move(handle));
+    return;
+  }
+  const PyRef connection = connection_;
+  RequestThread::application_steps(&thread_);
+  loop.run_now(std::move(handle));
+  // The first step of the handler's task, where that is what was scheduled last.
+  const PyRef begun = PyRef::steal(PyObject_GetAttrString(connection.get(), "begun"));
+  if (begun.get() == Py_True) {
+    if (PyRef step = loop.take_newest()) loop.run_now(std::move(step));
+  }
+  PyErr_Clear();
+  RequestThread::application_steps(nullptr);
 }
 
 // The handler is cancelled; what it sends all the same is sent. True where that was a whole response.
-bool end_interrupted(RequestThread& thread, const PyRef& connection, Exchange& exchange) {
-  const bool client_left = thread.limits().ended_by() == EndedBy::kClientGone;
-  const python::Shielded shielded(thread);
-  call_on_loop(connection, "interrupt", client_left ? Py_True : Py_False);
-  exchange.serve(loop::Deadline::after(kCleanUpS));
-  const PyRef finished = py_check(PyObject_GetAttrString(connection.get(), "finished"));
-  return finished.get() == Py_True && exchange.started() && exchange.sent() && !client_left;
+bool TornadoRequest::end_interrupted() {
+  const bool client_left = thread_.limits().ended_by() == EndedBy::kClientGone;
+  const python::Shielded shielded(thread_);
+  call_on_loop("interrupt", client_left ? Py_True : Py_False);
+  exchange_.serve(loop::Deadline::after(kCleanUpS));
+  return attribute("finished").get() == Py_True && exchange_.started() && exchange_.sent() && !client_left;
 }
 
-void raise_error_of(const PyRef& connection) {
-  const PyRef error = py_check(PyObject_GetAttrString(connection.get(), "error"));
-  if (error.get() == Py_None) return;
+// The delegate's own.
+void TornadoRequest::raise_error() {
+  const PyRef error = attribute("error");
+  if (!error || error.get() == Py_None) return;
   PyErr_SetObject(PyExceptionInstance_Class(error.get()), error.get());
   throw PyError{};
 }
 
-void serve(RequestThread& thread, wsgi_request& request, PyObject* application) {
-  read_limits(thread, request);
-  const PyRef object = make_exchange(thread);
-  Exchange& exchange = exchange_of(object.get());
-  const PyRef connection = py_check(PyObject_CallFunctionObjArgs(
-      connection_type(), application, object.get(), static_cast<PyObject*>(request.async_environ), nullptr));
-  set_owner(object.get(), connection.get());
-  call_on_loop(connection, "begin", nullptr);
-  bool answered = exchange.serve(loop::Deadline::never());
-  if (!answered) answered = end_interrupted(thread, connection, exchange);
-  const PyRef closed = PyRef::steal(PyObject_CallMethod(connection.get(), "close", nullptr));
-  if (!closed) PyErr_WriteUnraisable(connection.get());
-  exchange.leave();
-  set_owner(object.get(), nullptr);
-  if (!answered) python::raise_if_interrupted(thread);
-  raise_error_of(connection);
+// In the next turn of the loop, on its own stack.
+void TornadoRequest::call_on_loop(const char* method, PyObject* argument) {
+  const PyRef bound = py_check(PyObject_GetAttrString(connection_.get(), method));
+  PyObject* const loop = event_loop().self();
+  if (argument == nullptr) py_check(PyObject_CallMethod(loop, "call_soon", "O", bound.get()));
+  else py_check(PyObject_CallMethod(loop, "call_soon", "OO", bound.get(), argument));
+}
+
+void TornadoRequest::call(const char* method) noexcept {
+  if (!PyRef::steal(PyObject_CallMethod(connection_.get(), method, nullptr)))
+    PyErr_WriteUnraisable(connection_.get());
+}
+
+// Null where it is None.
+PyRef TornadoRequest::attribute(const char* name) const noexcept {
+  PyRef value = PyRef::steal(PyObject_GetAttrString(connection_.get(), name));
+  if (!value) PyErr_Clear();
+  return value.get() == Py_None ? PyRef() : value;
 }
 
 void* request(wsgi_request* request, uwsgi_app* application) noexcept {
@@ -99,7 +174,8 @@ void* request(wsgi_request* request, uwsgi_app* application) noexcept {
   try {
     if (thread == nullptr)
       python::raise(PyExc_RuntimeError, "a Tornado application needs a worker of --tornado");
-    serve(*thread, *request, callable_of(*application));
+    read_limits(*thread, *request);
+    TornadoRequest(*thread, *request, callable_of(*application)).serve();
     return none().release();
   } catch (const PyError&) {
     uwsgi_manage_exception(request, uwsgi.catch_exceptions);
