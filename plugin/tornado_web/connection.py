@@ -396,7 +396,7 @@ class Stream(iostream.BaseIOStream):
         return self.exchange.fileno()
 
     def close_fd(self):
-        self.exchange.end()
+        self.connection.loop.call_soon(self.exchange.end)  # Once this stream knows that it is closed.
 
     def read_from_fd(self, buf):
         return self.exchange.recv_into(buf)
