@@ -249,7 +249,6 @@ GCC_LIST = [
     'plugin/asgi/running_application.cc',
     'plugin/asgi/connection.cc',
     'plugin/asgi/scope.cc',
-    'plugin/asgi/chunked_body.cc',
     'plugin/asgi/request_body.cc',
     'plugin/asgi/response.cc',
     'plugin/asgi/http_connection.cc',

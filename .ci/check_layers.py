@@ -26,7 +26,7 @@ PROJECT = {  # Room: the rooms it may include from.
     'plugin/module': {'plugin/module'} | PYTHON | LOW,
     'plugin/uwsgi': {'plugin/uwsgi', 'plugin/python'} | LOW,
     'plugin/request': {'plugin/request', 'plugin/uwsgi', 'plugin/python'} | LOW,
-    'plugin/asgi': {'plugin/asgi', 'plugin/request', 'plugin/uwsgi', 'plugin/asyncio', 'plugin/python'} | LOW,
+    'plugin/asgi': {'plugin/asgi', 'plugin/exchange', 'plugin/request', 'plugin/uwsgi', 'plugin/asyncio', 'plugin/python'} | LOW,
     'plugin/exchange': {'plugin/exchange', 'plugin/request', 'plugin/uwsgi', 'plugin/python'} | LOW,
     'plugin/tornado_web': {'plugin/tornado_web', 'plugin/exchange', 'plugin/request', 'plugin/uwsgi', 'plugin/asyncio', 'plugin/python'} | LOW,
     'plugin/observe': {'plugin/observe', 'plugin/request', 'plugin/uwsgi', 'plugin/module', 'plugin/python'} | LOW,

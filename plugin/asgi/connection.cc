@@ -127,6 +127,14 @@ void Connection::serve(const PyRef& self, PyObject* application) {
   self_ = self.get();
   application_ = application;
   thread_->set_application(this);
+  // What is thrown here is answered by the core; the application finds its connection gone.
+  struct Detached {
+    Connection& connection;
+    ~Detached() {
+      const python::ErrorAside error;
+      connection.detach();
+    }
+  } const detached{*this};
   if (engine::options().client_disconnect) watched_ = true;  // By the limits of the request.
   thread_->call_when_left(
       {[](void* connection) noexcept { static_cast<Connection*>(connection)->start(); }, this});
@@ -138,12 +146,10 @@ void Connection::serve(const PyRef& self, PyObject* application) {
     }
     look();
     write_outputs();
-    if (answered() || ended_) break;
+    if (answered() || ended_ || given_up_) break;
     wait();
-    if (patience_s_ == 0) break;
   }
   finish(exception_);
-  detach();
 }
 
 void Connection::write_outputs() {
@@ -159,15 +165,17 @@ void Connection::write_outputs() {
 void Connection::wait() {
   suspend::Baton baton(thread_->fiber(), waits_for(), suspend::Abort::kAllowed);
   baton_ = &baton;
-  const double seconds = patience_s_ > 0 ? patience_s_ : looks_in_s();
-  const suspend::Woken woken = blocking::wait(baton, loop::Deadline::after_or_never(seconds));
+  const bool cancelled = !give_up_.is_never();
+  const double seconds = looks_in_s();
+  const loop::Deadline deadline = cancelled ? give_up_ : loop::Deadline::after_or_never(seconds);
+  blocking::wait(baton, deadline);
   baton_ = nullptr;
-  if (woken == suspend::Woken::kTimedOut && patience_s_ > 0) patience_s_ = 0;
+  given_up_ = give_up_.passed();
 }
 
 // The request is interrupted: by its deadline, its client's leaving, the worker's end.
 void Connection::cancel_application() noexcept {
-  patience_s_ = kCleanUpS;
+  give_up_ = loop::Deadline::after(kCleanUpS);
   if (thread_->limits().ended_by() == engine::EndedBy::kClientGone) lost();
   if (!task_ || ended_) return;
   if (!PyRef::steal(PyObject_CallMethod(task_.get(), "cancel", nullptr))) PyErr_Clear();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plugin/asgi/running_application.h"
+#include "plugin/loop/deadline.h"
 #include "plugin/loop/peer_watch.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/python/py_ref.h"
@@ -152,7 +153,8 @@ class Connection : public engine::AsyncApplication {
   Futures receivers_;
   Futures senders_;
   loop::PeerWatch client_;
-  double patience_s_ = -1;  // For an application that has been cancelled; below 0: it was not.
+  loop::Deadline give_up_ = loop::Deadline::never();  // A cancelled application is waited for no longer.
+  bool given_up_ = false;
   bool watched_ = false;
   bool gone_ = false;
   bool ended_ = false;

@@ -170,7 +170,9 @@ void HttpConnection::start_response(PyObject* message) {
 
 // A body without a length is sent in chunks, where the client reads what is written here and knows them.
 void HttpConnection::choose_framing() {
-  const bool knows_chunks = speaks_http(request()) && is_http_1_1(request());
+  // A transformation of uWSGI's would change what frames them, too.
+  const bool knows_chunks =
+      speaks_http(request()) && is_http_1_1(request()) && request().transformations == nullptr;
   bodiless_ =
       std::string_view(request().method, request().method_len) == "HEAD" || status_ == 204 || status_ == 304;
   for (auto header = headers_.begin(); header != headers_.end();) {

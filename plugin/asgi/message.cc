@@ -49,7 +49,9 @@ Header header_of(PyObject* pair) {
   const Bytes name(PySequence_Fast_GET_ITEM(items.get(), 0));
   const Bytes value(PySequence_Fast_GET_ITEM(items.get(), 1));
   check_header(name.text(), value.text());
-  return {std::string(name.text()), std::string(value.text())};
+  Header header{std::string(name.text()), std::string(value.text())};
+  for (char& c : header.name) c = lower(c);
+  return header;
 }
 
 }  // namespace

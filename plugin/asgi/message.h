@@ -42,8 +42,8 @@ struct Header {
   std::string value;
 };
 
-// The pairs of `key`, checked: a name is a token of HTTP, and a value has no line ends and no NUL, so that
-// nothing but the header comes of it. Throws PyError.
+// The pairs of `key`, with names in lower case, checked: a name is a token of HTTP, and a value has no line
+// ends and no NUL, so that nothing but the header comes of it. Throws PyError.
 std::vector<Header> headers_of(PyObject* message, PyObject* key);
 void check_header(std::string_view name, std::string_view value);
 

@@ -31,7 +31,8 @@ bool ends_in_chunked(std::string_view codings) noexcept {
 }  // namespace
 
 RequestBody::RequestBody(wsgi_request& request) noexcept : request_(request) {
-  if (ends_in_chunked(variable(request, "HTTP_TRANSFER_ENCODING"))) chunks_ = std::make_unique<ChunkedBody>();
+  if (ends_in_chunked(variable(request, "HTTP_TRANSFER_ENCODING")))
+    chunks_ = std::make_unique<engine::ChunkedDecoder>();
   expects_continue_ = equal_ignoring_case(variable(request, "HTTP_EXPECT"), "100-continue") && !ended();
 }
 
@@ -80,9 +81,17 @@ RequestBody::Got RequestBody::read_some() {
       chunk_.assign(received);
       return Got::kChunk;
     }
-    if (!chunks_->take(received, chunk_)) return Got::kBroken;
+    if (!decode(received)) return Got::kBroken;
     if (!chunk_.empty() || chunks_->ended()) return Got::kChunk;
   }
+}
+
+// False where the chunks cannot be told apart.
+bool RequestBody::decode(std::string_view received) {
+  while (!received.empty() && !chunks_->ended() && !chunks_->broken()) {
+    chunk_.append(chunks_->next(received, received.size()));
+  }
+  return !chunks_->broken();
 }
 
 python::PyRef RequestBody::taken() {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "plugin/asgi/chunked_body.h"
+#include "plugin/exchange/chunked_decoder.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
@@ -34,9 +34,10 @@ class RequestBody {
  private:
   Got read_buffered();
   Got read_some();
+  bool decode(std::string_view received);
 
   wsgi_request& request_;
-  std::unique_ptr<ChunkedBody> chunks_;  // Null: its length is known.
+  std::unique_ptr<engine::ChunkedDecoder> chunks_;  // Null: its length is known.
   std::string chunk_;
   bool expects_continue_ = false;
 };

@@ -4,7 +4,10 @@ import contextvars
 import json
 import time
 
-import uwsgi_tornado
+try:
+    import uwsgi_tornado
+except ImportError:
+    pass  # Under uvicorn.
 
 seen = {'left': 0, 'cancelled': 0, 'errors': []}
 variable = contextvars.ContextVar('variable', default='unset')
