@@ -124,16 +124,14 @@ PyRef capsule_of(suspend::Baton& baton) {
 
 // True when `future` was done in time.
 bool wait_until_done(VirtualThread& thread, PyObject* future, double seconds) {
+  if (is_done(future)) return true;
   suspend::Baton baton(thread.fiber(), "future", blocking::Abort::kAllowed);
-  PyRef capsule, callback;
-  {
-    const NoPreemption undisturbed(thread);
-    if (is_done(future)) return true;
-    capsule = capsule_of(baton);
-    callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
-    py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
-  }
-  blocking::wait(baton, loop::Deadline::after_or_never(seconds));
+  const PyRef capsule = capsule_of(baton);
+  const PyRef callback = py_check(PyCFunction_New(&future_is_done_method, capsule.get()));
+  py_check(PyObject_CallMethod(future, "add_done_callback", "O", callback.get()));
+  // Asked once more: the loop may have had a turn in the middle of the call, in which a future that was not
+  // done is, and did not have the callback yet.
+  if (!is_done(future)) blocking::wait(baton, loop::Deadline::after_or_never(seconds));
   static_cast<WaiterHandle*>(PyCapsule_GetPointer(capsule.get(), kWaiterHandleName))->baton = nullptr;
   return is_done(future);
 }

@@ -120,6 +120,40 @@ def while_finalisers_wait(query):
     return 'through'
 
 
+class Switches(asyncio.Future):
+    """One whose done() is asked with the collector on, and switches it off."""
+
+    def done(self):
+        gc.disable()
+        return super().done()
+
+
+class Slow(asyncio.futures._PyFuture):
+    """It is done while a callback is added to it, and does not have it yet."""
+
+    def add_done_callback(self, function, *, context=None):
+        pending = not self.done()
+        loop.call_soon(self.set_result, 'done meanwhile')
+        time.sleep(0.05)
+        if pending:
+            self._callbacks.append((function, context))
+
+
+def future_that_switches_the_collector_off(query):
+    future = Switches(loop=loop)
+    future.set_result(None)
+    try:
+        await_(future)
+        return gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def future_done_meanwhile(query):
+    began = time.monotonic()
+    return await_(Slow(loop=loop), timeout=20), time.monotonic() - began < 10
+
+
 def not_awaitable(query):
     try:
         await_(42)

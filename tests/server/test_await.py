@@ -33,6 +33,14 @@ def test_everything_awaitable_is_waited_for(ask):
     assert ask('/kinds') == 'coroutine task done future tornado custom concurrent'
 
 
+def test_application_may_switch_the_collector_off_while_it_waits(ask):
+    assert ask('/future_that_switches_the_collector_off') == 'False'
+
+
+def test_future_that_is_done_while_it_is_asked_to_tell(ask):
+    assert ask('/future_done_meanwhile') == "('done meanwhile', True)"
+
+
 def test_gather_gives_results_in_order(ask):
     assert ask('/gathered') == repr(([*range(20), 'pool'], [], ['no', '1'], True))
     assert ask('/gather_fails') == 'first'
