@@ -1,7 +1,6 @@
 #include "suspend/thread_block.h"
 
 #include <dlfcn.h>
-#include <link.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +19,7 @@
 #include <utility>
 
 #include "suspend/signals_blocked.h"
+#include "suspend/thread_local_block.h"
 
 #if defined(__x86_64__)
 #include <asm/prctl.h>
@@ -49,32 +49,6 @@ void set_by_system_call(ThreadPointer to) noexcept { syscall(SYS_arch_prctl, ARC
 namespace {
 
 // --- What malloc() keeps per thread -----------------------------------------------------------
-
-struct TlsBlock {
-  char* begin = nullptr;
-  std::size_t size = 0;
-};
-
-// The thread-local data of the object that holds `code`, of the calling thread.
-struct LibcQuestion {
-  ElfW(Addr) code;
-  TlsBlock answer;
-};
-
-int find_tls_of_libc(dl_phdr_info* info, std::size_t, void* asked) noexcept {
-  auto* const question = static_cast<LibcQuestion*>(asked);
-  const ElfW(Addr) code = question->code;
-  bool is_libc = false;
-  TlsBlock block;
-  for (int i = 0; i < info->dlpi_phnum; ++i) {
-    const ElfW(Phdr)& segment = info->dlpi_phdr[i];
-    const ElfW(Addr) begin = info->dlpi_addr + segment.p_vaddr;
-    if (segment.p_type == PT_LOAD && code >= begin && code < begin + segment.p_memsz) is_libc = true;
-    if (segment.p_type == PT_TLS) block = {static_cast<char*>(info->dlpi_tls_data), segment.p_memsz};
-  }
-  if (is_libc) question->answer = block;
-  return is_libc ? 1 : 0;
-}
 
 // The words of libc's thread-local data that malloc() changes in a thread that has not called it:
 // its cache and its arena. None where malloc() is another library's, which then has a thread's
@@ -109,9 +83,7 @@ class MallocWords {
 
   static void* look(void* self) noexcept {
     auto& words = *static_cast<MallocWords*>(self);
-    LibcQuestion question{words.libc_code_, {}};
-    dl_iterate_phdr(&find_tls_of_libc, &question);
-    const TlsBlock block = question.answer;
+    const ThreadLocalBlock block = thread_local_block_of(words.libc_code_);
     if (block.begin == nullptr || block.size > kSizeMax) return nullptr;
     std::uintptr_t before[kSizeMax / sizeof(std::uintptr_t)];
     std::memcpy(before, block.begin, block.size);
@@ -123,7 +95,7 @@ class MallocWords {
     return nullptr;
   }
 
-  void note_changes(const TlsBlock& block, const std::uintptr_t* before) noexcept {
+  void note_changes(const ThreadLocalBlock& block, const std::uintptr_t* before) noexcept {
     const auto* const now = reinterpret_cast<const std::uintptr_t*>(block.begin);
     for (std::size_t i = 0; i < block.size / sizeof *now; ++i) {
       if (now[i] == before[i]) continue;
@@ -138,7 +110,7 @@ class MallocWords {
     return *reinterpret_cast<std::uintptr_t*>(of + static_cast<ThreadPointer>(offsets_[i]));
   }
 
-  const ElfW(Addr) libc_code_ = reinterpret_cast<ElfW(Addr)>(dlsym(RTLD_DEFAULT, "sched_yield"));
+  const void* const libc_code_ = dlsym(RTLD_DEFAULT, "sched_yield");
   std::size_t count_ = 0;
   std::array<std::intptr_t, kMax> offsets_{};
   std::array<std::uintptr_t, kMax> fresh_{};

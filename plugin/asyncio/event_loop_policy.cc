@@ -1,6 +1,7 @@
 #include "plugin/asyncio/event_loop_policy.h"
 
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/policies.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {
@@ -53,8 +54,7 @@ PyRef run_with_runner(const PyRef& runner_type, PyObject* main, PyObject* debug)
 PyObject* event_loop_policy_type() {
   static PyObject* type = nullptr;
   if (type != nullptr) return type;
-  const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
-  const PyRef base = py_check(PyObject_GetAttrString(asyncio.get(), "DefaultEventLoopPolicy"));
+  const PyRef base = default_event_loop_policy_type();
   const PyRef body = py_check(Py_BuildValue("{s:s,s:s,s:O}", "__module__", "uwsgi_tornado", "__doc__",
                                             kPolicyDoc, "_loop_factory", event_loop_type()));
   type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(O)O", "EventLoopPolicy",

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "plugin/asyncio/policies.h"
 #include "plugin/blocking/gate.h"
 
 namespace python {
@@ -28,8 +29,7 @@ PyObject* policy_get_event_loop(PyObject*, PyObject* policy) noexcept {
       PyRef own = loop_set_here(policy);
       return own.get() == Py_None ? PyRef::borrow(worker->event_loop()) : own;
     }
-    const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
-    const PyRef base = py_check(PyObject_GetAttrString(asyncio.get(), "DefaultEventLoopPolicy"));
+    const PyRef base = default_event_loop_policy_type();
     return py_check(PyObject_CallMethod(base.get(), "get_event_loop", "O", policy));
   });
 }
@@ -39,8 +39,8 @@ PyMethodDef policy_get_event_loop_method = {
     "get_event_loop($self, /)\n--\n\nThe loop set for this thread or request, else the worker's."};
 
 // A class whose get_event_loop is ours: C functions do not bind, so an instance method wraps it.
-PyRef make_policy(const PyRef& asyncio) {
-  const PyRef base = py_check(PyObject_GetAttrString(asyncio.get(), "DefaultEventLoopPolicy"));
+PyRef make_policy() {
+  const PyRef base = default_event_loop_policy_type();
   const PyRef function = py_check(PyCFunction_New(&policy_get_event_loop_method, nullptr));
   const PyRef method = py_check(PyInstanceMethod_New(function.get()));
   const PyRef body = py_check(Py_BuildValue("{s:s,s:s,s:O}", "__module__", "uwsgi_tornado", "__doc__",
@@ -70,7 +70,7 @@ WorkerLoop& WorkerLoop::make() {
   std::unique_ptr<WorkerLoop, Delete> made(new WorkerLoop());
   made->event_loop_ = make_attached_event_loop(made->io_, log_exit);
   const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
-  py_check(PyObject_CallMethod(asyncio.get(), "set_event_loop_policy", "O", make_policy(asyncio).get()));
+  set_event_loop_policy(make_policy().get());
   py_check(PyObject_CallMethod(asyncio.get(), "set_event_loop", "O", made->event_loop()));
   pthread_atfork(nullptr, nullptr, &WorkerLoop::after_fork);
   instance_ = made.release();

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "plugin/blocking/closing.h"
+#include "plugin/blocking/signal_mask.h"
 #include "plugin/loop/watcher.h"
 #include "suspend/baton.h"
 
@@ -53,6 +54,7 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
   assert((gate == nullptr) == (loop == nullptr));
   open_in_.store(getpid(), std::memory_order_relaxed);
   if (gate != nullptr) {
+    note_loops_signal_mask();
     prepare_to_close();
     open_loop_.store(loop, std::memory_order_release);
   }

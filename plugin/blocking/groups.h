@@ -54,6 +54,9 @@ std::vector<Call> sigwait_calls();
 // A handler runs in the middle of anything, of CPython's handing over of the GIL for one: what it calls
 // (a write that wakes the loop, faulthandler's report) must neither suspend nor ask whether it may.
 std::vector<Call> signal_calls();
+// pthread_sigmask() and sigprocmask(), which note whether the fiber that calls has a mask other than the
+// loop's.
+std::vector<Call> signal_mask_calls();
 // dlopen() takes the meaning of a name from who calls it: its RUNPATH, its namespace. So the real one is
 // jumped to and returns to its caller, not to us. What was loaded is looked at when somebody asks for
 // a function of it with dlsym(), or before the thread's next wait.

@@ -157,6 +157,8 @@ inline const auto setresgid = find_as<int(gid_t, gid_t, gid_t)>("setresgid");
 inline const auto setgroups = find_as<int(std::size_t, const gid_t*)>("setgroups");
 inline const auto initgroups = find_as<int(const char*, gid_t)>("initgroups");
 inline const auto sigaction = find_as<int(int, const struct ::sigaction*, struct ::sigaction*)>("sigaction");
+inline const auto pthread_sigmask = find_as<int(int, const sigset_t*, sigset_t*)>("pthread_sigmask");
+inline const auto sigprocmask = find_as<int(int, const sigset_t*, sigset_t*)>("sigprocmask");
 inline const auto dlopen = find_as<decltype(::dlopen)>("dlopen");
 
 inline const auto open = find_as<int(const char*, int, ...)>("open");

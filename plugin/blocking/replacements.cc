@@ -36,6 +36,7 @@ constexpr Group kGroups[] = {
     {"queues and semaphores of the kernel", ipc_calls, true},
     {"waiting for signals", sigwait_calls, true},
     {"signal handlers", signal_calls},
+    {"signal masks", signal_mask_calls},
     {"loading of libraries", loader_calls},
     {kIdentityGroup, identity_calls},
 };

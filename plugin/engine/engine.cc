@@ -171,6 +171,10 @@ void Engine::turning() noexcept {
   if (draining_) stop_if_drained();  // A fetch may have been the last.
   if (!stubborn_request.empty()) log_stubborn_request();
   if (Py_MakePendingCalls() < 0) report_python_error();
+#if PY_VERSION_HEX >= 0x030E0000
+  // Runs what sys.remote_exec() has asked of the process (PEP 768), too.
+  if (PyErr_CheckSignals() < 0) report_python_error();
+#endif
 }
 
 void Engine::falling_asleep() noexcept {

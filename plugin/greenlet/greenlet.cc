@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/greenlet/asyncio_of_thread.h"
 #include "plugin/python/state_fields.h"
 #include "plugin/python/thread_state.h"
 #include "suspend/baton.h"
@@ -184,8 +185,10 @@ void GreenletThread::enter(Greenlet* greenlet) noexcept {
   ErrorState thrown;
   if (PyErr_Occurred() != nullptr) thrown.fetch();
   running_->state = from;
+  AsyncioOfThread asyncio;
   move_thread_data(from, to);
   gil_state_key().attach(to);
+  asyncio.give();
   if (fiber_ != nullptr) fiber_->thread_state().set_current_state(to);
   else if (blocking::on_loop_thread()) Hub::instance()->set_current_state(to);
   note_running(to);

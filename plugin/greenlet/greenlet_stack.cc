@@ -21,7 +21,9 @@ std::vector<GreenletStack*>& idle() noexcept {
 }  // namespace
 
 GreenletStack::GreenletStack()
-    : coroutine_(size_), state_(new_further_state(size_)), os_thread_(suspend::Fiber::os_thread()) {}
+    : coroutine_(size_),
+      state_(new_further_state(*coroutine_.stack())),
+      os_thread_(suspend::Fiber::os_thread()) {}
 
 GreenletStack::~GreenletStack() {
   PyThreadState_Clear(state_);

@@ -4,6 +4,7 @@
 
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/fetch/fetch_module.h"
+#include "plugin/python/preemption.h"
 #include "plugin/python/py_ref.h"
 
 namespace python {
@@ -124,8 +125,11 @@ PyTypeObject* host_type() {
   return &type;
 }
 
+PyObject* gil_locks(PyObject*, PyObject*) noexcept { return PyLong_FromUnsignedLongLong(gil_lock_count()); }
+
 PyMethodDef functions[] = {
     {"_live", live, METH_NOARGS, nullptr},
+    {"_gil_locks", gil_locks, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

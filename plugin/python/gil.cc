@@ -2,6 +2,8 @@
 
 #include <limits.h>
 
+#include "plugin/python/gil_handover.h"
+
 namespace python {
 
 PyThreadState* current_state() noexcept {
@@ -51,8 +53,14 @@ void GilStateKey::attach(PyThreadState* state) const noexcept {
 void leave_gil() noexcept {}
 void take_gil(PyThreadState* state) noexcept { PyThreadState_Swap(state); }
 #else
-void leave_gil() noexcept { PyEval_SaveThread(); }
-void take_gil(PyThreadState* state) noexcept { PyEval_RestoreThread(state); }
+void leave_gil() noexcept {
+  if (hands_gil_over()) detach_keeping_gil();
+  else PyEval_SaveThread();
+}
+void take_gil(PyThreadState* state) noexcept {
+  if (hands_gil_over()) attach_with_gil_kept(state);
+  else PyEval_RestoreThread(state);
+}
 #endif
 
 }  // namespace python

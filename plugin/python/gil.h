@@ -42,7 +42,8 @@ class GilStateKey {
 // How the GIL goes from one thread to another that runs on the same OS thread: the one that leaves calls
 // leave_gil(), and the one that comes take_gil() once it is the thread that runs (suspend/thread_block.h).
 // Up to 3.11 the GIL is no state's, and the state that runs is one for the process: it is exchanged. From
-// 3.12 on the state that runs is each thread's own, and so is the GIL: it is given up and taken.
+// 3.12 on the state that runs is each thread's own: the GIL is handed over (gil_handover.h), or where that is
+// not possible given up and taken.
 void leave_gil() noexcept;
 void take_gil(PyThreadState* state) noexcept;
 

@@ -15,6 +15,7 @@
 #include "plugin/blocking/libc.h"
 #include "plugin/loop/clock.h"
 #include "plugin/python/gil.h"
+#include "plugin/python/gil_handover.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {
@@ -46,6 +47,7 @@ pthread_mutex_t* gil_mutex = nullptr;
 int gil_locks_seen = 0;  // While learning.
 bool preempts = false;
 std::uint64_t preempted = 0;
+std::uint64_t gil_locks = 0;
 
 VirtualThread* collecting() noexcept;
 
@@ -68,6 +70,7 @@ void answer_watchdog() noexcept {
 
 // The loop's thread is about to lock `mutex`, which is the GIL's.
 void before_gil_lock() noexcept {
+  ++gil_locks;
   if (loop_threads_gil.load(std::memory_order_relaxed) == Gil::kHeld) {
     loop_threads_gil.store(Gil::kGivenUp, std::memory_order_relaxed);  // It drops the GIL.
     answer_watchdog();
@@ -186,6 +189,8 @@ std::uint64_t switch_count() noexcept { return (current_run.load(std::memory_ord
 
 std::uint64_t preemption_count() noexcept { return preempted; }
 
+std::uint64_t gil_lock_count() noexcept { return gil_locks; }
+
 std::vector<blocking::Call> Preemption::calls() {
   return {
       {"pthread_mutex_lock", blocking::address_of(watched_pthread_mutex_lock),
@@ -204,6 +209,7 @@ Preemption::~Preemption() {
 }
 
 void Preemption::forget_in_child() noexcept {
+  stop_gil_handover();
   phase = Phase::kOff;
   loop_threads_gil = Gil::kNotWatched;
   preempts = false;
@@ -242,6 +248,7 @@ bool Preemption::learn_mutex() noexcept {
 
 bool Preemption::start(Watchdog& watchdog) {
   if (!learn_mutex()) return false;
+  start_gil_handover(gil_mutex);
   phase = Phase::kWatching;
   loop_threads_gil = Gil::kHeld;
   if (quantum_ns_ == 0) return true;

@@ -70,4 +70,7 @@ std::uint64_t switch_count() noexcept;
 // How many times a fiber has been preempted. The loop's thread.
 std::uint64_t preemption_count() noexcept;
 
+// How many times the loop's thread has given the GIL up, or taken it, where that is watched. For tests.
+std::uint64_t gil_lock_count() noexcept;
+
 }  // namespace python

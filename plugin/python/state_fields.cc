@@ -8,28 +8,45 @@
 #include "plugin/python/py_ref.h"
 #include "plugin/python/python_compat.h"
 
-#if PY_VERSION_HEX < 0x03080000 || PY_VERSION_HEX >= 0x030E0000
-// 3.14 measures each stack from the OS thread's and ends the process on a fiber's, until told of it by
-// PyUnstable_ThreadState_SetStackProtection() (3.14.2); nothing here has been run with it.
-#error "this plugin is for CPython 3.8 to 3.13"
+#if PY_VERSION_HEX < 0x03080000 || PY_VERSION_HEX >= 0x030F0000
+#error "this plugin is for CPython 3.8 to 3.14"
+#endif
+
+#if PY_VERSION_HEX >= 0x030E0000
+#if PY_VERSION_HEX < 0x030E0200
+#error "CPython 3.14.0 and 3.14.1 cannot be told of a fiber's stack: take 3.14.2 or later"
+#endif
+// Absent where uWSGI runs 3.14.0 or 3.14.1: to be told of, not to fail as the plugin is loaded.
+extern "C" [[gnu::weak]] int PyUnstable_ThreadState_SetStackProtection(PyThreadState*, void*, std::size_t);
 #endif
 
 namespace python {
 
-void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept {
-#if PY_VERSION_HEX >= 0x030C0000
-  // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.
-  state->c_recursion_remaining = static_cast<int>(stack_size / 2600);
+bool can_bound_recursion() noexcept {
+#if PY_VERSION_HEX >= 0x030E0000
+  return PyUnstable_ThreadState_SetStackProtection != nullptr;
 #else
-  (void)state;
-  (void)stack_size;
+  return true;
 #endif
 }
 
-PyThreadState* new_further_state(std::size_t stack_size) {
+void bound_recursion(PyThreadState* state, const suspend::Stack& stack) noexcept {
+#if PY_VERSION_HEX >= 0x030E0000
+  // Before it is first attached, which would take the bounds of the thread's. Fails below 48 KiB.
+  if (PyUnstable_ThreadState_SetStackProtection(state, stack.bottom(), stack.size()) < 0) PyErr_Clear();
+#elif PY_VERSION_HEX >= 0x030C0000
+  // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.
+  state->c_recursion_remaining = static_cast<int>(stack.size() / 2600);
+#else
+  (void)state;
+  (void)stack;
+#endif
+}
+
+PyThreadState* new_further_state(const suspend::Stack& stack) {
   PyThreadState* state = PyThreadState_New(PyInterpreterState_Get());
   if (state == nullptr) throw std::bad_alloc();
-  bound_recursion(state, stack_size);
+  bound_recursion(state, stack);
   state->thread_id = 0;
 #if PY_VERSION_HEX >= 0x030B0000
   state->native_thread_id = 0;
@@ -48,6 +65,11 @@ static void set_traced(PyThreadState* state, bool traced) noexcept {
 }
 #endif
 
+#if PY_VERSION_HEX >= 0x030D0000
+// The bit of a state's eval breaker that says of async_exc (pycore_ceval.h).
+constexpr std::uintptr_t kAsyncException = 1 << 3;
+#endif
+
 void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept {
   std::swap(from->dict, to->dict);
   std::swap(from->thread_id, to->thread_id);
@@ -55,7 +77,19 @@ void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept {
   std::swap(from->native_thread_id, to->native_thread_id);
 #endif
   std::swap(from->async_exc, to->async_exc);
-#if PY_VERSION_HEX < 0x030C0000
+#if PY_VERSION_HEX >= 0x030D0000
+  if (to->async_exc != nullptr) __atomic_fetch_or(&to->eval_breaker, kAsyncException, __ATOMIC_RELAXED);
+  // By these two a threading.local finds its values.
+  std::swap(from->threading_local_key, to->threading_local_key);
+  std::swap(from->threading_local_sentinel, to->threading_local_sentinel);
+#endif
+#if PY_VERSION_HEX >= 0x030C0000
+  // Which events reach them is the interpreter's matter, not a state's.
+  std::swap(from->c_tracefunc, to->c_tracefunc);
+  std::swap(from->c_traceobj, to->c_traceobj);
+  std::swap(from->c_profilefunc, to->c_profilefunc);
+  std::swap(from->c_profileobj, to->c_profileobj);
+#else
   const bool traced = from->c_tracefunc != nullptr || from->c_profilefunc != nullptr;
   if (!traced && to->c_tracefunc == nullptr && to->c_profilefunc == nullptr) return;
   std::swap(from->c_tracefunc, to->c_tracefunc);

@@ -6,14 +6,18 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "suspend/stack.h"
+
 namespace python {
 
-// Bounds the C recursion of a state that runs on a stack of `stack_size` bytes.
-void bound_recursion(PyThreadState* state, std::size_t stack_size) noexcept;
+// False on a CPython that cannot be told of a fiber's stack, and takes it for one that has overflowed.
+bool can_bound_recursion() noexcept;
+// Bounds the C recursion of a state that runs on `stack`, before it first runs.
+void bound_recursion(PyThreadState* state, const suspend::Stack& stack) noexcept;
 
-// A further state for Python threads, with frames and exceptions of its own, for a stack of `stack_size`
-// bytes. It is no thread's until one moves to it. Throws std::bad_alloc.
-PyThreadState* new_further_state(std::size_t stack_size);
+// A further state for Python threads, with frames and exceptions of its own, for `stack`.
+// It is no thread's until one moves to it. Throws std::bad_alloc.
+PyThreadState* new_further_state(const suspend::Stack& stack);
 // What belongs to the Python thread and not to one of its states: the ident, by which others raise
 // exceptions in it, those exceptions, thread-locals, trace and profile functions. It is with the state that
 // runs; the thread's other states have the ident 0.

@@ -15,7 +15,7 @@ PyThreadState* new_state(const Hub& hub, const suspend::Fiber& fiber) {
   const suspend::AsFiber thread(fiber);
   PyThreadState* state = PyThreadState_New(PyThreadState_GetInterpreter(hub.state()));
   if (state == nullptr) throw std::bad_alloc();
-  bound_recursion(state, fiber.stack().size());
+  bound_recursion(state, fiber.stack());
   return state;
 }
 

@@ -34,10 +34,14 @@ void VirtualThread::entering() noexcept {
 }
 
 void VirtualThread::entered() noexcept {
+  signal_mask_.bring_back();
   if (!gave_way_) take_gil(state_.get());
 }
 
+// CPython starts a process with every signal blocked and may give the GIL up meanwhile (3.12): a fiber gives
+// way in the middle of that.
 void VirtualThread::leaving() noexcept {
+  signal_mask_.put_aside(gave_way_);
   if (!gave_way_) leave_gil();
 }
 

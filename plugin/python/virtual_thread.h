@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 
+#include "plugin/blocking/signal_mask.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/python/data_stack.h"
 #include "plugin/python/task_state.h"
@@ -103,6 +104,7 @@ class VirtualThread : public suspend::SwitchObserver {
   TaskState task_;
   loop::IoLoop& loop_;
   bool gave_way_ = false;
+  blocking::SignalMaskAside signal_mask_;
 
   static inline VirtualThread* current_ = nullptr;
 };

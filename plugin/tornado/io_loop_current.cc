@@ -1,5 +1,6 @@
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/policies.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/tornado/io_loop_methods.h"
 #include "plugin/tornado/tornado_io_loop.h"
@@ -14,10 +15,8 @@ bool on_main_thread() {
 }
 
 bool policy_is_the_default() {
-  const PyRef policy =
-      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
-  return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) ==
-         imported("asyncio", "DefaultEventLoopPolicy").get();
+  const PyRef policy = event_loop_policy();
+  return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) == default_event_loop_policy_type().get();
 }
 
 // As asyncio.get_event_loop(), but that the loop made for a main thread without one is of our type,
@@ -35,8 +34,7 @@ PyRef current_asyncio_loop(bool make) {
       return made;
     }
   }
-  const PyRef policy =
-      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  const PyRef policy = event_loop_policy();
   PyRef loop = PyRef::steal(PyObject_CallMethod(policy.get(), "get_event_loop", nullptr));
   if (loop) return loop;
   if (make || !PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
@@ -51,8 +49,7 @@ void set_event_loop(PyObject* loop) {
 }
 
 PyRef loop_set_here() {
-  const PyRef policy =
-      py_check(PyObject_CallObject(imported("asyncio", "get_event_loop_policy").get(), nullptr));
+  const PyRef policy = event_loop_policy();
   const PyRef local = PyRef::steal(PyObject_GetAttrString(policy.get(), "_local"));
   PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
   if (loop) return loop;

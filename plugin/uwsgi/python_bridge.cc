@@ -7,6 +7,7 @@
 #include "plugin/python/application.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/state_fields.h"
 #include "plugin/uwsgi/interfaces.h"
 #include "plugin/uwsgi/interned_names.h"
 #include "plugin/uwsgi/io_errors.h"
@@ -208,6 +209,10 @@ std::string why_python_is_unusable() {
   if (running() != built_for()) {
     return "this plugin was built for Python " + built_for() + " but uWSGI runs Python " + running() +
            ": build it again with PYTHON= naming that one";
+  }
+  if (!python::can_bound_recursion()) {
+    return "Python " + std::string(Py_GetVersion(), std::strcspn(Py_GetVersion(), " ")) +
+           " cannot be told of a fiber's stack: take 3.14.2 or later";
   }
 #ifdef Py_GIL_DISABLED
   return "a free-threaded Python keeps state per OS thread that fibers cannot share";

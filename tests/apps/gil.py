@@ -2,6 +2,7 @@
 
 A route is a function of this module; its argument is the query, its result the body.
 """
+import asyncio
 import ctypes
 import faulthandler
 import multiprocessing
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import uwsgi_tornado
 
 MEET_S = 25
 COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
@@ -122,6 +125,14 @@ def burn():
     global burned
     while burning:
         burned += burn_until(time.monotonic() + 0.01)
+
+
+def switch(_):
+    """Leaves this request and comes back a thousand times; returns how often the worker locked the GIL's mutex meanwhile."""
+    before = uwsgi_tornado._gil_locks()
+    for _ in range(1000):
+        uwsgi_tornado.await_(asyncio.sleep(0))
+    return str(uwsgi_tornado._gil_locks() - before)
 
 
 def start_burner(_):

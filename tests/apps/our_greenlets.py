@@ -364,6 +364,44 @@ def frames(n):
     return frame.f_code.co_name, getcurrent().gr_frame, greenlet.greenlet().gr_frame
 
 
+def of_its_thread(n):
+    """What Python keeps of the request's thread, as its greenlet finds it, and what of the greenlet's the request finds."""
+    local.n = n
+    events = []
+    sys.setprofile(lambda frame, event, argument: events.append(frame.f_code.co_name))
+
+    def child():
+        found = local.n, sys.getprofile() is not None
+        local.of_child = n
+        return found
+
+    try:
+        found = greenlet.greenlet(child).switch()
+    finally:
+        sys.setprofile(None)
+    return found, local.of_child, 'child' in events
+
+
+async def _running_in_greenlet(own_loop):
+    task = asyncio.current_task()
+
+    def child():
+        return asyncio.get_running_loop() is own_loop, asyncio.current_task() is task
+
+    found = greenlet.greenlet(child).switch()
+    await asyncio.sleep(0)
+    return found, asyncio.get_running_loop() is own_loop, asyncio.current_task() is task
+
+
+def of_asyncio(n):
+    """The running loop and task, as a greenlet finds them, of the worker's loop and of the request's own."""
+    own = asyncio.new_event_loop()
+    try:
+        return uwsgi_tornado.await_(_running_in_greenlet(loop)), own.run_until_complete(_running_in_greenlet(own))
+    finally:
+        own.close()
+
+
 def traced(n):
     events = []
     greenlet.settrace(lambda event, args: events.append(event))
@@ -475,7 +513,8 @@ def speed(n):
 ROUTES = {function.__name__: function for function in (
     names, parents, waits_for_loop, answers, thrown, child_waits, sleeps, meet, wake, not_waiting, late, was_late,
     forbidden, others, contexts, leave, left, stays, collect, on_loop, with_sqlalchemy, in_a_thread, forks,
-    stubborn, was_stubborn, deep, frames, traced, asynchronous, many, computes, errors, speed)}
+    stubborn, was_stubborn, deep, frames, of_its_thread, of_asyncio, traced, asynchronous, many, computes,
+    errors, speed)}
 
 
 def application(environ, start_response):

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from conftest import EMBEDDED
 from test_isolation import ask_all, numbers
 
 
@@ -50,6 +51,13 @@ def test_computing_thread_does_not_stop_requests(gil):
     gil.get('/stop_burner')
     assert [result[2] for result in results] == [b'rested'] * 30
     assert seconds < 30 * 0.1 / 2
+
+
+def test_switches_keep_the_gil(gil):
+    """Given up and taken at each switch, it would be another thread's each time (CPython from 3.12 on)."""
+    if EMBEDDED:
+        pytest.skip('the count is of the debug build')
+    assert int(gil.get('/switch')[2]) < 1000 / 10
 
 
 def test_computing_thread_and_computing_request_share_the_cpu(gil):

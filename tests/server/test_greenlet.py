@@ -132,6 +132,16 @@ def test_frame_of_a_suspended_greenlet_is_shown(running):
     assert ask(running, '/frames') == "('stands_here', None, None)"
 
 
+@pytest.mark.smoke
+def test_greenlet_has_what_its_thread_has(running):
+    assert ask(running, '/of_its_thread') == "((0, True), 0, True)"
+
+
+@pytest.mark.smoke
+def test_greenlet_has_its_threads_loop_and_task(running):
+    assert ask(running, '/of_asyncio') == '(((True, True), True, True), ((True, True), True, True))'
+
+
 def test_trace_function_sees_switches_and_throws(running):
     assert ask(running, '/traced') == "['switch', 'switch', 'throw', 'switch']"
 

@@ -1,0 +1,36 @@
+#include "plugin/asyncio/policies.h"
+
+#include <string>
+
+namespace python {
+namespace {
+
+// asyncio's `name`, by the name of its own where there is one.
+PyRef of_asyncio(const char* own_module, const char* name) {
+#if PY_VERSION_HEX >= 0x030E0000
+  const PyRef module = py_check(PyImport_ImportModule(own_module));
+  PyRef own = PyRef::steal(PyObject_GetAttrString(module.get(), (std::string("_") + name).c_str()));
+  if (own) return own;
+  PyErr_Clear();
+#else
+  (void)own_module;
+#endif
+  const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
+  return py_check(PyObject_GetAttrString(asyncio.get(), name));
+}
+
+}  // namespace
+
+PyRef default_event_loop_policy_type() { return of_asyncio("asyncio.unix_events", "DefaultEventLoopPolicy"); }
+
+PyRef event_loop_policy() {
+  const PyRef function = of_asyncio("asyncio.events", "get_event_loop_policy");
+  return py_check(PyObject_CallObject(function.get(), nullptr));
+}
+
+void set_event_loop_policy(PyObject* policy) {
+  const PyRef function = of_asyncio("asyncio.events", "set_event_loop_policy");
+  py_check(PyObject_CallFunctionObjArgs(function.get(), policy, nullptr));
+}
+
+}  // namespace python
