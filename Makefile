@@ -18,7 +18,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed asan \
+.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed asan \
 	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -26,11 +26,14 @@ all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the install
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-deps: ## install what a bare Debian 12 lacks to build and run the plugin
+deps: ## install what a bare Debian lacks to build and run the plugin
 	@tools/install-deps build
 
+# smoke: what `make test-heart` needs.
+TEST_GROUP ?= test
+
 test-deps: ## and what the tests need: databases, drivers, a browser
-	@tools/install-deps test
+	@tools/install-deps $(TEST_GROUP)
 
 # $(call build_plugin,folder,extra compiler flags,extra linker flags): make compiles, uWSGI's builder links.
 define build_plugin
@@ -244,6 +247,25 @@ test-debug-python: ## with Debian's debug Python: no reference is left; the hear
 	@export PYTHON_OF_UWSGI=$(DEBUG_PYTHON) UWSGI_PYTHON_PLUGIN=$(BUILD)/debug-python/python_plugin.so \
 		TORNADO_PLUGIN=$(BUILD)/debug-python/tornado_plugin.so && \
 		$(SOAK)/test_references.py && $(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,request_timeout.py async_libraries.py)
+
+# --- Other platforms ------------------------------------------------------------------------------
+
+# What differs with CPython, uWSGI, compiler and libc.
+HEART_TESTS := $(addprefix tests/server/test_,await.py gil.py greenlet.py isolation.py locks.py responses.py signal_masks.py \
+	stopping.py thread_local.py)
+PLATFORMS ?= bookworm trixie
+
+test-heart: test-deps $(BUILD)/debug/tornado_plugin.so ## the server tests that differ with CPython, uWSGI, compiler and libc
+	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) $(HEART_TESTS)
+	@[ -z "$(NOTE_RUNS)" ] || $(PYTHON) tools/note-run "make test-heart"
+
+test-platforms: ## test-heart in a bare tree of each Debian in PLATFORMS (as root, networked); README's table hears of it
+	@for release in $(PLATFORMS); do \
+		NOTE_RUNS=yes tools/platform $$release make TEST_GROUP=smoke test-heart || exit 1; \
+	done
+
+test-newer-debian: ## test-heart in a bare Debian 13
+	@tools/platform trixie make TEST_GROUP=smoke test-heart
 
 release-smoke: test-deps $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke
