@@ -1,5 +1,6 @@
 #include "plugin/asgi/interface.h"
 
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <string>

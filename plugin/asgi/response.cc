@@ -1,5 +1,6 @@
 #include "plugin/asgi/response.h"
 
+#include <cstdint>
 #include <map>
 #include <string>
 

@@ -1,6 +1,7 @@
 #include "plugin/asgi/websocket_connection.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <utility>
 

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 
+#include <cstdint>
 #include <utility>
 
 #include "plugin/asyncio/await.h"

@@ -1,6 +1,7 @@
 // The websocket that a request has become: received from and sent to by any fiber of the worker.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>

@@ -1,5 +1,6 @@
 #include "plugin/tornado_web/tornado_web.h"
 
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
