@@ -184,7 +184,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.
 
-test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke ## build and run everything
+test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke test-newer-debian ## build and run everything
 
 layers: | deps ## check that layers only look down, every header compiles alone, and C++ is formatted and in small pieces
 	$(PYTHON) .ci/check_layers.py
