@@ -56,4 +56,12 @@ void set_running_loop(PyObject* loop) {
   py_check(PyObject_CallMethod(asyncio_names().events, "_set_running_loop", "O", loop));
 }
 
+bool is_concurrent_future(PyObject* object) { return is_instance(object, asyncio_names().concurrent_future); }
+
+bool on_main_thread() {
+  const PyRef thread = py_check(PyObject_CallObject(asyncio_names().main_thread, nullptr));
+  const PyRef ident = py_check(PyObject_GetAttrString(thread.get(), "ident"));
+  return ident.get() != Py_None && PyLong_AsUnsignedLong(ident.get()) == PyThread_get_thread_ident();
+}
+
 }  // namespace python

@@ -37,4 +37,9 @@ const AsyncioNames& asyncio_names();
 PyRef get_running_loop();
 void set_running_loop(PyObject* loop);
 
+// A concurrent.futures.Future, or one of a class derived from it. Throws PyError.
+bool is_concurrent_future(PyObject* object);
+// True on the thread that Python takes for the main one. Throws PyError.
+bool on_main_thread();
+
 }  // namespace python

@@ -1,5 +1,6 @@
 #include "plugin/asyncio/await.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -45,9 +46,7 @@ WorkerLoop& running_worker_loop(const char* function) {
 
 double seconds_of(PyObject* timeout) {
   if (timeout == nullptr || timeout == Py_None) return -1;
-  const double seconds = PyFloat_AsDouble(timeout);
-  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
-  return seconds < 0 ? 0 : seconds;
+  return std::max(as_double(timeout), 0.0);
 }
 
 namespace {
@@ -61,34 +60,27 @@ PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, 
   return py_check(PyObject_Call(function, args.get(), option.get()));
 }
 
-// While one lives its thread gives the loop no turn unasked: what asyncio does in a few steps, which
-// nothing of the loop's may come between, is done here on the thread of a request. It does not give way,
-// and no finaliser that waits is run by the collector.
-class NoPreemption {
+// While one lives nothing of the loop's comes between the steps of asyncio that are taken here, on the thread
+// of a request: it is not preempted, and the collector runs no finaliser that waits.
+class Atomically {
  public:
-  explicit NoPreemption(VirtualThread& thread) noexcept : thread_(thread) {
-    thread_.task().keep_turn();
 #if PY_VERSION_HEX >= 0x030A0000
-    collects_ = PyGC_Disable() != 0;
-#else
-    thread_.task().forbid_suspension();
-#endif
-  }
-  ~NoPreemption() {
-#if PY_VERSION_HEX >= 0x030A0000
+  Atomically() noexcept : collects_(PyGC_Disable() != 0) {}
+  ~Atomically() {
     if (collects_) PyGC_Enable();
-#else
-    thread_.task().allow_suspension();
-#endif
-    thread_.task().yield_turn();
   }
-  NoPreemption(const NoPreemption&) = delete;
-  NoPreemption& operator=(const NoPreemption&) = delete;
+#else
+  Atomically() noexcept = default;
+#endif
+  Atomically(const Atomically&) = delete;
+  Atomically& operator=(const Atomically&) = delete;
 
  private:
-  VirtualThread& thread_;
+  const NoPreemption no_preemption_;
 #if PY_VERSION_HEX >= 0x030A0000
-  bool collects_;
+  const bool collects_;
+#else
+  const SuspensionForbidden no_suspension_;
 #endif
 };
 
@@ -176,12 +168,6 @@ PyRef end_timed_out(VirtualThread& thread, PyObject* future) {
   raise_timeout();
 }
 
-bool is_concurrent_future(PyObject* object) {
-  const int is = PyObject_IsInstance(object, asyncio_names().concurrent_future);
-  py_check_status(is);
-  return is == 1;
-}
-
 // A task or future of the worker's loop. A coroutine's context is a copy of the request's.
 PyRef as_future(PyObject* awaitable, PyObject* event_loop) {
   return call_with_option(asyncio_names().ensure_future, py_check(PyTuple_Pack(1, awaitable)), "loop",
@@ -243,7 +229,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     }
     VirtualThread& thread = waiting_thread("gather_");
     WorkerLoop& worker = running_worker_loop("gather_");
-    std::optional<NoPreemption> undisturbed(thread);
+    std::optional<Atomically> these_steps(std::in_place);
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
@@ -256,7 +242,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     if (PyList_GET_SIZE(futures.get()) == 0) return PyRef(futures);
     const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())),
                                        "return_exceptions", return_exceptions);
-    undisturbed.reset();
+    these_steps.reset();
     return await_future(thread, all.get(), seconds_of(timeout));
   });
 }

@@ -26,10 +26,10 @@ PyRef run_with_policy(const PyRef& asyncio, PyObject* main, PyObject* debug) {
   const PyRef options = py_check(Py_BuildValue("{s:O}", "debug", debug));
   const PyRef arguments = py_check(PyTuple_Pack(1, main));
   PyRef result = PyRef::steal(PyObject_Call(function.get(), arguments.get(), options.get()));
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
+  ErrorState error;
+  error.fetch();
   PyRef::steal(PyObject_CallMethod(asyncio.get(), "set_event_loop_policy", "O", before.get()));
-  if (type != nullptr) PyErr_Restore(type, value, traceback);
+  error.restore();
   if (PyErr_Occurred()) throw PyError{};
   return result;
 }
@@ -41,10 +41,10 @@ PyRef run_with_runner(const PyRef& runner_type, PyObject* main, PyObject* debug)
   const PyRef runner = call_with(runner_type, nullptr, options);
   py_check(PyObject_CallMethod(runner.get(), "__enter__", nullptr));
   PyRef result = PyRef::steal(PyObject_CallMethod(runner.get(), "run", "O", main));
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
+  ErrorState error;
+  error.fetch();
   const PyRef closed = PyRef::steal(PyObject_CallMethod(runner.get(), "close", nullptr));
-  if (type != nullptr) PyErr_Restore(type, value, traceback);
+  error.restore();
   if (PyErr_Occurred()) throw PyError{};
   return result;
 }

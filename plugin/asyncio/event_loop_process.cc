@@ -9,6 +9,7 @@
 
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/static_type.h"
 
 namespace python {
 namespace {
@@ -105,16 +106,9 @@ PyMethodDef child_watcher_methods[] = {
 };
 
 PyRef make_child_watcher() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._ChildWatcher";
-    t.tp_basicsize = sizeof(PyObject);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
-    t.tp_methods = child_watcher_methods;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return py_check(type.tp_alloc(&type, 0));
+  PyTypeObject* const type = static_type<PyObject>(
+      "uwsgi_tornado._ChildWatcher", [](PyTypeObject& t) { t.tp_methods = child_watcher_methods; });
+  return py_check(type->tp_alloc(type, 0));
 }
 
 bool kernel_has_pidfds() noexcept {

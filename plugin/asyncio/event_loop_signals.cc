@@ -9,15 +9,6 @@
 #include "plugin/asyncio/signal_pipe.h"
 
 namespace python {
-namespace {
-
-bool on_main_thread() {
-  const PyRef thread = py_check(PyObject_CallObject(asyncio_names().main_thread, nullptr));
-  const PyRef ident = py_check(PyObject_GetAttrString(thread.get(), "ident"));
-  return ident.get() != Py_None && PyLong_AsUnsignedLong(ident.get()) == PyThread_get_thread_ident();
-}
-
-}  // namespace
 
 SignalWakeup::SignalWakeup(EventLoop& owner, loop::IoLoop& io) noexcept
     : owner_(owner), readable_(io.raw(), this) {}

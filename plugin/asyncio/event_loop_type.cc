@@ -7,6 +7,7 @@
 #include "plugin/asyncio/event_loop_fields.h"
 #include "plugin/asyncio/event_loop_process.h"
 #include "plugin/python/state_fields.h"
+#include "plugin/python/static_type.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {
@@ -60,13 +61,6 @@ Scheduled parse(const char* method, const char* moment, PyObject* const* args, P
   return parsed;
 }
 
-double as_seconds(PyObject* number) {
-  // PyFloat_AsDouble() makes a float of an int.
-  const double seconds = PyLong_CheckExact(number) ? PyLong_AsDouble(number) : PyFloat_AsDouble(number);
-  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
-  return seconds;
-}
-
 PyObject* call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
   return py_boundary(
       [=] { return loop_of(self).call_soon(parse("call_soon", nullptr, args, count, names).call); });
@@ -88,7 +82,7 @@ PyObject* call_later(PyObject* self, PyObject* const* args, Py_ssize_t count, Py
       throw PyError{};
     }
     EventLoop& loop = loop_of(self);
-    return loop.call_at(loop.time_in(as_seconds(parsed.moment)), nullptr, parsed.call);
+    return loop.call_at(loop.time_in(as_double(parsed.moment)), nullptr, parsed.call);
   });
 }
 
@@ -100,7 +94,7 @@ PyObject* call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObj
       throw PyError{};
     }
     PyObject* const given = PyFloat_CheckExact(parsed.moment) ? nullptr : parsed.moment;
-    return loop_of(self).call_at(as_seconds(parsed.moment), given, parsed.call);
+    return loop_of(self).call_at(as_double(parsed.moment), given, parsed.call);
   });
 }
 
@@ -377,11 +371,8 @@ void core_dealloc(PyObject* self) noexcept {
 }
 
 PyTypeObject* core_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._EventLoopCore";
-    t.tp_basicsize = sizeof(CoreObject);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
+  return static_type<CoreObject>("uwsgi_tornado._EventLoopCore", [](PyTypeObject& t) {
+    t.tp_flags |= Py_TPFLAGS_BASETYPE;
     t.tp_methods = core_methods;
     t.tp_getset = event_loop_fields;
     t.tp_new = core_new;
@@ -389,10 +380,7 @@ PyTypeObject* core_type() {
     t.tp_traverse = core_traverse;
     t.tp_clear = core_clear;
     t.tp_dealloc = core_dealloc;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return &type;
+  });
 }
 
 constexpr char kEventLoopDoc[] =

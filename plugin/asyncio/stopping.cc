@@ -17,6 +17,7 @@
 #include "plugin/blocking/watched.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/static_type.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {
@@ -161,23 +162,16 @@ constexpr char kDoc[] =
     "event\n"
     "loop. In a process that is no worker it is never set.";
 
-PyTypeObject* event_type() noexcept {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado.Stopping";
-    t.tp_basicsize = sizeof(Event);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
+PyTypeObject* event_type() {
+  return static_type<Event>("uwsgi_tornado.Stopping", [](PyTypeObject& t) {
     t.tp_doc = kDoc;
     t.tp_methods = methods;
     t.tp_as_async = &async_methods;
-    return t;
-  }();
-  return PyType_Ready(&type) < 0 ? nullptr : &type;
+  });
 }
 
 void make_event() {
   PyTypeObject* const type = event_type();
-  if (type == nullptr) throw PyError{};
   PyRef waiters = py_check(PySet_New(nullptr));
   PyRef made = py_check(type->tp_alloc(type, 0));
   event = reinterpret_cast<Event*>(made.release());

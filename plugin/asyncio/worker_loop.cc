@@ -8,6 +8,15 @@
 #include "plugin/blocking/gate.h"
 
 namespace python {
+
+PyRef loop_set_here(PyObject* policy) {
+  const PyRef local = PyRef::steal(PyObject_GetAttrString(policy, "_local"));
+  PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
+  if (loop) return loop;
+  PyErr_Clear();
+  return none();
+}
+
 namespace {
 
 // --- The policy: who asks for the current event loop is given the worker's ---------------------
@@ -15,12 +24,6 @@ namespace {
 constexpr char kPolicyDoc[] =
     "asyncio's default policy, but that the current event loop of the worker's requests and of the\n"
     "worker itself is the worker's own. New loops are asyncio's.";
-
-// The loop that this thread was given by set_event_loop(), or None.
-PyRef loop_set_here(PyObject* policy) {
-  const PyRef local = py_check(PyObject_GetAttrString(policy, "_local"));
-  return py_check(PyObject_GetAttrString(local.get(), "_loop"));
-}
 
 PyObject* policy_get_event_loop(PyObject*, PyObject* policy) noexcept {
   return py_boundary([=] {

@@ -8,6 +8,7 @@
 
 #include "plugin/engine/engine.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/static_type.h"
 #include "plugin/uwsgi/python_bridge.h"
 
 namespace engine {
@@ -32,17 +33,11 @@ void context_dealloc(PyObject* self) noexcept {
   Py_TYPE(self)->tp_free(self);
 }
 
-PyTypeObject* context_type() noexcept {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi.RequestContext";
-    t.tp_basicsize = sizeof(RequestContext);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
+PyTypeObject* context_type() {
+  return python::static_type<RequestContext>("uwsgi.RequestContext", [](PyTypeObject& t) {
     t.tp_doc = "A request whose websocket other virtual threads of its worker may use.";
     t.tp_dealloc = context_dealloc;
-    return t;
-  }();
-  return PyType_Ready(&type) < 0 ? nullptr : &type;
+  });
 }
 
 // Who calls. Throws PyError.
@@ -70,7 +65,6 @@ PyObject* request_context(PyObject*, PyObject*) noexcept {
   return py_boundary([] {
     std::shared_ptr<WebSocket> websocket = own_websocket(calling_thread());
     PyTypeObject* const type = context_type();
-    if (type == nullptr) throw PyError{};
     PyRef context = py_check(PyType_GenericAlloc(type, 0));
     new (&reinterpret_cast<RequestContext*>(context.get())->websocket)
         std::shared_ptr<WebSocket>(std::move(websocket));

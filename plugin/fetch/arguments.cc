@@ -41,8 +41,7 @@ std::string line_of(const char* name, PyObject* value, Charset charset = Charset
 }
 
 double seconds_of(const char* name, PyObject* value) {
-  const double seconds = PyFloat_AsDouble(value);
-  if (seconds == -1 && PyErr_Occurred()) throw PyError{};
+  const double seconds = as_double(value);
   if (!(seconds >= 0 && seconds < 1e6))
     raise_value_error(std::string(name) + " is a number of seconds from 0 (no limit) up");
   return seconds;

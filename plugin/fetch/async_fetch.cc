@@ -9,6 +9,7 @@
 #include "plugin/fetch/response.h"
 #include "plugin/http/client.h"
 #include "plugin/python/python_source.h"
+#include "plugin/python/static_type.h"
 
 namespace python {
 namespace {
@@ -305,21 +306,15 @@ void feed_from(const PyRef& fetch, const PyRef& chunks, PyObject* event_loop) {
 }  // namespace
 
 PyObject* async_fetch_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado.AsyncFetch";
-    t.tp_basicsize = sizeof(AsyncFetchObject);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
-    t.tp_doc = "A fetch under way.";
-    t.tp_methods = methods;
-    t.tp_getset = attributes;
-    t.tp_traverse = traverse;
-    t.tp_clear = clear;
-    t.tp_dealloc = dealloc;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return reinterpret_cast<PyObject*>(&type);
+  return reinterpret_cast<PyObject*>(
+      static_type<AsyncFetchObject>("uwsgi_tornado.AsyncFetch", [](PyTypeObject& t) {
+        t.tp_doc = "A fetch under way.";
+        t.tp_methods = methods;
+        t.tp_getset = attributes;
+        t.tp_traverse = traverse;
+        t.tp_clear = clear;
+        t.tp_dealloc = dealloc;
+      }));
 }
 
 PyRef start_async_fetch(PyObject* event_loop, loop::IoLoop& io, FetchCall call,

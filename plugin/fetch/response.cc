@@ -11,6 +11,7 @@
 #include "plugin/fetch/errors.h"
 #include "plugin/fetch/fiber_wait.h"
 #include "plugin/http/client.h"
+#include "plugin/python/static_type.h"
 #include "plugin/python/virtual_thread.h"
 
 namespace python {
@@ -342,11 +343,7 @@ constexpr char kDoc[] =
 }  // namespace
 
 PyObject* response_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado.Response";
-    t.tp_basicsize = sizeof(Response);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
+  return reinterpret_cast<PyObject*>(static_type<Response>("uwsgi_tornado.Response", [](PyTypeObject& t) {
     t.tp_doc = kDoc;
     t.tp_getset = attributes;
     t.tp_methods = methods;
@@ -358,10 +355,7 @@ PyObject* response_type() {
     t.tp_clear = clear;
     t.tp_finalize = finalize;
     t.tp_dealloc = dealloc;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return reinterpret_cast<PyObject*>(&type);
+  }));
 }
 
 PyRef make_response(http::Transfer& transfer) {

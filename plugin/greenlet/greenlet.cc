@@ -42,11 +42,6 @@ void pass_arguments(Greenlet* from, Greenlet* to) noexcept {
   to->kwargs = kwargs.release();
 }
 
-[[noreturn]] void raise(const char* sentence) {
-  PyErr_SetString(greenlet_error(), sentence);
-  throw PyError{};
-}
-
 bool on_loop() noexcept { return blocking::on_loop_thread() && VirtualThread::current() == nullptr; }
 
 }  // namespace
@@ -67,9 +62,10 @@ PyRef switch_result(PyRef args, PyRef kwargs) {
 
 void GreenletThread::check_may_go(const Greenlet* target) const {
   const GreenletThread* const owner = owner_of(target);
-  if (owner == nullptr) raise("cannot switch to a garbage collected greenlet");
-  if (!owner->alive_) raise("cannot switch to a different thread (which happens to have exited)");
-  if (owner != this) raise("cannot switch to a different thread");
+  if (owner == nullptr) raise(greenlet_error(), "cannot switch to a garbage collected greenlet");
+  if (!owner->alive_)
+    raise(greenlet_error(), "cannot switch to a different thread (which happens to have exited)");
+  if (owner != this) raise(greenlet_error(), "cannot switch to a different thread");
 }
 
 PyRef GreenletThread::go(Greenlet* target) {
@@ -120,7 +116,8 @@ PyRef GreenletThread::go_inside(Greenlet* target) {
 Greenlet* GreenletThread::resolve(Greenlet* first) {
   Greenlet* target = first;
   while (target != nullptr) {
-    if (target->lost()) raise("cannot switch to a greenlet that a fork left in the parent process");
+    if (target->lost())
+      raise(greenlet_error(), "cannot switch to a greenlet that a fork left in the parent process");
     if (target->phase == Greenlet::Phase::kActive) return target;
     if (target->phase == Greenlet::Phase::kNew) {
       if (start(target)) return target;
@@ -129,7 +126,7 @@ Greenlet* GreenletThread::resolve(Greenlet* first) {
     if (target->parent != nullptr) pass_arguments(target, target->parent);
     target = target->parent;
   }
-  raise("cannot switch to a garbage collected greenlet");
+  raise(greenlet_error(), "cannot switch to a garbage collected greenlet");
 }
 
 // False when somebody else has started it meanwhile: asking for `run` may run anything.
@@ -345,7 +342,7 @@ PyRef GreenletThread::go_to_loop(Greenlet* target) {
 PyRef GreenletThread::wake(GreenletThread& request, Greenlet* target) {
   if (request.baton_ == nullptr) {
     PyErr_Clear();
-    raise("cannot switch to a request that does not wait in a switch to its parent");
+    raise(greenlet_error(), "cannot switch to a request that does not wait in a switch to its parent");
   }
   suspend::Baton& baton = *std::exchange(request.baton_, nullptr);
   request.wake_target_ = PyRef::borrow(as_object(target));

@@ -154,7 +154,7 @@ void end_greenlets_of(VirtualThread& thread) noexcept;
 // Ends those of the loop, and the stacks kept for others, as the worker ends. On the loop.
 void end_greenlets_of_loop() noexcept;
 
-PyTypeObject* greenlet_type() noexcept;
+PyTypeObject* greenlet_type();
 PyObject* greenlet_error() noexcept;
 PyObject* greenlet_exit() noexcept;
 

@@ -110,7 +110,6 @@ void add_classes(PyObject* module) {
     exit_class = PyErr_NewException("greenlet.GreenletExit", PyExc_BaseException, nullptr);
     if (error_class == nullptr || exit_class == nullptr) throw PyError{};
   }
-  py_check_status(PyType_Ready(greenlet_type()));
   add(module, "error", error_class);
   add(module, "GreenletExit", exit_class);
   add(module, "greenlet", reinterpret_cast<PyObject*>(greenlet_type()));

@@ -6,6 +6,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/python/state_fields.h"
+#include "plugin/python/static_type.h"
 #include "plugin/python/thread_state.h"
 
 namespace python {
@@ -42,16 +43,8 @@ void end_of_thread_dealloc(PyObject* self) noexcept {
 }
 
 PyTypeObject* end_of_thread_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "greenlet._EndOfThread";
-    t.tp_basicsize = sizeof(EndOfThread);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
-    t.tp_dealloc = end_of_thread_dealloc;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return &type;
+  return static_type<EndOfThread>("greenlet._EndOfThread",
+                                  [](PyTypeObject& t) { t.tp_dealloc = end_of_thread_dealloc; });
 }
 
 PyObject* dict_key() noexcept {

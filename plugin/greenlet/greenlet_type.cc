@@ -9,6 +9,7 @@
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/python/python_compat.h"
 #include "plugin/python/state_fields.h"
+#include "plugin/python/static_type.h"
 #include "plugin/python/thread_state.h"
 
 namespace python {
@@ -94,13 +95,7 @@ void set_exception(PyObject* type, PyObject* value, PyObject* traceback) {
 // result there.
 void exit_as_result(Greenlet* greenlet) noexcept {
   if (!PyErr_ExceptionMatches(greenlet_exit())) return;
-  PyObject* type;
-  PyObject* value;
-  PyObject* traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  const auto done = std::make_pair(PyRef::steal(type), PyRef::steal(traceback));
-  assign(&greenlet->args, value != nullptr ? PyRef::steal(value) : PyRef::borrow(Py_None));
+  assign(&greenlet->args, take_exception());
 }
 
 PyObject* greenlet_throw(PyObject* self, PyObject* args) noexcept {
@@ -201,35 +196,15 @@ int greenlet_is_gc(PyObject* self) noexcept {
   return greenlet->is_main || !greenlet->active();
 }
 
-// A section in which the request that runs keeps its turn: an object dies in the middle of
-// anything.
-class NoPreemption {
- public:
-  NoPreemption() noexcept : thread_(VirtualThread::current()) {
-    if (thread_ != nullptr) thread_->task().keep_turn();
-  }
-  ~NoPreemption() {
-    if (thread_ != nullptr) thread_->task().yield_turn();
-  }
-  NoPreemption(const NoPreemption&) = delete;
-  NoPreemption& operator=(const NoPreemption&) = delete;
-
- private:
-  VirtualThread* const thread_;
-};
-
 // Ends an active greenlet that nobody refers to any more, here or, in another thread, later.
 void end_in_place(Greenlet* greenlet) noexcept {
   GreenletThread* const thread = greenlet->thread;
   if (!thread->alive()) return;
-  PyObject* type;
-  PyObject* value;
-  PyObject* traceback;
-  PyErr_Fetch(&type, &value, &traceback);
+  const ErrorAside error;
   if (python_is_finalizing()) {
     Py_INCREF(greenlet);
   } else if (GreenletThread::current_or_null() == thread) {
-    const NoPreemption kept;
+    const NoPreemption in_the_middle_of_anything;
     thread->kill(greenlet);
     if (greenlet->active() && Py_REFCNT(greenlet) == 1) {
       PySys_WriteStderr("GreenletExit did not kill %.200s object at %p\n", Py_TYPE(greenlet)->tp_name,
@@ -243,7 +218,6 @@ void end_in_place(Greenlet* greenlet) noexcept {
       Py_INCREF(greenlet);
     }
   }
-  PyErr_Restore(type, value, traceback);
 }
 
 void greenlet_dealloc(PyObject* self) noexcept {
@@ -430,12 +404,9 @@ PyNumberMethods as_number = [] {
 
 }  // namespace
 
-PyTypeObject* greenlet_type() noexcept {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "greenlet.greenlet";
-    t.tp_basicsize = sizeof(Greenlet);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
+PyTypeObject* greenlet_type() {
+  return static_type<Greenlet>("greenlet.greenlet", [](PyTypeObject& t) {
+    t.tp_flags |= Py_TPFLAGS_BASETYPE;
     t.tp_doc =
         "greenlet(run=None, parent=None)\n--\n\n"
         "A greenlet that will run `run`; its parent, the running greenlet where none is given, is\n"
@@ -454,9 +425,7 @@ PyTypeObject* greenlet_type() noexcept {
     t.tp_new = greenlet_new;
     t.tp_free = PyObject_GC_Del;
     t.tp_is_gc = greenlet_is_gc;
-    return t;
-  }();
-  return &type;
+  });
 }
 
 }  // namespace python

@@ -6,6 +6,7 @@
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/static_type.h"
 
 namespace python {
 namespace {
@@ -110,19 +111,12 @@ PyGetSetDef host_fields[] = {
 };
 
 PyTypeObject* host_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._Host";
-    t.tp_basicsize = sizeof(HostObject);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
+  return static_type<HostObject>("uwsgi_tornado._Host", [](PyTypeObject& t) {
     t.tp_methods = host_methods;
     t.tp_getset = host_fields;
     t.tp_new = host_new;
     t.tp_dealloc = host_dealloc;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return &type;
+  });
 }
 
 PyObject* gil_locks(PyObject*, PyObject*) noexcept { return PyLong_FromUnsignedLongLong(gil_lock_count()); }

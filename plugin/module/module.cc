@@ -18,6 +18,7 @@
 #include "plugin/module/worker_view.h"
 #include "plugin/python/interruption.h"
 #include "plugin/python/preemption.h"
+#include "plugin/python/static_type.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/tornado/periodic_callback.h"
 #include "plugin/tornado/tornado_io_loop.h"
@@ -96,18 +97,11 @@ PyObject* section_type() {
       {"__exit__", section_exit<Kind>, METH_VARARGS, nullptr},
       {nullptr, nullptr, 0, nullptr},
   };
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = Kind::kName;
-    t.tp_basicsize = sizeof(Section);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
+  return reinterpret_cast<PyObject*>(static_type<Section>(Kind::kName, [](PyTypeObject& t) {
     t.tp_doc = Kind::kDoc;
     t.tp_methods = methods;
     t.tp_new = PyType_GenericNew;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return reinterpret_cast<PyObject*>(&type);
+  }));
 }
 
 // --- is_connected() --------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "plugin/loop/clock.h"
 #include "plugin/observe/fiber_dump.h"
 #include "plugin/observe/signal_log.h"
 #include "plugin/python/py_ref.h"
@@ -34,12 +35,6 @@ constexpr timespec kLastWords{0, 100'000'000};
 
 // Of the real-time signals, which nobody has a name for.
 int last_words_signal() noexcept { return SIGRTMAX - 5; }
-
-double clock_s() noexcept {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
 
 // In the handler, on the loop's thread. A loop that sleeps has said who is over its time, or another
 // thread has kept the GIL from it.
@@ -84,14 +79,14 @@ void HarakiriReport::arm() noexcept {
   const time_t earliest = earliest_harakiri();
   if (earliest == 0) return;
   const time_t at = earliest == reported_ ? earliest + 1 : earliest;  // It has been in time after all.
-  timer_.start(std::max(0.1, static_cast<double>(at) + kIntoTheSecondS - clock_s()));
+  timer_.start(std::max(0.1, static_cast<double>(at) + kIntoTheSecondS - loop::wall_clock_s()));
 }
 
 void HarakiriReport::on_due() noexcept {
   const time_t now = uwsgi_now();
   const time_t earliest = earliest_harakiri();
   if (earliest != 0 && earliest != reported_ &&
-      static_cast<double>(earliest) + kIntoTheSecondS <= clock_s() + 0.05) {
+      static_cast<double>(earliest) + kIntoTheSecondS <= loop::wall_clock_s() + 0.05) {
     reported_ = earliest;
     report(now);
   }

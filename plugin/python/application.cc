@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "plugin/python/static_type.h"
+
 namespace python {
 namespace {
 
@@ -43,7 +45,7 @@ PyObject* multithread_key() noexcept {
   return key;
 }
 
-PyTypeObject* chunks_type() noexcept;
+PyTypeObject* chunks_type();
 
 // What uWSGI sends as it is, bytes and files, stays so. Null with an error set when it cannot
 // be iterated.
@@ -91,35 +93,23 @@ PyObject* application_call(PyObject* self, PyObject* args, PyObject* kwargs) noe
   return result.release();
 }
 
-PyTypeObject* application_type() noexcept {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._Application";
-    t.tp_basicsize = sizeof(Application);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
+PyTypeObject* application_type() {
+  return static_type<Application>("uwsgi_tornado._Application", [](PyTypeObject& t) {
     t.tp_call = application_call;
     t.tp_traverse = wrapper_traverse;
     t.tp_clear = wrapper_clear;
     t.tp_dealloc = wrapper_dealloc;
-    return t;
-  }();
-  return PyType_Ready(&type) < 0 ? nullptr : &type;
+  });
 }
 
-PyTypeObject* chunks_type() noexcept {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._Chunks";
-    t.tp_basicsize = sizeof(Chunks);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
+PyTypeObject* chunks_type() {
+  return static_type<Chunks>("uwsgi_tornado._Chunks", [](PyTypeObject& t) {
     t.tp_iter = PyObject_SelfIter;
     t.tp_iternext = chunks_next;
     t.tp_traverse = wrapper_traverse;
     t.tp_clear = wrapper_clear;
     t.tp_dealloc = wrapper_dealloc;
-    return t;
-  }();
-  return PyType_Ready(&type) < 0 ? nullptr : &type;
+  });
 }
 
 }  // namespace
@@ -127,7 +117,6 @@ PyTypeObject* chunks_type() noexcept {
 PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept,
                        void (*called)(PyObject* environ) noexcept) {
   PyTypeObject* type = application_type();
-  if (type == nullptr) throw PyError{};
   PyRef wrapped = py_check(PyType_GenericAlloc(type, 0));
   auto* const application = reinterpret_cast<Application*>(wrapped.get());
   application->wrapper.wrapped = PyRef::borrow(callable).release();
@@ -147,7 +136,7 @@ PyRef without_list_of_one(PyRef result) noexcept {
 }
 
 PyRef wrap_raw_application(PyObject* callable) {
-  if (chunks_type() == nullptr) throw PyError{};
+  chunks_type();  // Made here, where it may fail.
   return wrap_application(callable, contain_iteration);
 }
 

@@ -156,6 +156,20 @@ inline bool is_true(const PyRef& object) {
   return truth == 1;
 }
 
+inline bool is_instance(PyObject* object, PyObject* type) {
+  const int is = PyObject_IsInstance(object, type);
+  py_check_status(is);
+  return is == 1;
+}
+
+// The float of a number. Throws PyError.
+inline double as_double(PyObject* number) {
+  // PyFloat_AsDouble() makes a float of an int.
+  const double value = PyLong_CheckExact(number) ? PyLong_AsDouble(number) : PyFloat_AsDouble(number);
+  if (value == -1 && PyErr_Occurred()) throw PyError{};
+  return value;
+}
+
 // from module import name
 inline PyRef imported(const char* module, const char* name) {
   return py_check(PyObject_GetAttrString(py_check(PyImport_ImportModule(module)).get(), name));

@@ -125,4 +125,21 @@ class SuspensionForbidden {
   VirtualThread* const thread_;
 };
 
+// While one lives the thread that runs waits as it likes but is not preempted: in the middle of what other
+// requests must not come between. Does nothing on the loop's own stack.
+class NoPreemption {
+ public:
+  NoPreemption() noexcept : thread_(VirtualThread::current()) {
+    if (thread_ != nullptr) thread_->task().keep_turn();
+  }
+  ~NoPreemption() {
+    if (thread_ != nullptr) thread_->task().yield_turn();
+  }
+  NoPreemption(const NoPreemption&) = delete;
+  NoPreemption& operator=(const NoPreemption&) = delete;
+
+ private:
+  VirtualThread* const thread_;
+};
+
 }  // namespace python

@@ -39,4 +39,13 @@ class CallArguments {
   Py_ssize_t next_ = 0;
 };
 
+inline bool is_timedelta(PyObject* object) {
+  return is_instance(object, imported("datetime", "timedelta").get());
+}
+
+// Of a datetime.timedelta.
+inline double total_seconds(PyObject* timedelta) {
+  return as_double(py_check(PyObject_CallMethod(timedelta, "total_seconds", nullptr)).get());
+}
+
 }  // namespace python

@@ -7,12 +7,6 @@
 namespace python::io_loop {
 namespace {
 
-bool is_concurrent_future(PyObject* object) {
-  const int is = PyObject_IsInstance(object, asyncio_names().concurrent_future);
-  py_check_status(is);
-  return is == 1;
-}
-
 bool is_asyncio_future(PyObject* object) {
   return is_true(
       py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "isfuture").get(), object, nullptr)));
@@ -152,7 +146,7 @@ void log_exception_of(PyObject* callback) {
 PyRef as_future_of(PyObject* asyncio_loop, PyObject* result) {
   if (io_loop::is_asyncio_future(result)) return PyRef::borrow(result);
   const AsyncioNames& names = asyncio_names();
-  const bool concurrent = io_loop::is_concurrent_future(result);
+  const bool concurrent = is_concurrent_future(result);
   if (!concurrent && !is_true(py_check(PyObject_CallFunctionObjArgs(imported("inspect", "isawaitable").get(),
                                                                     result, nullptr))))
     return {};

@@ -8,12 +8,6 @@
 namespace python::io_loop {
 namespace {
 
-bool on_main_thread() {
-  const PyRef main = py_check(PyObject_CallObject(asyncio_names().main_thread, nullptr));
-  return py_check(PyObject_CallObject(imported("threading", "current_thread").get(), nullptr)).get() ==
-         main.get();
-}
-
 bool policy_is_the_default() {
   const PyRef policy = event_loop_policy();
   return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) == default_event_loop_policy_type().get();
@@ -48,14 +42,7 @@ void set_event_loop(PyObject* loop) {
   py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), loop, nullptr));
 }
 
-PyRef loop_set_here() {
-  const PyRef policy = event_loop_policy();
-  const PyRef local = PyRef::steal(PyObject_GetAttrString(policy.get(), "_local"));
-  PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
-  if (loop) return loop;
-  PyErr_Clear();  // A policy of another kind.
-  return none();
-}
+PyRef loop_set_here() { return python::loop_set_here(event_loop_policy().get()); }
 
 PyRef current(bool make) {
   const PyRef loop = current_asyncio_loop(make);

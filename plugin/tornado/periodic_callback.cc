@@ -4,7 +4,10 @@
 
 #include <cmath>
 
+#include "plugin/loop/clock.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/python/static_type.h"
+#include "plugin/tornado/call_arguments.h"
 #include "plugin/tornado/tornado_io_loop.h"
 
 namespace python {
@@ -49,7 +52,7 @@ void update_next(PeriodicCallback& periodic, double now) {
 
 void schedule_next(PeriodicCallback& periodic) {
   if (!periodic.running) return;
-  update_next(periodic, wall_clock());
+  update_next(periodic, loop::wall_clock_s());
   const PyRef run = py_check(PyObject_GetAttrString(periodic.object(), "_run"));
   const PyRef timeout =
       reinterpret_cast<TornadoIoLoop*>(periodic.io_loop)->call_at(periodic.next_timeout, run.get());
@@ -115,7 +118,7 @@ PyObject* start(PyObject* self, PyObject*) noexcept {
     end_run(periodic);
     put(periodic.io_loop, current_io_loop().get());
     periodic.running = true;
-    periodic.next_timeout = wall_clock();
+    periodic.next_timeout = loop::wall_clock_s();
     schedule_next(periodic);
     return none();
   });
@@ -145,14 +148,7 @@ PyObject* update_next_method(PyObject* self, PyObject* now) noexcept {
 
 // Milliseconds, of a number of them or a datetime.timedelta.
 double milliseconds_of(PyObject* time) {
-  const PyRef datetime = py_check(PyImport_ImportModule("datetime"));
-  const PyRef timedelta = py_check(PyObject_GetAttrString(datetime.get(), "timedelta"));
-  const int is_timedelta = PyObject_IsInstance(time, timedelta.get());
-  py_check_status(is_timedelta);
-  const PyRef seconds =
-      is_timedelta == 1 ? py_check(PyObject_CallMethod(time, "total_seconds", nullptr)) : PyRef();
-  const double number = seconds ? PyFloat_AsDouble(seconds.get()) * 1000 : PyFloat_AsDouble(time);
-  if (PyErr_Occurred()) throw PyError{};
+  const double number = is_timedelta(time) ? total_seconds(time) * 1000 : as_double(time);
   if (number > 0) return number;
   PyErr_SetString(PyExc_ValueError, "Periodic callback must have a positive callback_time");
   throw PyError{};
@@ -228,23 +224,18 @@ constexpr char kDoc[] =
 }  // namespace
 
 PyObject* periodic_callback_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado.PeriodicCallback";
-    t.tp_basicsize = sizeof(PeriodicCallback);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
-    t.tp_doc = kDoc;
-    t.tp_methods = methods;
-    t.tp_members = members;
-    t.tp_new = PyType_GenericNew;
-    t.tp_init = init;
-    t.tp_traverse = traverse;
-    t.tp_clear = clear;
-    t.tp_dealloc = dealloc;
-    return t;
-  }();
-  py_check_status(PyType_Ready(&type));
-  return reinterpret_cast<PyObject*>(&type);
+  return reinterpret_cast<PyObject*>(
+      static_type<PeriodicCallback>("uwsgi_tornado.PeriodicCallback", [](PyTypeObject& t) {
+        t.tp_flags |= Py_TPFLAGS_BASETYPE;
+        t.tp_doc = kDoc;
+        t.tp_methods = methods;
+        t.tp_members = members;
+        t.tp_new = PyType_GenericNew;
+        t.tp_init = init;
+        t.tp_traverse = traverse;
+        t.tp_clear = clear;
+        t.tp_dealloc = dealloc;
+      }));
 }
 
 }  // namespace python

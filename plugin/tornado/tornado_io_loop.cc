@@ -3,6 +3,7 @@
 #include <structmember.h>
 
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/python/static_type.h"
 #include "plugin/tornado/io_loop_methods.h"
 
 namespace python::io_loop {
@@ -199,11 +200,8 @@ void add_events(PyTypeObject& type) {
 }
 
 PyTypeObject* type_object() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado.IOLoop";
-    t.tp_basicsize = sizeof(TornadoIoLoop);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
+  PyTypeObject* const type = static_type<TornadoIoLoop>("uwsgi_tornado.IOLoop", [](PyTypeObject& t) {
+    t.tp_flags |= Py_TPFLAGS_BASETYPE;
     t.tp_doc = kDoc;
     t.tp_methods = methods;
     t.tp_members = members;
@@ -213,13 +211,10 @@ PyTypeObject* type_object() {
     t.tp_traverse = traverse;
     t.tp_clear = clear;
     t.tp_dealloc = dealloc;
-    return t;
-  }();
-  if (type.tp_dict == nullptr) {
-    py_check_status(PyType_Ready(&type));
-    add_events(type);
-  }
-  return &type;
+  });
+  static const bool has_events = (add_events(*type), true);
+  static_cast<void>(has_events);
+  return type;
 }
 
 }  // namespace

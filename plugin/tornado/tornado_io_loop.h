@@ -19,7 +19,8 @@ struct TornadoIoLoop {
 
   PyObject* object() noexcept { return reinterpret_cast<PyObject*>(this); }
 
-  // Runs callback() at the time `when` of wall_clock(); returns what cancel_timeout() takes. Throws PyError.
+  // Runs callback() at the time `when` of loop::wall_clock_s(); returns what cancel_timeout() takes. Throws
+  // PyError.
   PyRef call_at(double when, PyObject* callback);
 };
 
@@ -29,8 +30,6 @@ PyObject* io_loop_type();
 // IOLoop.current(): the IOLoop of the running loop, else of the current one. Throws PyError.
 PyRef current_io_loop();
 
-// time.time(), the clock of deadlines.
-double wall_clock() noexcept;
 void cancel_timeout(PyObject* timeout);
 
 // The pending exception goes to the log, and not further, as Tornado does with those of callbacks:
