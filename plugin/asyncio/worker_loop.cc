@@ -19,7 +19,7 @@ PyRef loop_set_here(PyObject* policy) {
 
 namespace {
 
-// --- The policy: who asks for the current event loop is given the worker's ---------------------
+// --- The policy: the current event loop is the worker's --------------------------------------
 
 constexpr char kPolicyDoc[] =
     "asyncio's default policy, but that the current event loop of the worker's requests and of the\n"

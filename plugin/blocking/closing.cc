@@ -20,7 +20,7 @@ namespace {
 
 bool is_open(int fd) noexcept { return libc::fcntl(fd, F_GETFD) >= 0; }
 
-// Announces no signal at all.
+// A descriptor that never becomes ready: a signalfd for no signal.
 int never_ready() noexcept {
   sigset_t none;
   sigemptyset(&none);
@@ -98,7 +98,7 @@ KeptNumbers& kept() noexcept {
   return *forever;
 }
 
-// Wakes from the loop who waits for `fd`, and makes its number free if it is kept.
+// Wakes from the loop those who wait for `fd`, and makes its number free if it is kept.
 void let_go_later(int fd) noexcept {
   const int saved_errno = errno;
   post_to_loop({[](void* number) noexcept {

@@ -93,8 +93,8 @@ pid_t own_number() noexcept {
   return self == nullptr ? static_cast<pid_t>(syscall(SYS_gettid)) : self->thread().number();
 }
 
-// Its own holder locks a mutex again that forbids that: libc says so at once. A recursive one was had by
-// trying; any other stands still, as it does for a thread.
+// The holder locks an error-checking mutex a second time: libc reports that at once. (A recursive mutex would
+// have been locked by trying; locking any other twice stops the holder, as it stops a thread.)
 bool is_own_error(const pthread_mutex_t& mutex) noexcept {
   return (mutex.__data.__kind & kTypeMask) == PTHREAD_MUTEX_ERRORCHECK_NP && !kernel_knows_holder(mutex) &&
          mutex.__data.__owner == own_number();

@@ -35,9 +35,9 @@ class ProcessDescriptor {
   ProcessDescriptor& operator=(const ProcessDescriptor&) = delete;
 
   int fd() const noexcept { return fd_; }
-  // Somebody who closes all there is has closed it; the number may mean another file.
+  // Code that closes every descriptor has closed it; the number may mean another file.
   void forget() noexcept { fd_ = -1; }
-  // The same where that is so: somebody may close it whose close() is not ours.
+  // Forgets it if it was closed by a close() that is not redirected.
   void forget_if_lost(pid_t process) noexcept {
     if (const pid_t found = process_of(fd_); found != process && found != kReaped) forget();
   }

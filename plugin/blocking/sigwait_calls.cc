@@ -34,7 +34,7 @@ class SignalDescriptor {
   SignalDescriptor& operator=(const SignalDescriptor&) = delete;
 
   int fd() const noexcept { return fd_; }
-  // Somebody who closes all there is has closed it; the number may mean another file.
+  // Code that closes every descriptor has closed it; the number may mean another file.
   void forget() noexcept { fd_ = -1; }
 
  private:

@@ -222,7 +222,7 @@ void Core::run() noexcept {
   end_incomplete();
   deadline_ = 0;
   free_read_buffer(*request_);
-  // A request that came whole never armed it; a dripped one need not hear of its body.
+  // A request that came whole never armed it; one that came in parts needs no events for its body.
   if (socket_->retry == nullptr) readable_.stop();
   if (!make_thread()) {
     engine_.refuse(request_);

@@ -30,7 +30,7 @@ class Core {
   // REQUIRES: free.
   bool accept(uwsgi_socket* socket) noexcept;
 
-  // Closes a connection that has sent no whole request. Its core is free at once, but in the middle of
+  // Closes a connection that has sent no whole request. Its core is free at once, except in the middle of
   // a TLS handshake. REQUIRES: incomplete_since() > 0.
   void close_incomplete_request() noexcept;
   // When it came, or its first part did, on the loop's clock; 0: there is a whole one, or none.

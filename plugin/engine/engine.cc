@@ -33,21 +33,21 @@ constexpr double kCutOffEarlyS = 2;
 blocking::ObjectChoice object_choice() { return {options().suspend_libs, options().native_libs}; }
 
 // Whoever kept the GIL, for the log. Read and written with the GIL held.
-std::string stubborn_request;
-double stubborn_s = 0;
+std::string gil_hog;
+double gil_kept_s = 0;
 
 // On the watchdog's thread with the GIL, so no request changes meanwhile. The loop logs it: the
 // watchdog's descriptors are not those the log is reopened on.
-void note_stubborn_request(double seconds, bool still_running) noexcept {
+void note_gil_hog(double seconds, bool still_running) noexcept {
   const wsgi_request* request = uwsgi.wsgi_req;
-  stubborn_s = seconds;
-  stubborn_request = still_running && request->uri_len > 0 ? name_of(*request) : "a request";
+  gil_kept_s = seconds;
+  gil_hog = still_running && request->uri_len > 0 ? name_of(*request) : "a request";
 }
 
-void log_stubborn_request() noexcept {
+void log_gil_hog() noexcept {
   uwsgi_log("tornado: %s kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n",
-            stubborn_request.c_str(), stubborn_s);
-  stubborn_request.clear();
+            gil_hog.c_str(), gil_kept_s);
+  gil_hog.clear();
 }
 
 // In a child: makes the pages that hold `object` its own. uWSGI keeps requests in memory
@@ -90,7 +90,7 @@ Engine::Engine(loop::IoLoop& loop)
       mercy_(loop.raw(), this),
       python_signals_(loop),
       // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
-      preemption_(options().native_blocking ? 0 : options().quantum_ms * 1e-3, note_stubborn_request),
+      preemption_(options().native_blocking ? 0 : options().quantum_ms * 1e-3, note_gil_hog),
       spawned_threads_(*this),
       signals_(*this),
       shutdown_signals_(*this),
@@ -169,7 +169,7 @@ void Engine::turning() noexcept {
   metrics_.turning();
   note_switch();
   if (draining_) stop_if_drained();  // A fetch may have been the last.
-  if (!stubborn_request.empty()) log_stubborn_request();
+  if (!gil_hog.empty()) log_gil_hog();
   if (Py_MakePendingCalls() < 0) report_python_error();
 #if PY_VERSION_HEX >= 0x030E0000
   // Runs what sys.remote_exec() has asked of the process (PEP 768), too.

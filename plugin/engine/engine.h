@@ -90,7 +90,7 @@ class Engine final : public RequestHost,
   std::uint64_t refused() const noexcept override { return listeners_.refused(); }
   void harakiri_set() noexcept override { harakiri_report_.look(); }
 
-  // A core has ended its work, or its connection waits for a request, or no longer does.
+  // From a core: it is free; its kept-alive connection is idle; that connection is busy again.
   void core_is_free(Core& core) noexcept;
   CorePool::Connections::iterator connection_is_idle(Core& core) noexcept;
   void connection_is_busy(CorePool::Connections::iterator where) noexcept;

@@ -27,7 +27,7 @@ uwsgi_lock_ops blocking_ops;
 
 // --- Taking a lock of each kind that is free -----------------------------------------------
 
-// What a lock is taken for. A mutex is had once; a read-write lock may be taken again by who has it.
+// What a lock is taken for. A mutex is taken once; the holder of a read-write lock may take it again.
 enum class Use { kMutex, kRead, kWrite };
 
 // False where the lock is taken. Any other failure is ignored, as uWSGI ignores it.
@@ -113,7 +113,7 @@ class Waiter {
   suspend::Baton* baton_ = nullptr;
 };
 
-// Who holds and who waits for which lock. The loop's thread only: to the locks themselves all
+// Which fiber holds, and which waits for, which lock. The loop's thread only: to the locks themselves all
 // its requests are one. So a lock that several of them read is had once: uWSGI's master, which unlocks
 // what a process that died has had, does that once.
 class Locks {

@@ -40,7 +40,7 @@ PyTypeObject* context_type() {
   });
 }
 
-// Who calls. Throws PyError.
+// The thread that calls. Throws PyError.
 RequestThread& calling_thread() {
   RequestThread* const thread = RequestThread::current();
   if (thread != nullptr && Engine::instance() != nullptr) return *thread;

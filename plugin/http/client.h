@@ -33,7 +33,7 @@ class Client final : public loop::IoLoop::Part {
   // threads apart (the GIL).
   static void destroy(std::unique_ptr<Transfer> transfer) noexcept;
 
-  // Transfers started and not yet over, but for streams: those may have no end.
+  // Transfers started and not yet over, except streams: those may have no end.
   std::size_t in_flight() const noexcept;
   loop::IoLoop& loop() const noexcept { return loop_; }
 

@@ -102,7 +102,7 @@ void Transfer::set_up() {
 void Transfer::set_up_callbacks() {
   set(easy_, CURLOPT_NOSIGNAL, 1L);
 #if CURL_AT_LEAST_VERSION(7, 87, 0)
-  // Who gives up while a name is looked up does not wait for the end of that.
+  // A transfer that is given up during a name lookup does not wait for the lookup's end.
   set(easy_, CURLOPT_QUICK_EXIT, 1L);
 #endif
   set(easy_, CURLOPT_PRIVATE, this);
@@ -135,7 +135,7 @@ void Transfer::set_up_protocol() {
   set(easy_, CURLOPT_FOLLOWLOCATION, request_.follow_redirects ? 1L : 0L);
   set(easy_, CURLOPT_MAXREDIRS, request_.max_redirects);
   set(easy_, CURLOPT_HTTP_VERSION, http_version_of(request_));
-  // Who asks for HTTP/2 wants one connection, also for a burst of first requests.
+  // With HTTP/2 a burst of first requests shares one connection.
   if (request_.http_version == "2") set(easy_, CURLOPT_PIPEWAIT, 1L);
   if (request_.accept_encoding) set(easy_, CURLOPT_ACCEPT_ENCODING, request_.accept_encoding->c_str());
   set_text(easy_, CURLOPT_USERAGENT, request_.user_agent);

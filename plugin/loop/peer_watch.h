@@ -7,10 +7,10 @@
 
 namespace loop {
 
-// Says so once, from the loop: whatever bytes still wait to be read, and by an end that will send no
-// more, too (EPOLLRDHUP, epoll_ctl(2)): who closes and who only shuts down look alike.
-// Leaving scope ends it. One at a time for each descriptor: another says nothing.
-// A descriptor that is closed meanwhile is one that nothing is heard of.
+// Calls `gone` once, from the loop, when the peer has closed the connection or shut down its sending side;
+// the two look alike (EPOLLRDHUP, epoll_ctl(2)). Bytes may still wait to be read.
+// Leaving scope ends it. A second watch of the same descriptor at the same time says nothing, and neither
+// does a watch whose own descriptor is closed meanwhile.
 class PeerWatch {
  public:
   PeerWatch(IoLoop& loop, Callback gone) noexcept : loop_(loop), gone_(gone) {}

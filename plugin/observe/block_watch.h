@@ -22,7 +22,7 @@ class BlockWatch final : public python::Watchdog::Duty {
   BlockWatch(const BlockWatch&) = delete;
   BlockWatch& operator=(const BlockWatch&) = delete;
 
-  // The loop sleeps in its poll; it is awake, but for the GIL. What else has its turn, RequestHost tells.
+  // The loop sleeps in its poll, or waits for the GIL after it. RequestHost tells what runs otherwise.
   static void asleep() noexcept {
     if (on_) note_asleep();
   }

@@ -66,8 +66,8 @@ VirtualThread* interrupted_thread() noexcept;
 // Throws PyError, the exception set, when `thread` is interrupted and not shielded.
 void raise_if_interrupted(VirtualThread& thread);
 
-// Has the exception raised by the next bytecode that looks for one: for waits whose caller can say
-// nothing. With the GIL held, on `thread`.
+// Has the exception raised at the next bytecode that checks for one: for waits whose caller cannot report an
+// error. With the GIL held, on `thread`.
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept;
 
 // Makes OSError(ECANCELED) of an interrupted thread its exception, from CPython 3.9 on. For the process's

@@ -200,8 +200,8 @@ std::vector<blocking::Call> Preemption::calls() {
   };
 }
 
-Preemption::Preemption(double quantum_s, OnStubborn on_stubborn)
-    : quantum_ns_(static_cast<std::int64_t>(quantum_s * 1e9)), on_stubborn_(on_stubborn) {}
+Preemption::Preemption(double quantum_s, OnGilHog on_gil_hog)
+    : quantum_ns_(static_cast<std::int64_t>(quantum_s * 1e9)), on_gil_hog_(on_gil_hog) {}
 
 Preemption::~Preemption() {
   forget_in_child();
@@ -298,7 +298,7 @@ void Preemption::ask_for_gil(Watchdog& watchdog, std::uint64_t run) {
     const std::int64_t late_ns = answered_ns.load(std::memory_order_relaxed) - asked_ns;
     if (late_ns > kStubbornNs) {
       // The fiber that answered gets no further than to its next take of the GIL.
-      on_stubborn_(static_cast<double>(late_ns) * 1e-9, answering_run.load(std::memory_order_relaxed) == run);
+      on_gil_hog_(static_cast<double>(late_ns) * 1e-9, answering_run.load(std::memory_order_relaxed) == run);
     }
   }
   gil_wait_cap.slice_ns = std::min(switch_interval_ns(), quantum_ns_);

@@ -26,10 +26,10 @@ class Preemption final : public Watchdog::Duty {
   // Told on the watchdog's thread, with the GIL held, that C code of the fiber that ran has
   // kept the GIL for `seconds` though it was asked for. `still_running`: that fiber stands
   // where it gave the GIL up, and stays there meanwhile.
-  using OnStubborn = void (*)(double seconds, bool still_running) noexcept;
+  using OnGilHog = void (*)(double seconds, bool still_running) noexcept;
 
   // `quantum_s` is how long a fiber runs before it gives way; 0: none does. On the loop's thread, GIL held.
-  Preemption(double quantum_s, OnStubborn on_stubborn);
+  Preemption(double quantum_s, OnGilHog on_gil_hog);
   ~Preemption();
   Preemption(const Preemption&) = delete;
   Preemption& operator=(const Preemption&) = delete;
@@ -54,7 +54,7 @@ class Preemption final : public Watchdog::Duty {
   void ask_for_gil(Watchdog& watchdog, std::uint64_t run);
 
   const std::int64_t quantum_ns_;
-  const OnStubborn on_stubborn_;
+  const OnGilHog on_gil_hog_;
   PyRef gc_begins_;
   PyRef gc_ends_;
   std::uint64_t seen_run_ = 0;  // The watchdog's.

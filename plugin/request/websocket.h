@@ -120,8 +120,8 @@ class WebSocket {
   FiberLock sending_;
   std::string outgoing_;  // The frame that is being sent.
 
-  suspend::Baton* reader_ = nullptr;  // Who waits for bytes.
-  suspend::Baton* ender_ = nullptr;   // Who waits for the users to leave.
+  suspend::Baton* reader_ = nullptr;  // Of the fiber that waits for bytes.
+  suspend::Baton* ender_ = nullptr;   // Of the fiber that waits for the users to leave.
   loop::IoWatcher<WebSocket, &WebSocket::on_readable> readable_;
   loop::TimerWatcher<WebSocket, &WebSocket::on_silent> silent_;
   int users_ = 0;

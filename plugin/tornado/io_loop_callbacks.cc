@@ -22,30 +22,31 @@ PyObject* on_result(PyObject* callback, PyObject* future) noexcept {
 
 PyMethodDef on_result_method = {"on_result", on_result, METH_O, nullptr};
 
-void watch_result(const TornadoIoLoop& face, PyObject* callback, PyObject* result) {
-  const PyRef future = as_future_of(face.asyncio_loop, result);
+void watch_result(const TornadoIoLoop& tornado_loop, PyObject* callback, PyObject* result) {
+  const PyRef future = as_future_of(tornado_loop.asyncio_loop, result);
   if (!future) return;  // Methods that return this or that are used as callbacks too.
   const PyRef watcher = bind_to(on_result_method, PyRef::borrow(callback));
   py_check(PyObject_CallMethod(future.get(), "add_done_callback", "O", watcher.get()));
 }
 
-bool is_closed_aside(const TornadoIoLoop& face) {
+bool is_closed_aside(const TornadoIoLoop& tornado_loop) {
   const ErrorAside error;
-  return is_closed(face.asyncio_loop);
+  return is_closed(tornado_loop.asyncio_loop);
 }
 
 // What is added to a closed loop is dropped: a thread cannot know.
-void call_soon(TornadoIoLoop& face, const char* method, const PyRef& callback) {
-  const PyRef run = run_callback_method(face);
-  if (PyRef::steal(PyObject_CallMethod(face.asyncio_loop, method, "OO", run.get(), callback.get()))) return;
+void call_soon(TornadoIoLoop& tornado_loop, const char* method, const PyRef& callback) {
+  const PyRef run = run_callback_method(tornado_loop);
+  if (PyRef::steal(PyObject_CallMethod(tornado_loop.asyncio_loop, method, "OO", run.get(), callback.get())))
+    return;
   if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
-  if (!is_closed_aside(face)) throw PyError{};
+  if (!is_closed_aside(tornado_loop)) throw PyError{};
   PyErr_Clear();
 }
 
 // Only on the loop itself need it not be woken. A request has no running loop.
-const char* call_soon_method(const TornadoIoLoop& face) {
-  return get_running_loop().get() == face.asyncio_loop ? "call_soon" : "call_soon_threadsafe";
+const char* call_soon_method(const TornadoIoLoop& tornado_loop) {
+  return get_running_loop().get() == tornado_loop.asyncio_loop ? "call_soon" : "call_soon_threadsafe";
 }
 
 // Both have (IOLoop, callback) as their self.
@@ -67,15 +68,15 @@ PyMethodDef on_concurrent_future_method = {"on_concurrent_future", on_concurrent
 
 }  // namespace
 
-PyRef run_callback_method(TornadoIoLoop& face) {
-  return py_check(PyObject_GetAttrString(face.object(), "_run_callback"));
+PyRef run_callback_method(TornadoIoLoop& tornado_loop) {
+  return py_check(PyObject_GetAttrString(tornado_loop.object(), "_run_callback"));
 }
 
 PyObject* run_callback(PyObject* self, PyObject* callback) noexcept {
   return py_boundary([=] {
     const PyRef result = PyRef::steal(PyObject_CallObject(callback, nullptr));
     if (!result) log_exception_of(callback);
-    else if (result.get() != Py_None) watch_result(face_of(self), callback, result.get());
+    else if (result.get() != Py_None) watch_result(tornado_loop_of(self), callback, result.get());
     return none();
   });
 }
@@ -83,7 +84,7 @@ PyObject* run_callback(PyObject* self, PyObject* callback) noexcept {
 PyObject* add_callback(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     const PyRef callback = CallArguments("add_callback", args, kwargs).bind_callback();
-    call_soon(face_of(self), call_soon_method(face_of(self)), callback);
+    call_soon(tornado_loop_of(self), call_soon_method(tornado_loop_of(self)), callback);
     return none();
   });
 }
@@ -91,7 +92,7 @@ PyObject* add_callback(PyObject* self, PyObject* args, PyObject* kwargs) noexcep
 PyObject* add_callback_from_signal(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     const PyRef callback = CallArguments("add_callback_from_signal", args, kwargs).bind_callback();
-    call_soon(face_of(self), "call_soon_threadsafe", callback);
+    call_soon(tornado_loop_of(self), "call_soon_threadsafe", callback);
     return none();
   });
 }
@@ -114,13 +115,14 @@ PyObject* add_future(PyObject* self, PyObject* args, PyObject* kwargs) noexcept 
 
 PyObject* run_in_executor(PyObject* self, PyObject* args) noexcept {
   return py_boundary([=] {
-    const PyRef method = py_check(PyObject_GetAttrString(face_of(self).asyncio_loop, "run_in_executor"));
+    const PyRef method =
+        py_check(PyObject_GetAttrString(tornado_loop_of(self).asyncio_loop, "run_in_executor"));
     return py_check(PyObject_CallObject(method.get(), args));
   });
 }
 
 PyObject* set_default_executor(PyObject* self, PyObject* executor) noexcept {
-  return PyObject_CallMethod(face_of(self).asyncio_loop, "set_default_executor", "O", executor);
+  return PyObject_CallMethod(tornado_loop_of(self).asyncio_loop, "set_default_executor", "O", executor);
 }
 
 }  // namespace python::io_loop

@@ -53,14 +53,14 @@ PyRef current(bool make) {
   return kept ? kept : none();
 }
 
-void become_current(TornadoIoLoop& face) {
-  if (face.loop_before == nullptr) face.loop_before = loop_set_here().release();
-  set_event_loop(face.asyncio_loop);
+void become_current(TornadoIoLoop& tornado_loop) {
+  if (tornado_loop.loop_before == nullptr) tornado_loop.loop_before = loop_set_here().release();
+  set_event_loop(tornado_loop.asyncio_loop);
 }
 
-void cease_to_be_current(TornadoIoLoop& face) {
-  const PyRef before = PyRef::steal(std::exchange(face.loop_before, nullptr));
-  if (before) set_event_loop(before.get() == face.asyncio_loop ? Py_None : before.get());
+void cease_to_be_current(TornadoIoLoop& tornado_loop) {
+  const PyRef before = PyRef::steal(std::exchange(tornado_loop.loop_before, nullptr));
+  if (before) set_event_loop(before.get() == tornado_loop.asyncio_loop ? Py_None : before.get());
 }
 
 PyObject* current_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
@@ -82,15 +82,15 @@ PyObject* instance(PyObject*, PyObject*) noexcept {
 
 PyObject* make_current(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
-    become_current(face_of(self));
+    become_current(tornado_loop_of(self));
     return none();
   });
 }
 
 PyObject* clear_current(PyObject*, PyObject*) noexcept {
   return py_boundary([] {
-    const PyRef face = current(false);
-    if (face.get() != Py_None) cease_to_be_current(face_of(face.get()));
+    const PyRef tornado_loop = current(false);
+    if (tornado_loop.get() != Py_None) cease_to_be_current(tornado_loop_of(tornado_loop.get()));
     return none();
   });
 }

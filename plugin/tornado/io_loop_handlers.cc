@@ -10,55 +10,56 @@ PyRef descriptor_named_by(PyObject* file) {
 }
 
 // (file, handler, events), or nothing.
-PyRef entry_of(const TornadoIoLoop& face, PyObject* fd) {
-  PyRef entry = PyRef::borrow(PyDict_GetItemWithError(face.handlers, fd));
+PyRef entry_of(const TornadoIoLoop& tornado_loop, PyObject* fd) {
+  PyRef entry = PyRef::borrow(PyDict_GetItemWithError(tornado_loop.handlers, fd));
   if (!entry && PyErr_Occurred()) throw PyError{};
   return entry;
 }
 
-void watch(TornadoIoLoop& face, PyObject* fd, long event, bool on) {
+void watch(TornadoIoLoop& tornado_loop, PyObject* fd, long event, bool on) {
   const bool reads = event == kRead;
   if (!on) {
-    py_check(PyObject_CallMethod(face.asyncio_loop, reads ? "remove_reader" : "remove_writer", "O", fd));
+    py_check(
+        PyObject_CallMethod(tornado_loop.asyncio_loop, reads ? "remove_reader" : "remove_writer", "O", fd));
     return;
   }
-  const PyRef handle_events = py_check(PyObject_GetAttrString(face.object(), "_handle_events"));
-  py_check(PyObject_CallMethod(face.asyncio_loop, reads ? "add_reader" : "add_writer", "OOOl", fd,
+  const PyRef handle_events = py_check(PyObject_GetAttrString(tornado_loop.object(), "_handle_events"));
+  py_check(PyObject_CallMethod(tornado_loop.asyncio_loop, reads ? "add_reader" : "add_writer", "OOOl", fd,
                                handle_events.get(), fd, event));
 }
 
-void change(TornadoIoLoop& face, PyObject* fd, long before, long after) {
+void change(TornadoIoLoop& tornado_loop, PyObject* fd, long before, long after) {
   for (const long event : {kRead, kWrite}) {
-    if ((before & event) != (after & event)) watch(face, fd, event, (after & event) != 0);
+    if ((before & event) != (after & event)) watch(tornado_loop, fd, event, (after & event) != 0);
   }
 }
 
-void keep(TornadoIoLoop& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
+void keep(TornadoIoLoop& tornado_loop, PyObject* fd, PyObject* file, PyObject* handler, long events) {
   const PyRef entry = py_check(Py_BuildValue("(OOl)", file, handler, events));
-  py_check_status(PyDict_SetItem(face.handlers, fd, entry.get()));
+  py_check_status(PyDict_SetItem(tornado_loop.handlers, fd, entry.get()));
 }
 
 long events_of(const PyRef& entry) noexcept { return PyLong_AsLong(PyTuple_GET_ITEM(entry.get(), 2)); }
 
 // A descriptor that cannot be watched is not left with half of its handlers.
-void add(TornadoIoLoop& face, PyObject* fd, PyObject* file, PyObject* handler, long events) {
-  keep(face, fd, file, handler, events);
+void add(TornadoIoLoop& tornado_loop, PyObject* fd, PyObject* file, PyObject* handler, long events) {
+  keep(tornado_loop, fd, file, handler, events);
   try {
-    change(face, fd, kNone, events);
+    change(tornado_loop, fd, kNone, events);
   } catch (const PyError&) {
     const ErrorAside error;
-    forget_handler(face, fd);
+    forget_handler(tornado_loop, fd);
     throw;
   }
 }
 
 }  // namespace
 
-void forget_handler(TornadoIoLoop& face, PyObject* fd) {
-  const PyRef entry = entry_of(face, fd);
+void forget_handler(TornadoIoLoop& tornado_loop, PyObject* fd) {
+  const PyRef entry = entry_of(tornado_loop, fd);
   if (!entry) return;
-  py_check_status(PyDict_DelItem(face.handlers, fd));
-  change(face, fd, events_of(entry), kNone);
+  py_check_status(PyDict_DelItem(tornado_loop.handlers, fd));
+  change(tornado_loop, fd, events_of(entry), kNone);
 }
 
 PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
@@ -70,11 +71,11 @@ PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept
                                      &handler, &events))
       throw PyError{};
     const PyRef fd = descriptor_named_by(file);
-    if (entry_of(face_of(self), fd.get())) {
+    if (entry_of(tornado_loop_of(self), fd.get())) {
       PyErr_Format(PyExc_ValueError, "fd %S added twice", fd.get());
       throw PyError{};
     }
-    add(face_of(self), fd.get(), file, handler, events);
+    add(tornado_loop_of(self), fd.get(), file, handler, events);
     return none();
   });
 }
@@ -88,20 +89,21 @@ PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexc
                                      &events))
       throw PyError{};
     const PyRef fd = descriptor_named_by(file);
-    const PyRef entry = entry_of(face_of(self), fd.get());
+    const PyRef entry = entry_of(tornado_loop_of(self), fd.get());
     if (!entry) {
       PyErr_SetObject(PyExc_KeyError, fd.get());
       throw PyError{};
     }
-    change(face_of(self), fd.get(), events_of(entry), events);
-    keep(face_of(self), fd.get(), PyTuple_GET_ITEM(entry.get(), 0), PyTuple_GET_ITEM(entry.get(), 1), events);
+    change(tornado_loop_of(self), fd.get(), events_of(entry), events);
+    keep(tornado_loop_of(self), fd.get(), PyTuple_GET_ITEM(entry.get(), 0), PyTuple_GET_ITEM(entry.get(), 1),
+         events);
     return none();
   });
 }
 
 PyObject* remove_handler(PyObject* self, PyObject* file) noexcept {
   return py_boundary([=] {
-    forget_handler(face_of(self), descriptor_named_by(file).get());
+    forget_handler(tornado_loop_of(self), descriptor_named_by(file).get());
     return none();
   });
 }
@@ -110,7 +112,7 @@ PyObject* handle_events(PyObject* self, PyObject* args) noexcept {
   return py_boundary([=] {
     PyObject *fd, *events;
     if (!PyArg_ParseTuple(args, "OO", &fd, &events)) throw PyError{};
-    const PyRef entry = entry_of(face_of(self), fd);
+    const PyRef entry = entry_of(tornado_loop_of(self), fd);
     if (!entry) return none();
     return py_check(PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(entry.get(), 1),
                                                  PyTuple_GET_ITEM(entry.get(), 0), events, nullptr));

@@ -6,7 +6,9 @@
 
 namespace python::io_loop {
 
-inline TornadoIoLoop& face_of(PyObject* self) noexcept { return *reinterpret_cast<TornadoIoLoop*>(self); }
+inline TornadoIoLoop& tornado_loop_of(PyObject* self) noexcept {
+  return *reinterpret_cast<TornadoIoLoop*>(self);
+}
 
 // A function called with one argument that finds `bound` as its self.
 inline PyRef bind_to(PyMethodDef& method, const PyRef& bound) {
@@ -25,7 +27,7 @@ PyRef kept_by(PyObject* asyncio_loop, bool make);
 // --- io_loop_callbacks.cc ----------------------------------------------------------------------
 
 // What every callback of the IOLoop is run by.
-PyRef run_callback_method(TornadoIoLoop& face);
+PyRef run_callback_method(TornadoIoLoop& tornado_loop);
 
 PyObject* run_callback(PyObject* self, PyObject* callback) noexcept;
 PyObject* add_callback(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
@@ -47,7 +49,7 @@ PyObject* time(PyObject*, PyObject*) noexcept;
 // Tornado's, once those of epoll.
 constexpr long kNone = 0, kRead = 0x001, kWrite = 0x004, kError = 0x018;
 
-void forget_handler(TornadoIoLoop& face, PyObject* fd);
+void forget_handler(TornadoIoLoop& tornado_loop, PyObject* fd);
 
 PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
 PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
@@ -71,8 +73,8 @@ PyRef loop_set_here();
 // IOLoop.current(instance=make): None where there is none and none is to be made.
 PyRef current(bool make);
 
-void become_current(TornadoIoLoop& face);
-void cease_to_be_current(TornadoIoLoop& face);
+void become_current(TornadoIoLoop& tornado_loop);
+void cease_to_be_current(TornadoIoLoop& tornado_loop);
 
 PyObject* current_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept;
 PyObject* instance(PyObject*, PyObject*) noexcept;

@@ -6,13 +6,13 @@
 namespace python::io_loop {
 namespace {
 
-bool is_worker_loop(const TornadoIoLoop& face) noexcept {
+bool is_worker_loop(const TornadoIoLoop& tornado_loop) noexcept {
   const WorkerLoop* const worker = WorkerLoop::instance();
-  return worker != nullptr && worker->event_loop() == face.asyncio_loop;
+  return worker != nullptr && worker->event_loop() == tornado_loop.asyncio_loop;
 }
 
-void refuse_for_worker(const TornadoIoLoop& face, const char* text) {
-  if (is_worker_loop(face)) raise(PyExc_RuntimeError, text);
+void refuse_for_worker(const TornadoIoLoop& tornado_loop, const char* text) {
+  if (is_worker_loop(tornado_loop)) raise(PyExc_RuntimeError, text);
 }
 
 // Only the waiting is Python's: a coroutine cannot be written in C++.
@@ -69,11 +69,12 @@ void close_descriptor(PyObject* file) {
 
 PyObject* start(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
-    TornadoIoLoop& face = face_of(self);
-    refuse_for_worker(face, "uWSGI runs this IOLoop as soon as the worker is set up: do not start it");
+    TornadoIoLoop& tornado_loop = tornado_loop_of(self);
+    refuse_for_worker(tornado_loop,
+                      "uWSGI runs this IOLoop as soon as the worker is set up: do not start it");
     const PyRef before = loop_set_here();
-    set_event_loop(face.asyncio_loop);
-    if (!PyRef::steal(PyObject_CallMethod(face.asyncio_loop, "run_forever", nullptr))) {
+    set_event_loop(tornado_loop.asyncio_loop);
+    if (!PyRef::steal(PyObject_CallMethod(tornado_loop.asyncio_loop, "run_forever", nullptr))) {
       const ErrorAside error;
       set_event_loop(before.get());
       throw PyError{};
@@ -86,9 +87,9 @@ PyObject* start(PyObject* self, PyObject*) noexcept {
 PyObject* stop(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     refuse_for_worker(
-        face_of(self),
+        tornado_loop_of(self),
         "uWSGI runs this IOLoop until the worker ends (uwsgi.stop(), uwsgi.reload()): it cannot be stopped");
-    return py_check(PyObject_CallMethod(face_of(self).asyncio_loop, "stop", nullptr));
+    return py_check(PyObject_CallMethod(tornado_loop_of(self).asyncio_loop, "stop", nullptr));
   });
 }
 
@@ -99,7 +100,7 @@ PyObject* run_sync(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:run_sync", const_cast<char**>(names), &func,
                                      &timeout))
       throw PyError{};
-    PyObject* const loop = face_of(self).asyncio_loop;
+    PyObject* const loop = tornado_loop_of(self).asyncio_loop;
     const PyRef as_future = bind_to(as_future_method, PyRef::borrow(loop));
     const PyRef coroutine =
         py_check(PyObject_CallFunctionObjArgs(run_sync_function(), func, timeout, as_future.get(), nullptr));
@@ -118,19 +119,19 @@ PyObject* close(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     int all_fds = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:close", const_cast<char**>(names), &all_fds))
       throw PyError{};
-    TornadoIoLoop& face = face_of(self);
-    refuse_for_worker(face, "uWSGI closes this IOLoop as the worker ends");
-    if (is_true(py_check(PyObject_CallMethod(face.asyncio_loop, "is_running", nullptr)))) {
+    TornadoIoLoop& tornado_loop = tornado_loop_of(self);
+    refuse_for_worker(tornado_loop, "uWSGI closes this IOLoop as the worker ends");
+    if (is_true(py_check(PyObject_CallMethod(tornado_loop.asyncio_loop, "is_running", nullptr)))) {
       raise(PyExc_RuntimeError, "Cannot close a running event loop");
     }
-    const PyRef entries = py_check(PyDict_Copy(face.handlers));
+    const PyRef entries = py_check(PyDict_Copy(tornado_loop.handlers));
     PyObject *fd, *entry;
     for (Py_ssize_t place = 0; PyDict_Next(entries.get(), &place, &fd, &entry);) {
-      forget_handler(face, fd);
+      forget_handler(tornado_loop, fd);
       if (all_fds) close_descriptor(PyTuple_GET_ITEM(entry, 0));
     }
-    cease_to_be_current(face);
-    return py_check(PyObject_CallMethod(face.asyncio_loop, "close", nullptr));
+    cease_to_be_current(tornado_loop);
+    return py_check(PyObject_CallMethod(tornado_loop.asyncio_loop, "close", nullptr));
   });
 }
 

@@ -26,7 +26,7 @@ PyObject* add_timeout(PyObject* self, PyObject* args, PyObject* kwargs) noexcept
   return py_boundary([=] {
     CallArguments arguments("add_timeout", args, kwargs);
     const double when = moment_of(arguments.take("deadline").get());
-    return face_of(self).call_at(when, arguments.bind_callback().get());
+    return tornado_loop_of(self).call_at(when, arguments.bind_callback().get());
   });
 }
 
@@ -34,7 +34,7 @@ PyObject* call_at(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     CallArguments arguments("call_at", args, kwargs);
     const double when = as_double(arguments.take("when").get());
-    return face_of(self).call_at(when, arguments.bind_callback().get());
+    return tornado_loop_of(self).call_at(when, arguments.bind_callback().get());
   });
 }
 
@@ -42,7 +42,7 @@ PyObject* call_later(PyObject* self, PyObject* args, PyObject* kwargs) noexcept 
   return py_boundary([=] {
     CallArguments arguments("call_later", args, kwargs);
     const double delay = as_double(arguments.take("delay").get());
-    return face_of(self).call_at(loop::wall_clock_s() + delay, arguments.bind_callback().get());
+    return tornado_loop_of(self).call_at(loop::wall_clock_s() + delay, arguments.bind_callback().get());
   });
 }
 

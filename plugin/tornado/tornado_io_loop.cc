@@ -17,9 +17,9 @@ PyTypeObject* type_object();
 // Until it is given its asyncio loop nobody sees it.
 PyRef allocate(PyTypeObject* type, PyObject* asyncio_loop) {
   PyRef self = py_check(type->tp_alloc(type, 0));
-  TornadoIoLoop& face = face_of(self.get());
-  face.handlers = py_check(PyDict_New()).release();
-  face.asyncio_loop = PyRef::borrow(asyncio_loop).release();
+  TornadoIoLoop& tornado_loop = tornado_loop_of(self.get());
+  tornado_loop.handlers = py_check(PyDict_New()).release();
+  tornado_loop.asyncio_loop = PyRef::borrow(asyncio_loop).release();
   py_check_status(PyObject_SetAttrString(asyncio_loop, kKeptAs, self.get()));
   return self;
 }
@@ -36,7 +36,7 @@ PyRef kept_by(PyObject* asyncio_loop, bool make) {
 
 namespace {
 
-PyObject* new_face(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcept {
+PyObject* new_io_loop(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     static const char* const names[] = {"make_current", "asyncio_loop", nullptr};
     PyObject *to_be_current = Py_None, *given = Py_None;
@@ -53,34 +53,34 @@ PyObject* new_face(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcep
       throw PyError{};
     }
     PyRef self = allocate(type, loop.get());
-    if (free) become_current(face_of(self.get()));
+    if (free) become_current(tornado_loop_of(self.get()));
     return self;
   });
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
-  Py_VISIT(face_of(self).asyncio_loop);
-  Py_VISIT(face_of(self).handlers);
-  Py_VISIT(face_of(self).loop_before);
+  Py_VISIT(tornado_loop_of(self).asyncio_loop);
+  Py_VISIT(tornado_loop_of(self).handlers);
+  Py_VISIT(tornado_loop_of(self).loop_before);
   return 0;
 }
 
 int clear(PyObject* self) noexcept {
-  Py_CLEAR(face_of(self).asyncio_loop);
-  Py_CLEAR(face_of(self).handlers);
-  Py_CLEAR(face_of(self).loop_before);
+  Py_CLEAR(tornado_loop_of(self).asyncio_loop);
+  Py_CLEAR(tornado_loop_of(self).handlers);
+  Py_CLEAR(tornado_loop_of(self).loop_before);
   return 0;
 }
 
 void dealloc(PyObject* self) noexcept {
   PyObject_GC_UnTrack(self);
-  if (face_of(self).weak_references != nullptr) PyObject_ClearWeakRefs(self);
+  if (tornado_loop_of(self).weak_references != nullptr) PyObject_ClearWeakRefs(self);
   clear(self);
   Py_TYPE(self)->tp_free(self);
 }
 
 PyObject* repr(PyObject* self) noexcept {
-  return PyUnicode_FromFormat("<%s of %R>", Py_TYPE(self)->tp_name, face_of(self).asyncio_loop);
+  return PyUnicode_FromFormat("<%s of %R>", Py_TYPE(self)->tp_name, tornado_loop_of(self).asyncio_loop);
 }
 
 constexpr int kKeywords = METH_VARARGS | METH_KEYWORDS;
@@ -206,7 +206,7 @@ PyTypeObject* type_object() {
     t.tp_methods = methods;
     t.tp_members = members;
     t.tp_weaklistoffset = offsetof(TornadoIoLoop, weak_references);
-    t.tp_new = new_face;
+    t.tp_new = new_io_loop;
     t.tp_repr = repr;
     t.tp_traverse = traverse;
     t.tp_clear = clear;

@@ -16,8 +16,8 @@ extern "C" int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute_
 namespace engine {
 namespace {
 
-// By the address of the C string: a literal's stays what it is. Other strings may follow each other at an
-// address, so the text is compared.
+// Looks names up by the address of the C string: a literal stays at its address. Other strings may come one
+// after another at the same address, so the text is compared, too.
 class Names {
  public:
   // Borrowed; null with an error set.

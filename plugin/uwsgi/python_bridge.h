@@ -34,7 +34,7 @@ class PythonRequests {
 // Why the python plugin of this process cannot be served, as a sentence; empty when it can.
 std::string why_python_is_unusable();
 
-// Takes the GIL for the loop's thread, which keeps it but while it sleeps, and makes the
+// Takes the GIL for the loop's thread, which keeps it except while it sleeps, and makes the
 // python plugin's own taking and releasing do nothing on that thread: its I/O suspends
 // instead. Other threads take and release it as before.
 void take_over_gil() noexcept;
