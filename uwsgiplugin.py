@@ -226,6 +226,7 @@ GCC_LIST = [
     'plugin/uwsgi/wsgi_callables.cc',
     'plugin/uwsgi/interfaces.cc',
     'plugin/uwsgi/python_bridge.cc',
+    'plugin/uwsgi/python_requests.cc',
     'plugin/request/async_wait.cc',
     'plugin/request/harakiri.cc',
     'plugin/observe/harakiri_report.cc',

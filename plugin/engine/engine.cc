@@ -20,6 +20,7 @@
 #include "plugin/loop/clock.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
+#include "plugin/uwsgi/python_bridge.h"
 
 namespace engine {
 namespace {

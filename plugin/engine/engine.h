@@ -26,7 +26,7 @@
 #include "plugin/python/thread_state.h"
 #include "plugin/python/virtual_thread.h"
 #include "plugin/request/request_host.h"
-#include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/python_requests.h"
 
 namespace engine {
 

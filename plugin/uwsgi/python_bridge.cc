@@ -1,17 +1,11 @@
 #include "plugin/uwsgi/python_bridge.h"
 
-#include <cstdint>
 #include <cstring>
 #include <utility>
 
 #include "plugin/python/application.h"
-#include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/state_fields.h"
-#include "plugin/uwsgi/interfaces.h"
-#include "plugin/uwsgi/interned_names.h"
-#include "plugin/uwsgi/io_errors.h"
-#include "plugin/uwsgi/wsgi_callables.h"
 #include "suspend/fiber.h"
 
 extern "C" {
@@ -19,8 +13,6 @@ extern "C" {
 extern struct uwsgi_server uwsgi;
 // Weak, so that a process without the python plugin gets a sentence instead of a linker's error.
 extern struct uwsgi_python up __attribute__((weak));
-extern void* uwsgi_request_subhandler_wsgi(struct wsgi_request*, struct uwsgi_app*) __attribute__((weak));
-extern int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute__((weak));
 }
 
 namespace engine {
@@ -35,14 +27,7 @@ bool on_engine_thread() noexcept { return suspend::Fiber::os_thread() == engine_
 struct {
   void (*gil_get)(void);
   void (*gil_release)(void);
-  void* (*env_create)(wsgi_request*, uwsgi_app*);
-  void (*env_destroy)(wsgi_request*);
-  void (*exception_log)(wsgi_request*);
-  int (*signal_handler)(std::uint8_t, void*);
-  std::uint64_t (*rpc)(void*, std::uint8_t, char**, std::uint16_t*, char**);
 } original;
-
-PythonRequests* watcher = nullptr;
 
 void gil_get() noexcept {
   if (!on_engine_thread()) original.gil_get();
@@ -50,146 +35,6 @@ void gil_get() noexcept {
 
 void gil_release() noexcept {
   if (!on_engine_thread()) original.gil_release();
-}
-
-void show_environ(PyObject* environ) noexcept { watcher->python_called(environ); }
-
-python::PyRef take_result(python::PyRef result) noexcept {
-  watcher->python_returned();
-  return up.wsgi_strict ? std::move(result) : python::without_list_of_one(std::move(result));
-}
-
-// Chunk after chunk, as uWSGI does where no request is async: its yield protocol sets keys of
-// the environ at each, which costs more than the chunk.
-int send_response(wsgi_request* request) noexcept {
-  for (;;) {
-    const int status = uwsgi_response_subhandler_wsgi(request);
-    if (status == UWSGI_OK || !watcher->python_yielded(request)) return status;
-  }
-}
-
-// Before its first request: has it served as what it is, and wraps a WSGI application.
-void prepare_once(uwsgi_app* app) noexcept {
-  if (python::is_wrapped(static_cast<PyObject*>(app->callable)) || is_served_by_us(*app)) return;
-  if (const Interface* const interface = interface_of(*app)) {
-    app->request_subhandler = interface->request;
-    app->response_subhandler = interface->response;
-    return;
-  }
-  auto* callable = static_cast<PyObject*>(app->callable);
-  if (python::is_wrapped(callable)) return;  // By another request, meanwhile.
-  try {
-    app->callable = python::wrap_application(callable, take_result, show_environ).release();
-    Py_DECREF(callable);
-    if (app->response_subhandler == uwsgi_response_subhandler_wsgi) app->response_subhandler = send_response;
-  } catch (const python::PyError&) {
-    PyErr_Clear();  // Out of memory: the application runs as it is.
-  }
-}
-
-void* env_create(wsgi_request* request, uwsgi_app* app) noexcept {
-  prepare_once(app);
-  void* environ = original.env_create(request, app);
-  watcher->python_begins(request, static_cast<PyObject*>(environ));
-  return environ;
-}
-
-void env_destroy(wsgi_request* request) noexcept {
-  original.env_destroy(request);
-  watcher->python_ends(request);
-}
-
-void exception_log(wsgi_request* request) noexcept {
-  python::contain_system_exit();
-  if (watcher->python_failed(request)) original.exception_log(request);
-  else PyErr_Clear();
-}
-
-// A callable of the application's while uWSGI calls it, with or without the GIL held: what
-// it raises is printed by uWSGI, and SystemExit must not get there.
-class Contained {
- public:
-  explicit Contained(void* callable) noexcept {
-    gil_get();
-    auto* const object = static_cast<PyObject*>(callable);
-    try {
-      wrapped_ = python::wrap_application(object, nullptr);
-    } catch (const python::PyError&) {
-      PyErr_Clear();  // Out of memory.
-      wrapped_ = python::PyRef::borrow(object);
-    }
-    gil_release();
-  }
-  ~Contained() {
-    gil_get();
-    wrapped_ = python::PyRef();
-    gil_release();
-  }
-  Contained(const Contained&) = delete;
-  Contained& operator=(const Contained&) = delete;
-  PyObject* get() const noexcept { return wrapped_.get(); }
-
- private:
-  python::PyRef wrapped_;
-};
-
-int signal_handler(std::uint8_t signal_number, void* handler) noexcept {
-  const Contained contained(handler);
-  return original.signal_handler(signal_number, contained.get());
-}
-
-std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t* sizes,
-                  char** answer) noexcept {
-  const Contained contained(function);
-  return original.rpc(contained.get(), argc, argv, sizes, answer);
-}
-
-// The python plugin names its keys by C strings, and CPython interns each: a string nobody else
-// keeps is entered in the table of interned strings and taken out of it at every request. That is so
-// where interned_names.h has no calls to redirect.
-void keep_keys_interned() noexcept {
-  for (const char* key :
-       {"wsgi.input", "wsgi.file_wrapper", "wsgi.version", "wsgi.errors", "wsgi.run_once", "wsgi.multithread",
-        "wsgi.multiprocess", "wsgi.url_scheme", "uwsgi.version", "uwsgi.core", "uwsgi.node", "uwsgi.ready_fd",
-        "x-wsgiorg.fdevent.readable", "x-wsgiorg.fdevent.writable", "x-wsgiorg.fdevent.timeout", "env"}) {
-    static_cast<void>(PyUnicode_InternFromString(key));  // For the worker's life.
-  }
-  PyErr_Clear();
-}
-
-// The callables that uWSGI has one of, and prints what they raise.
-void wrap_single_callables() noexcept {
-  try {
-    if (up.raw_callable != nullptr) {
-      auto* const raw = static_cast<PyObject*>(up.raw_callable);
-      up.raw_callable = python::wrap_raw_application(raw).release();
-      Py_DECREF(raw);
-    }
-    if (up.after_req_hook != nullptr) {
-      PyObject* const hook = up.after_req_hook;
-      up.after_req_hook = python::wrap_application(hook, nullptr).release();
-      Py_DECREF(hook);
-    }
-  } catch (const python::PyError&) {
-    PyErr_Clear();  // Out of memory: they stay as they are.
-  }
-}
-
-// The table of applications is shared memory: a worker that died has left its own wrappers
-// there for the one in its place, whose memory they are not in.
-void forget_wrappers_of_predecessor() noexcept {
-  if (uwsgi.mywid == 0) return;
-  for (int id = 0; id < uwsgi.workers[0].apps_cnt; ++id) {
-    uwsgi_apps[id].callable = uwsgi.workers[0].apps[id].callable;
-  }
-}
-
-uwsgi_plugin* python_plugin_entry() noexcept {
-  for (uwsgi_plugin* plugin : uwsgi.p) {
-    if (plugin != nullptr && plugin->name != nullptr && std::strcmp(plugin->name, "python") == 0)
-      return plugin;
-  }
-  return nullptr;
 }
 
 std::string built_for() { return std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION); }
@@ -229,34 +74,16 @@ void take_over_gil() noexcept {
   up.gil_release = gil_release;
 }
 
-void watch_requests(PythonRequests* requests) noexcept {
-  watcher = requests;
-  forget_wrappers_of_predecessor();
-  for (int id = 0; id < uwsgi_apps_cnt; ++id) prepare_once(&uwsgi_apps[id]);
-  intern_names();
-  python::turn_cancelled_calls_into_interruptions();
-  turn_io_errors_into_interruptions();
-  try {
-    python::shield_forks();
-  } catch (const python::PyError&) {
-    PyErr_Print();  // Forks are interrupted as any call is.
+uwsgi_plugin* python_plugin() noexcept {
+  for (uwsgi_plugin* plugin : uwsgi.p) {
+    if (plugin != nullptr && plugin->name != nullptr && std::strcmp(plugin->name, "python") == 0)
+      return plugin;
   }
-  keep_keys_interned();
-  follow_pep_3333();
-  wrap_single_callables();
-  original.env_create = up.wsgi_env_create;
-  original.env_destroy = up.wsgi_env_destroy;
-  up.wsgi_env_create = env_create;
-  up.wsgi_env_destroy = env_destroy;
-  uwsgi_plugin* const plugin = python_plugin_entry();
-  if (plugin == nullptr) return;
-  original.exception_log = std::exchange(plugin->exception_log, exception_log);
-  original.signal_handler = std::exchange(plugin->signal_handler, signal_handler);
-  original.rpc = std::exchange(plugin->rpc, rpc);
+  return nullptr;
 }
 
 int python_modifier() noexcept {
-  static const uwsgi_plugin* const plugin = python_plugin_entry();
+  static const uwsgi_plugin* const plugin = python_plugin();
   return plugin == nullptr ? -1 : plugin->modifier1;
 }
 
@@ -276,7 +103,7 @@ void set_current_environ(PyObject* environ) noexcept {
 // Called here and not left to exit(): by then the thread's C++ destructors have run, and
 // extension modules still used by atexit functions have lost what they kept there.
 void finalise_python() noexcept {
-  const uwsgi_plugin* const plugin = python_plugin_entry();
+  const uwsgi_plugin* const plugin = python_plugin();
   if (plugin == nullptr || plugin->atexit == nullptr) return;
   // uWSGI leaves async workers out, whose requests may be anywhere; this one has none.
   const int async = std::exchange(uwsgi.async, 1);

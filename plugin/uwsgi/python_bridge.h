@@ -7,29 +7,9 @@
 
 // uwsgi.h has no include guard and uwsgi_python.h includes it, so neither is included here.
 struct uwsgi_app;
-struct wsgi_request;
+struct uwsgi_plugin;
 
 namespace engine {
-
-// Told about the part of a request that runs in the python plugin. All with the GIL held,
-// on the request's own thread state.
-class PythonRequests {
- public:
-  virtual void python_begins(wsgi_request* request, PyObject* environ) noexcept = 0;
-  virtual void python_ends(wsgi_request* request) noexcept = 0;
-  // The application is about to be called with its environ, which is whole now.
-  virtual void python_called(PyObject* environ) noexcept = 0;
-  // The application was called and has returned; its result is not sent yet.
-  virtual void python_returned() noexcept = 0;
-  // Its iterable gave a chunk, which is sent. True when the next may follow at once; false when
-  // uWSGI's yield protocol is to be gone through, for the request waits for an event.
-  virtual bool python_yielded(wsgi_request* request) noexcept = 0;
-  // An exception came out of the application; it is Python's current error. True when it is to be logged.
-  virtual bool python_failed(wsgi_request* request) noexcept = 0;
-
- protected:
-  ~PythonRequests() = default;
-};
 
 // Why the python plugin of this process cannot be served, as a sentence; empty when it can.
 std::string why_python_is_unusable();
@@ -39,9 +19,8 @@ std::string why_python_is_unusable();
 // instead. Other threads take and release it as before.
 void take_over_gil() noexcept;
 
-// Has `requests` told; wraps each application as its first request comes.
-void watch_requests(PythonRequests* requests) noexcept;
-
+// The python plugin's table of functions; null without it.
+uwsgi_plugin* python_plugin() noexcept;
 // The modifier of requests for the python plugin; -1 without it.
 int python_modifier() noexcept;
 
