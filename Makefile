@@ -18,7 +18,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed asan \
+.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
 	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -172,7 +172,7 @@ dist: ## build/uwsgi-tornado-*.tar.gz of what is committed
 # tests/server has the fixtures.
 test-package: test-deps deb dist ## what is in the Debian package and the tarball; a request served from the package
 	PYTHONPATH=tests/server PACKAGE=$(PACKAGE) TARBALL=$(TARBALL) \
-		$(PYTEST) -p conftest -c tests/server/pytest.ini tests/package
+		$(PYTEST) -p conftest -c tests/server/pytest.ini tests/package/test_package.py
 
 docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the lists of docs/blocking.md anew, from docstrings and tables
 	PYTHONPATH=$(BUILD)/debug $(PYTHON) tools/write-api > $(BUILD)/api.md
@@ -184,7 +184,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.
 
-test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke test-newer-debian ## build and run everything
+test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke test-pip test-newer-debian ## build and run everything
 
 layers: | deps ## check that layers only look down, every header compiles alone, and C++ is formatted and in small pieces
 	$(PYTHON) .ci/check_layers.py
@@ -277,6 +277,14 @@ embed: ## build/embed/uwsgi: one binary with Python and this engine inside (UWSG
 
 embed-smoke: test-deps embed ## a part of the server tests against that binary
 	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server -m smoke
+
+# What pip builds: the tests of its own, and unless it is called by `make test`, which has run them on `make embed`'s, the same smoke part.
+test-pip: test-deps embed ## uWSGI with the engine inside as pip builds it, in a virtual environment
+	@tools/install-deps pip
+	@echo "pip builds $(BUILD)/pip/venv/bin/uwsgi, some minutes (build.log beside it)"
+	@PYTHON=$(PYTHON) tools/build-with-pip $(BUILD)/pip
+	UWSGI_OF_PIP=$(BUILD)/pip/venv/bin/uwsgi $(PYTEST) tests/package/test_pip.py
+	[ -n "$(filter test,$(MAKECMDGOALS))" ] || UWSGI_EMBEDDED=$(BUILD)/pip/venv/bin/uwsgi $(PYTEST) tests/server -m smoke
 
 test-embed: test-deps embed ## all server tests against that binary
 	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server
