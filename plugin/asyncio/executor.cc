@@ -51,7 +51,7 @@ PyObject* on_loop(PyObject*, PyObject*) noexcept {
 
 PyObject* event_loop(PyObject*, PyObject*) noexcept {
   const WorkerLoop* const worker = WorkerLoop::instance();
-  return Py_NewRef(worker != nullptr && worker->running() ? worker->event_loop() : Py_None);
+  return PyRef::borrow(worker != nullptr && worker->running() ? worker->event_loop() : Py_None).release();
 }
 
 PyMethodDef set_idle_method = {"set_idle", set_idle, METH_O, nullptr};
