@@ -1,5 +1,6 @@
 """faults.c, compiled, and what it did."""
 import os
+import shlex
 import pathlib
 import struct
 import subprocess
@@ -13,7 +14,7 @@ KINDS = ['EAGAIN', 'EINTR', 'short']
 class Faults:
     def __init__(self, folder, percent=0):
         self.library, self.counts_file = folder / 'faults.so', folder / 'faults.counts'
-        subprocess.run([os.environ.get('CC', 'gcc'), '-O2', '-shared', '-fPIC', str(SOURCE), '-o', str(self.library)], check=True)
+        subprocess.run([*shlex.split(os.environ.get('CC', 'gcc')), '-O2', '-shared', '-fPIC', str(SOURCE), '-o', str(self.library)], check=True)
         self.counts_file.write_bytes(bytes(8 * (len(KINDS) + 1)))
         # A server's own environment, not the tests'.
         self.launcher = ['env', f'LD_PRELOAD={self.library}', f'FAULTS_SEED={hash_of(SEED)}', f'FAULTS_PERCENT={percent}',

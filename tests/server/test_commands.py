@@ -23,6 +23,7 @@ CLIENTS = {'curl', 'seq', 'time', 'xdg-open', 'sleep', 'python3', 'tools/simulat
 ELSEWHERE = [
     ('docs/build.md', r'uwsgi --build-plugin', 'compiles for half a minute', 'test_build.py::test_plugin_built_by_hand_in_another_folder_serves'),
     ('docs/build.md', r'cd /path/to/uwsgi$|UWSGI_FORCE_REBUILD=1 UWSGI_EMBED_PLUGINS=', 'compiles uWSGI', 'make test-embed'),
+    ('docs/build.md', r'-m venv venv|venv/bin/', 'compiles uWSGI', 'make test-pip'),
     ('docs/observing.md', r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
     ('docs/observing.md', r'echo d > FIFO', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_the_fifo'),
     ('docs/troubleshooting.md', r'kill -USR2 PID', 'wants a request to show', 'test_fibers_seen.py::test_dump_in_the_log_by_a_signal'),
