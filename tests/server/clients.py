@@ -1,8 +1,10 @@
 """Small clients for the protocols that web servers speak to uWSGI. Each returns the raw response."""
 import concurrent.futures
+import contextlib
 import socket
 import struct
 
+from health import read_until
 from wire_requests import fastcgi_request, http_request, scgi_request, uwsgi_request
 
 
@@ -62,3 +64,26 @@ def at_once(jobs):
     """Runs the functions in a thread each: their results."""
     with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
         return [future.result(60) for future in [pool.submit(job) for job in jobs]]
+
+
+WEBSOCKET_HANDSHAKE = (b'GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n'
+                       b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n')
+
+
+@contextlib.contextmanager
+def websocket_by_hand(running, path):
+    """The connection after the handshake: a client that answers nothing by itself."""
+    with running.connect() as connection:
+        connection.sendall(WEBSOCKET_HANDSHAKE % path.encode())
+        received = read_until(connection, b'\r\n\r\n', at_once=1)
+        assert received.startswith(b'HTTP/1.1 101 ') and b's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' in received
+        yield connection
+
+
+def exactly(connection, size):
+    received = b''
+    while len(received) < size:
+        chunk = connection.recv(size - len(received))
+        assert chunk
+        received += chunk
+    return received

@@ -8,8 +8,9 @@ import struct
 import pytest
 import websocket
 
+from clients import WEBSOCKET_HANDSHAKE, exactly, websocket_by_hand
 from conftest import APPS, EMBEDDED, free_port, websocket_to
-from health import closed_by_server, read_until
+from health import closed_by_server
 from overlap import wait_until
 
 PING, PONG, CLOSE, TEXT, BINARY = 0x89, 0x8a, 0x88, 0x81, 0x82
@@ -31,28 +32,7 @@ def frame(first_byte, payload=b''):
     return bytes([first_byte]) + length + bytes(4) + payload
 
 
-HANDSHAKE = (b'GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n'
-             b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n')
-
-
-@contextlib.contextmanager
-def raw(running, path):
-    with running.connect() as connection:
-        connection.sendall(HANDSHAKE % path.encode())
-        received = read_until(connection, b'\r\n\r\n', at_once=1)
-        assert received.startswith(b'HTTP/1.1 101 Switching Protocols\r\n') and b's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' in received
-        yield connection
-
-
-def exactly(connection, size):
-    received = b''
-    while len(received) < size:
-        chunk = connection.recv(size - len(received))
-        assert chunk
-        received += chunk
-    return received
-
-
+@pytest
 @pytest.mark.smoke
 def test_messages_are_echoed(start):
     running = start()
@@ -105,17 +85,17 @@ def test_closes_of_either_side(start):
     assert seen(running) == {'disconnects': [[4001, 'after close']], 'errors': ['websocket.send: the websocket has been closed'],
                              'cancelled': 0}
     for payload, told in [(struct.pack('>H', 4002) + b'bye', [4002, 'bye']), (b'', [1005, ''])]:
-        with raw(running, '/echo') as connection:
+        with websocket_by_hand(running, '/echo') as connection:
             connection.sendall(frame(CLOSE, payload))
             assert exactly(connection, 2)[0] == CLOSE
         wait_until(lambda: told in seen(running)['disconnects'])
-    with raw(running, '/echo'):
+    with websocket_by_hand(running, '/echo'):
         pass
     wait_until(lambda: [1006, ''] in seen(running)['disconnects'])
     assert 'Traceback' not in running.log
 
 
-def response_to(running, path, request=HANDSHAKE):
+def response_to(running, path, request=WEBSOCKET_HANDSHAKE):
     with running.connect() as connection:
         connection.sendall(request % path.encode() if b'%s' in request else request)
         return b''.join(iter(lambda: connection.recv(65536), b''))
@@ -130,13 +110,13 @@ def test_refusals_and_denials(start):
     assert response_to(running, '/raises_before').startswith(b'HTTP/1.1 500 ')
     assert response_to(running, '/returns_before').startswith(b'HTTP/1.1 500 ')
     for change, status in [((b'Version: 13', b'Version: 12'), b'426'), ((b'Sec-WebSocket-Key', b'Key'), b'400'), ((b'GET', b'POST'), b'400')]:
-        assert response_to(running, '/echo', HANDSHAKE.replace(*change)).startswith(b'HTTP/1.1 ' + status)
+        assert response_to(running, '/echo', WEBSOCKET_HANDSHAKE.replace(*change)).startswith(b'HTTP/1.1 ' + status)
 
 
 def test_application_that_raises_or_returns(start):
     running = start()
     for path, code in (('/raises_within', 1011), ('/returns_within', 1000)):
-        with raw(running, path) as connection:
+        with websocket_by_hand(running, path) as connection:
             assert exactly(connection, 4) == bytes([CLOSE, 2]) + struct.pack('>H', code)
             assert closed_by_server(connection) == b''
     assert running.log.count('Traceback') == 1
@@ -171,7 +151,7 @@ def test_wrong_messages(start):
 ])
 def test_frames_that_are_none(start, bad, code):
     running = start()
-    with raw(running, '/echo') as connection:
+    with websocket_by_hand(running, '/echo') as connection:
         connection.sendall(frame(TEXT, b'first'))
         assert exactly(connection, 7) == b'\x81\x05first'
         connection.sendall(bad)
@@ -181,14 +161,14 @@ def test_frames_that_are_none(start, bad, code):
 
 
 def test_size_of_messages_is_limited_by_the_option(start):
-    with raw(start('--websockets-max-size', '1'), '/echo') as connection:
+    with websocket_by_hand(start('--websockets-max-size', '1'), '/echo') as connection:
         connection.sendall(frame(TEXT, bytes(1025)))
         assert exactly(connection, 4) == bytes([CLOSE, 2]) + struct.pack('>H', 1009)
 
 
 def test_pings_are_answered_whatever_the_application_does(start):
     running = start()
-    with raw(running, '/deaf') as connection:
+    with websocket_by_hand(running, '/deaf') as connection:
         assert exactly(connection, 6) == b'\x81\x04deaf'
         connection.sendall(frame(PING, b'ping'))
         assert exactly(connection, 6) == bytes([PONG, 4]) + b'ping'
@@ -199,7 +179,7 @@ def test_pings_are_answered_whatever_the_application_does(start):
 def test_flood_of_frames_is_held_back(start):
     """The application does not receive: no more is read than is kept for it, and all of it is there later."""
     running = start()
-    with raw(running, '/deaf?2') as connection:
+    with websocket_by_hand(running, '/deaf?2') as connection:
         assert exactly(connection, 6) == b'\x81\x04deaf'
         connection.settimeout(0.5)
         sent = 0
@@ -214,7 +194,7 @@ def test_flood_of_frames_is_held_back(start):
 
 def test_slow_reader_holds_the_application_back(start):
     running = start()
-    with raw(running, '/flood'):
+    with websocket_by_hand(running, '/flood'):
         wait_until(lambda: seen(running).get('sent'))
         sent = -1
         while sent != (sent := seen(running)['sent']):
@@ -226,7 +206,7 @@ def test_slow_reader_holds_the_application_back(start):
 
 def test_silent_client_is_pinged_and_given_up(start):
     running = start('--websockets-ping-freq', '1', '--websockets-pong-tolerance', '1')
-    with raw(running, '/echo') as connection:
+    with websocket_by_hand(running, '/echo') as connection:
         assert exactly(connection, 2) == bytes([PING, 0])
         assert closed_by_server(connection) == b''
     wait_until(lambda: seen(running)['disconnects'] == [[1006, '']])
@@ -248,7 +228,7 @@ def test_broadcast(start):
 @pytest.mark.smoke
 def test_worker_that_ends_says_goodbye(start):
     running = start('--worker-reload-mercy', '4')
-    with raw(running, '/echo') as idle, raw(running, '/deaf') as deaf:
+    with websocket_by_hand(running, '/echo') as idle, websocket_by_hand(running, '/deaf') as deaf:
         assert exactly(deaf, 6) == b'\x81\x04deaf'
         running.process.send_signal(1)
         for connection in (idle, deaf):
@@ -259,7 +239,7 @@ def test_worker_that_ends_says_goodbye(start):
 
 def test_deadline(start):
     running = start('--tornado-request-timeout', '0.5')
-    with raw(running, '/deaf') as connection:
+    with websocket_by_hand(running, '/deaf') as connection:
         assert exactly(connection, 6) == b'\x81\x04deaf'
         assert exactly(connection, 4) == bytes([CLOSE, 2]) + struct.pack('>H', 1011)
     assert seen(running)['cancelled'] == 1

@@ -9,8 +9,9 @@ import pytest
 import websocket
 import websockets
 
+from clients import exactly, websocket_by_hand
 from conftest import EMBEDDED, free_port, websocket_to
-from health import closed_by_server, read_until
+from health import closed_by_server
 
 HTTP = [] if EMBEDDED else ['--plugin', 'http']
 PING, PONG, CLOSE, TEXT = 0x89, 0x8a, 0x88, 0x81
@@ -26,26 +27,6 @@ def frame(first_byte, payload=b''):
     size = len(payload)
     length = struct.pack('>B', 0x80 | size) if size < 126 else struct.pack('>BH', 0x80 | 126, size)
     return bytes([first_byte]) + length + bytes(4) + payload
-
-
-@contextlib.contextmanager
-def raw(running, path):
-    """A client that answers nothing by itself."""
-    with running.connect() as connection:
-        connection.sendall(b'GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-                           b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n' % path.encode())
-        received = read_until(connection, b'\r\n\r\n', at_once=1)
-        assert received.startswith(b'HTTP/1.1 101 ') and b's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' in received
-        yield connection
-
-
-def exactly(connection, size):
-    received = b''
-    while len(received) < size:
-        chunk = connection.recv(size - len(received))
-        assert chunk
-        received += chunk
-    return received
 
 
 @pytest.mark.smoke
@@ -149,7 +130,7 @@ def test_other_requests_send_to_it(start):
 
 def test_request_that_ends_takes_its_websocket_from_others(start):
     running = start('--socket-sndbuf', '65536')
-    with raw(running, '/left_in_use'):
+    with websocket_by_hand(running, '/left_in_use'):
         running.wait_for_log(r"ended with \['WebSocketClosed', 'WebSocketClosed'\]")
     assert running.get('/quick')[2] == b'quick'
 
@@ -162,7 +143,7 @@ def test_fragments_of_connections_are_not_mixed(start):
     """Each has its message in three parts, those of the others between them, and a ping."""
     running = start()
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(raw(running, '/echo')) for _ in range(10)]
+        clients = [stack.enter_context(websocket_by_hand(running, '/echo')) for _ in range(10)]
         for first_byte, part in ((0x01, b'one'), (0x00, b'two'), (0x80, b'three')):
             for n, client in enumerate(clients):
                 client.sendall(frame(first_byte, b'%d%s' % (n, part)) + (frame(PING, b'p') if first_byte == 0 else b''))
@@ -176,7 +157,7 @@ def test_fragments_of_connections_are_not_mixed(start):
 def test_silent_client_is_pinged_and_then_given_up(start):
     running = start('--websockets-ping-freq', '1', '--websockets-pong-tolerance', '1')
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(raw(running, '/closing')) for _ in range(20)]
+        clients = [stack.enter_context(websocket_by_hand(running, '/closing')) for _ in range(20)]
         for client in clients:
             assert closed_by_server(client) == bytes([PING, 0])
     running.wait_for_log('closed with 1006', count=20)
@@ -185,7 +166,7 @@ def test_silent_client_is_pinged_and_then_given_up(start):
 
 def test_client_that_answers_pings_stays(start):
     running = start('--websockets-ping-freq', '1', '--websockets-pong-tolerance', '1')
-    with raw(running, '/closing') as client:
+    with websocket_by_hand(running, '/closing') as client:
         for _ in range(2):
             assert exactly(client, 2) == bytes([PING, 0])
             client.sendall(frame(PONG))
@@ -197,7 +178,7 @@ def test_client_that_answers_pings_stays(start):
     (struct.pack('>H', 4001) + b'bye', "closed with 4001 'bye'"), (b'', "closed with 1005 ''")], ids=['4001', 'none'])
 def test_close_code_of_the_client_is_seen_and_answered(start, payload, said):
     running = start()
-    with raw(running, '/closing') as client:
+    with websocket_by_hand(running, '/closing') as client:
         client.sendall(frame(CLOSE, payload))
         assert closed_by_server(client) == bytes([CLOSE, len(payload[:2])]) + payload[:2]
     running.wait_for_log(said)
@@ -205,13 +186,13 @@ def test_close_code_of_the_client_is_seen_and_answered(start, payload, said):
 
 def test_client_that_vanishes_is_seen(start):
     running = start()
-    with raw(running, '/closing'):
+    with websocket_by_hand(running, '/closing'):
         pass
     running.wait_for_log("closed with 1006 ''")
 
 
 def test_close_code_of_the_server_is_sent(start):
-    with raw(start(), '/close_with?4002&enough') as client:
+    with websocket_by_hand(start(), '/close_with?4002&enough') as client:
         assert closed_by_server(client) == bytes([CLOSE, 8]) + struct.pack('>H', 4002) + b'enough'
 
 
@@ -223,7 +204,7 @@ def test_close_code_of_the_server_is_sent(start):
 def test_broken_frames_close_with_their_code(start, sent, code):
     running = start(cores=3)
     for _ in range(6):
-        with raw(running, '/closing') as client:
+        with websocket_by_hand(running, '/closing') as client:
             client.sendall(sent)
             assert closed_by_server(client) == bytes([CLOSE, 2]) + struct.pack('>H', code)
     running.wait_for_log(f'closed with {code}: ', count=6)
@@ -234,7 +215,7 @@ def test_worker_that_ends_says_so(start):
     """It does not wait for its websockets: they would last."""
     running = start()
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(raw(running, '/closing')) for _ in range(20)]
+        clients = [stack.enter_context(websocket_by_hand(running, '/closing')) for _ in range(20)]
         for client in clients:
             client.sendall(frame(TEXT, b'x'))
             assert exactly(client, 3) == bytes([TEXT, 1]) + b'x'
@@ -247,7 +228,7 @@ def test_worker_that_ends_says_so(start):
 
 def test_who_may_not_wait_cannot_cut_the_frame_of_another(start):
     running = start()
-    with raw(running, '/overtaken') as client:
+    with websocket_by_hand(running, '/overtaken') as client:
         running.wait_for_log('the sender waits')
         assert exactly(client, 10) == bytes([TEXT, 127]) + struct.pack('>Q', 5_000_000)
         assert exactly(client, 5_000_000) == b'x' * 5_000_000
