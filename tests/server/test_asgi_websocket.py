@@ -32,7 +32,6 @@ def frame(first_byte, payload=b''):
     return bytes([first_byte]) + length + bytes(4) + payload
 
 
-@pytest
 @pytest.mark.smoke
 def test_messages_are_echoed(start):
     running = start()
