@@ -14,6 +14,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/python/interruption.h"
+#include "plugin/python/static_type.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
 
@@ -48,16 +49,8 @@ void dealloc(PyObject* self) noexcept {
 }
 
 PyTypeObject* connection_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._AsgiConnection";
-    t.tp_basicsize = sizeof(ConnectionObject);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
-    t.tp_dealloc = dealloc;
-    return t;
-  }();
-  if (PyType_Ready(&type) < 0) throw PyError{};
-  return &type;
+  return python::static_type<ConnectionObject>("uwsgi_tornado._AsgiConnection",
+                                               [](PyTypeObject& t) { t.tp_dealloc = dealloc; });
 }
 
 PyObject* receive_function(PyObject* self, PyObject*) noexcept {

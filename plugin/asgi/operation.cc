@@ -2,6 +2,7 @@
 
 #include "plugin/asgi/connection.h"
 #include "plugin/asgi/message.h"
+#include "plugin/python/static_type.h"
 
 namespace asgi {
 namespace {
@@ -165,11 +166,7 @@ PyAsyncMethods async_methods = {
 };
 
 PyTypeObject* operation_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._Operation";
-    t.tp_basicsize = sizeof(Operation);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
+  return python::static_type<Operation>("uwsgi_tornado._Operation", [](PyTypeObject& t) {
     t.tp_doc = "What receive() or send() of an ASGI application does, once it is awaited.";
     t.tp_iter = PyObject_SelfIter;
     t.tp_iternext = next;
@@ -178,10 +175,7 @@ PyTypeObject* operation_type() {
     t.tp_traverse = traverse;
     t.tp_clear = clear;
     t.tp_dealloc = dealloc;
-    return t;
-  }();
-  if (PyType_Ready(&type) < 0) throw PyError{};
-  return &type;
+  });
 }
 
 PyRef make(PyObject* connection, PyObject* message) {

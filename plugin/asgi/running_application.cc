@@ -5,6 +5,7 @@
 #include "plugin/asgi/connection.h"
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/python/application.h"
+#include "plugin/python/static_type.h"
 
 namespace asgi {
 namespace {
@@ -169,11 +170,7 @@ PyAsyncMethods async_methods = {
 };
 
 PyTypeObject* running_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._RunningApplication";
-    t.tp_basicsize = sizeof(Running);
-    t.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC;
+  return python::static_type<Running>("uwsgi_tornado._RunningApplication", [](PyTypeObject& t) {
     t.tp_doc = "The coroutine of an ASGI application, whose steps are its request's.";
     t.tp_getattro = getattro;
     t.tp_iter = PyObject_SelfIter;
@@ -183,10 +180,7 @@ PyTypeObject* running_type() {
     t.tp_traverse = traverse;
     t.tp_clear = clear;
     t.tp_dealloc = dealloc;
-    return t;
-  }();
-  if (PyType_Ready(&type) < 0) throw PyError{};
-  return &type;
+  });
 }
 
 // What can be sent into: a coroutine, or that of what has only __await__.

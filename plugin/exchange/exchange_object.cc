@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "plugin/exchange/header_names.h"
+#include "plugin/python/static_type.h"
 
 namespace engine {
 namespace {
@@ -284,19 +285,12 @@ PyGetSetDef properties[] = {
 };
 
 PyTypeObject* exchange_type() {
-  static PyTypeObject type = [] {
-    PyTypeObject t = {PyVarObject_HEAD_INIT(nullptr, 0)};
-    t.tp_name = "uwsgi_tornado._Exchange";
-    t.tp_basicsize = sizeof(Object);
-    t.tp_flags = Py_TPFLAGS_DEFAULT;
+  return python::static_type<Object>("uwsgi_tornado._Exchange", [](PyTypeObject& t) {
     t.tp_doc = "A request and its response, for an application that runs on the loop.";
     t.tp_dealloc = dealloc;
     t.tp_methods = methods;
     t.tp_getset = properties;
-    return t;
-  }();
-  if (PyType_Ready(&type) < 0) throw PyError{};
-  return &type;
+  });
 }
 
 }  // namespace
