@@ -309,7 +309,7 @@ soak-asan: soak-deps $(BUILD)/asan/tornado_plugin.so ## the same under ASan and 
 soak-overload: test-deps $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) -s tests/server/soak_overload.py
 
-bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the peers, interleaved (at most 20 minutes); writes bench/RESULTS.md, its plots and results.json
+bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the peers, interleaved (at most 25 minutes); writes bench/RESULTS.md, its plots and results.json
 	@tools/install-deps bench
 	$(PYTHON) bench/run.py
 

@@ -1,10 +1,12 @@
 // The load generator: one thread, one epoll, as many connections as asked.
 //
-//   load PORT PATH --connections C (--requests N | --seconds S) [--keep-alive] [--ramp-ms T] [--timeout S]
+//   load PORT PATH --connections C (--requests N | --seconds S) [--keep-alive] [--post SIZE] [--ramp-ms T]
+//   [--timeout S]
 //
 // Closed loop: each connection sends its next request when the last is answered. Without
 // --keep-alive every request has a connection of its own, read until the server closes it.
-// With --seconds the first fifth is not counted. Prints one JSON object.
+// With --post it sends a body of SIZE bytes. With --seconds the first fifth is not counted.
+// Prints one JSON object.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -32,6 +34,7 @@ struct Options {
   bool keep_alive = false;
   double ramp_s = 0;
   double timeout_s = 60;
+  std::size_t post = 0;
 };
 
 double now_s() {
@@ -46,6 +49,7 @@ struct Connection {
   std::size_t received = 0;  // Of the present response.
   std::size_t expected = 0;  // Its full size, once the headers are in; keep-alive only.
   bool watches_output = false;
+  bool reused = false;
   std::string headers;
 };
 
@@ -53,8 +57,12 @@ class Load {
  public:
   explicit Load(const Options& options)
       : options_(options), epoll_(epoll_create1(0)), connections_(options.connections) {
-    request_ = "GET " + options.path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: " +
-               (options.keep_alive ? "keep-alive" : "close") + "\r\n\r\n";
+    request_ =
+        (options.post > 0 ? "POST " : "GET ") + options.path +
+        " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: " + (options.keep_alive ? "keep-alive" : "close") +
+        "\r\n";
+    if (options.post > 0) request_ += "Content-Length: " + std::to_string(options.post) + "\r\n";
+    request_ += "\r\n" + std::string(options.post, 'x');
     latencies_.reserve(1 << 20);
   }
 
@@ -105,8 +113,20 @@ class Load {
     connection.asked_at_s = now_s();
     connection.sent = connection.received = connection.expected = 0;
     connection.headers.clear();
-    if (connection.fd < 0) open(connection);
-    else send_on(connection);
+    connection.reused = connection.fd >= 0;
+    if (connection.reused) send_on(connection);
+    else open(connection);
+  }
+
+  // True where the server has closed a kept connection instead of answering: as any client, this one asks
+  // again.
+  bool asks_again(Connection& connection) {
+    if (!connection.reused || connection.received > 0) return false;
+    close(connection.fd);
+    connection.reused = false;
+    connection.sent = 0;
+    open(connection);
+    return true;
   }
 
   void open(Connection& connection) {
@@ -145,7 +165,10 @@ class Load {
     const ssize_t sent = send(connection.fd, request_.data() + connection.sent,
                               request_.size() - connection.sent, MSG_NOSIGNAL);
     if (sent > 0) connection.sent += static_cast<std::size_t>(sent);
-    if (sent < 0 && errno != EAGAIN && errno != ENOTCONN) return end(connection, false);
+    if (sent < 0 && errno != EAGAIN && errno != ENOTCONN) {
+      if (!asks_again(connection)) end(connection, false);
+      return;
+    }
     watch_output(connection, connection.sent < request_.size());
   }
 
@@ -153,9 +176,10 @@ class Load {
     static char buffer[1 << 16];
     const ssize_t got = recv(connection.fd, buffer, sizeof buffer, 0);
     if (got < 0) {
-      if (errno != EAGAIN) end(connection, false);
+      if (errno != EAGAIN && !asks_again(connection)) end(connection, false);
       return;
     }
+    if (got == 0 && asks_again(connection)) return;
     if (got == 0) return end(connection, !options_.keep_alive && is_ok(connection));
     const std::size_t before = connection.received;
     connection.received += static_cast<std::size_t>(got);
@@ -233,6 +257,7 @@ Options parse(int argc, char** argv) {
     else if (name == "--seconds") options.seconds = value;
     else if (name == "--ramp-ms") options.ramp_s = value / 1e3;
     else if (name == "--timeout") options.timeout_s = value;
+    else if (name == "--post") options.post = static_cast<std::size_t>(value);
     else std::exit(2);
   }
   return options;

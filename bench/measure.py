@@ -61,10 +61,10 @@ def load_program():
     return servers.build('load')
 
 
-def load_command(server, path, connections, requests=0, seconds=0, keep_alive=False, ramp_ms=0, timeout=30):
+def load_command(server, path, connections, requests=0, seconds=0, keep_alive=False, ramp_ms=0, timeout=30, post=0):
     much = ['--requests', str(requests)] if requests else ['--seconds', str(seconds)]
     return [str(load_program()), str(server.port), path, '--connections', str(connections), *much, '--ramp-ms', str(ramp_ms),
-            '--timeout', str(timeout), *(['--keep-alive'] if keep_alive else [])]
+            '--timeout', str(timeout), '--post', str(post), *(['--keep-alive'] if keep_alive else [])]
 
 
 def load(server, path, connections, **how):

@@ -6,6 +6,7 @@ import shutil
 import statistics
 import time
 
+import asgi
 import fetches
 import loop
 import servers
@@ -209,6 +210,7 @@ def named():
         **{row.__name__: row for row in (stream, instructions, waits.fetch, waits.fetch_100, waits.query, waits.query_mysql, *of_fetches)},
         **{f'suspended_{waiting}': waits.suspended(waiting) for waiting in (100, 1000, 10000)},
         **{row.__name__: row for row in (two_compute, ten_compute, compute_cost, socketpair, lock, event_loop)},
+        **{row.__name__: row for row in asgi.ROWS},
     }
 
 

@@ -3,6 +3,7 @@ import contextlib
 import glob
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -102,11 +103,12 @@ class Server:
 
     def memory_kib(self):
         """(private memory, shared memory, page tables)."""
-        status = {}
-        for line in pathlib.Path(f'/proc/{self.process.pid}/status').read_text().splitlines():
-            name, _, value = line.partition(':')
-            status[name] = value.split()[0] if value.split() else ''
-        return int(status['RssAnon']), int(status['RssShmem']), int(status['VmPTE'])
+        sums = [0, 0, 0]
+        for pid in processes_below(self.process.pid):
+            text = pathlib.Path(f'/proc/{pid}/status').read_text()
+            for index, name in enumerate(('RssAnon', 'RssShmem', 'VmPTE')):
+                sums[index] += int(re.search(rf'^{name}:\s+(\d+)', text, re.M)[1])
+        return tuple(sums)
 
     def stop(self):
         if self.process.poll() is None:
@@ -164,11 +166,17 @@ def asyncio_engine(cores=2100, **how):
                                      '--greenlet'], app='callbacks.py', **how)
 
 
-def uvicorn(name='uvicorn', environ=None):
+def uvicorn(name='uvicorn', environ=None, app='asgi'):
     port = free_port()
     return Server(name, ['uvicorn', '--host', '127.0.0.1', '--port', str(port), '--http', 'httptools', '--loop', 'uvloop',
                               '--no-access-log', '--log-level', 'warning', '--backlog', str(backlog()),
-                              'asgi:application'], port, environ)
+                              f'{app}:application'], port, environ)
+
+
+def hypercorn(app='asgi'):
+    port = free_port()
+    return Server('hypercorn', ['hypercorn', '--bind', f'127.0.0.1:{port}', '--worker-class', 'uvloop', '--workers', '1',
+                                '--backlog', str(backlog()), '--log-level', 'warning', f'{app}:application'], port)
 
 
 class TornadoServer(Server):
@@ -179,6 +187,11 @@ def tornado_server(name, environ):
     """Tornado's own web server, with its client on pycurl."""
     port = free_port()
     return TornadoServer(name, [sys.executable, str(HERE / 'apps' / 'tornado_curl.py'), str(port)], port, environ)
+
+
+def tornado_hello():
+    port = free_port()
+    return TornadoServer("Tornado's own", [sys.executable, str(HERE / 'apps' / 'tornado_hello.py'), str(port), str(backlog())], port)
 
 
 def gunicorn():

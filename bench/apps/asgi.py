@@ -1,4 +1,4 @@
-"""The application for uvicorn."""
+"""The application of every ASGI contender."""
 import asyncio
 import os
 import types
@@ -66,6 +66,16 @@ BODIES = {'/timer': lambda: slept(0.1), '/second': lambda: slept(1), '/hold': ho
           '/aiohttp': lambda: fetched(by_aiohttp), '/httpx': lambda: fetched(by_httpx), '/fan_out': lambda: fetched(fan_out)}
 
 
+async def echo(receive, send):
+    body, more = b'', True
+    while more:
+        message = await receive()
+        body += message.get('body', b'')
+        more = message.get('more_body', False)
+    await send({'type': 'http.response.start', 'status': 200, 'headers': [*HEADERS, (b'content-length', str(len(body)).encode())]})
+    await send({'type': 'http.response.body', 'body': body})
+
+
 async def application(scope, receive, send):
     if scope['type'] != 'http':
         return
@@ -75,6 +85,8 @@ async def application(scope, receive, send):
             await send({'type': 'http.response.body', 'body': b'x' * 100, 'more_body': True})
         await send({'type': 'http.response.body', 'body': b''})
         return
+    if scope['path'] == '/echo':
+        return await echo(receive, send)
     if scope['path'] == '/compute':
         work(int(scope['query_string']))
     body = b'hello'
