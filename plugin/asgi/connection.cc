@@ -146,13 +146,26 @@ void Connection::serve(const PyRef& self, PyObject* application) {
 }
 
 void Connection::write_outputs() {
-  while (!outputs_.empty()) {
-    Output output = std::move(outputs_.front());
-    outputs_.pop_front();
-    if (!gone_ && !write(output)) lost();
-    unwritten_ -= output.size;
+  while (write_next()) {
     if (unwritten_ <= kMostUnwritten) wake(senders_);
   }
+}
+
+// False when there is nothing.
+bool Connection::write_next() {
+  if (outputs_.empty()) {
+    if (gathered_.empty()) return false;
+    const std::string gathered = std::exchange(gathered_, {});
+    if (!gone_ && !write_gathered(gathered)) lost();
+    unwritten_ -= gathered.size();
+    return true;
+  }
+  Output output = std::move(outputs_.front());
+  outputs_.pop_front();
+  if (!gone_ && !output.gathered.empty() && !write_gathered(output.gathered)) lost();
+  if (!gone_ && !write(output)) lost();
+  unwritten_ -= output.size;
+  return true;
 }
 
 void Connection::wait() {
@@ -180,6 +193,7 @@ void Connection::detach() noexcept {
   thread_ = nullptr;
   gone_ = true;
   outputs_.clear();
+  gathered_.clear();
   unwritten_ = 0;
   wake(senders_);
   wake(receivers_);
@@ -194,8 +208,27 @@ void Connection::put(Output output) {
                     ? static_cast<std::size_t>(PyBytes_GET_SIZE(output.data.get()))
                     : 0;
   unwritten_ += output.size;
+  output.size += gathered_.size();
+  output.gathered = std::exchange(gathered_, {});
   outputs_.push_back(std::move(output));
   notify();
+}
+
+void Connection::gather_from_now() noexcept {
+  if (std::exchange(gathering_, true)) return;
+  Py_INCREF(self_);
+  loop_.add_callback({[](void* object) noexcept {
+                        const PyRef self = PyRef::steal(static_cast<PyObject*>(object));
+                        Connection& connection = of(self.get());
+                        connection.gathering_ = false;
+                        if (!connection.gathered_.empty()) connection.notify();
+                      },
+                      self_});
+}
+
+void Connection::added(std::size_t size) noexcept {
+  unwritten_ += size;
+  if (gathered_.size() >= kMostUnwritten) notify();
 }
 
 void Connection::notify() noexcept {

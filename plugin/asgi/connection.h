@@ -3,6 +3,8 @@
 
 #include <deque>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -91,12 +93,14 @@ class Connection : public engine::AsyncApplication {
     int number = 0;
     File file;
     std::size_t size = 0;  // Of the data, while it counts as unwritten.
+    std::string gathered;  // Goes before it.
   };
 
   // On the loop. Throws PyError.
   virtual python::PyRef make_scope() = 0;
   // On the fiber: writes it. False when the connection is lost.
   virtual bool write(Output& output) = 0;
+  virtual bool write_gathered(std::string_view) { return true; }
   // On the fiber, each time it is woken.
   virtual void look() {}
   // The request has its answer: what the application does from here on is its own.
@@ -105,6 +109,13 @@ class Connection : public engine::AsyncApplication {
   virtual void finish(const python::PyRef& exception) = 0;
 
   void put(Output output);
+  // Small pieces of one stream: the first that a turn of the loop sends is put() and goes at once; those that
+  // follow are added to gathered(), and go together with what is put() next, as 64 KiB, or as the turn ends.
+  bool gathers() const noexcept { return gathering_ || baton_ == nullptr; }
+  void gather_from_now() noexcept;
+  std::string& gathered() noexcept { return gathered_; }
+  // After something has been added.
+  void added(std::size_t size) noexcept;
   // The client has gone, or nothing can be sent to it any more: who waits for it is told.
   void lost() noexcept;
   bool is_lost() const noexcept { return gone_; }
@@ -133,6 +144,7 @@ class Connection : public engine::AsyncApplication {
   void start() noexcept;
   void start_application();
   void write_outputs();
+  bool write_next();
   void wait();
   void cancel_application() noexcept;
   python::PyRef future_in(Futures& waiting);
@@ -149,6 +161,8 @@ class Connection : public engine::AsyncApplication {
   python::PyRef exception_;
   suspend::Baton* baton_ = nullptr;  // The fiber waits for something to do.
   std::deque<Output> outputs_;
+  std::string gathered_;  // After outputs_.
+  bool gathering_ = false;
   std::size_t unwritten_ = 0;
   Futures receivers_;
   Futures senders_;

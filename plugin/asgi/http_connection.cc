@@ -25,6 +25,8 @@ using python::raise;
 
 // Chunks up to this size are copied, to be written with what frames them by one call.
 constexpr std::size_t kCopied = 64 << 10;
+// Those up to this one are written together.
+constexpr std::size_t kPiece = 16 << 10;
 
 std::string hexadecimal(std::size_t number) {
   char text[24];
@@ -203,10 +205,26 @@ void HttpConnection::send_body(PyObject* message) {
     raise_unexpected("http.response.body", "the body has ended: trailers follow");
   PyRef data = body_of(message, ASGI_NAME("body"));
   const bool more = flag(message, ASGI_NAME("more_body"), false);
-  count(static_cast<std::size_t>(PyBytes_GET_SIZE(data.get())));
-  response_ = Response::kBody;
+  const std::string_view text = view_of(data);
+  count(text.size());
+  const bool begun = std::exchange(response_, Response::kBody) == Response::kBody;
   if (!more) end_body();
+  if (begun && gathers() && text.size() <= kPiece) return gather_piece(text, more);
+  if (more) gather_from_now();
   put({kBody, std::move(data), more ? 0 : 1});
+}
+
+void HttpConnection::gather_piece(std::string_view data, bool more) {
+  std::string& pieces = gathered();
+  const std::size_t before = pieces.size();
+  if (!bodiless_ && !data.empty()) {
+    if (chunked_) pieces.append(hexadecimal(data.size())).append("\r\n");
+    pieces.append(data);
+    if (chunked_) pieces.append("\r\n");
+  }
+  if (!more && chunked_ && !bodiless_) pieces.append(trailers_ ? "0\r\n" : "0\r\n\r\n");
+  added(pieces.size() - before);
+  if (!more) put({kEnd});
 }
 
 void HttpConnection::end_body() {
@@ -286,6 +304,10 @@ void HttpConnection::send_early_hint(PyObject* message) {
 bool HttpConnection::write(Output& output) {
   if (output.kind == kFile) {
     if (!write_file(std::move(output.file), body_size_)) return false;
+    written_ = !trailers_;
+    return true;
+  }
+  if (output.kind == kEnd) {
     written_ = !trailers_;
     return true;
   }

@@ -21,10 +21,11 @@ class HttpConnection final : public Connection {
 
  private:
   enum class Response { kNotStarted, kStarted, kBody, kTrailers, kComplete };
-  enum Kind : int { kInformation, kBody, kFile, kTrailers };
+  enum Kind : int { kInformation, kBody, kFile, kTrailers, kEnd };
 
   python::PyRef make_scope() override;
   bool write(Output& output) override;
+  bool write_gathered(std::string_view text) override { return write_raw(text); }
   void look() override;
   bool answered() const noexcept override { return written_; }
   void finish(const python::PyRef& exception) override;
@@ -39,6 +40,7 @@ class HttpConnection final : public Connection {
   // What the application sends.
   void start_response(PyObject* message);
   void send_body(PyObject* message);
+  void gather_piece(std::string_view data, bool more);
   void send_file(PyObject* message);
   static File open_file(PyObject* path, std::size_t& size);
   void send_trailers(PyObject* message);

@@ -62,6 +62,7 @@ void RequestThread::entering() noexcept {
   if (gave_way()) show_environ();
   VirtualThread::entering();
   uwsgi.wsgi_req = request_;
+  if (stepping_ == this) user_harakiri_.left(false);  // What the step has set so far.
   user_harakiri_.entering();
 }
 
@@ -83,6 +84,7 @@ bool RequestThread::left() noexcept {
   uwsgi.wsgi_req = &nobody;
   switched_s_ = RequestHost::turn_s();
   user_harakiri_.left(fiber().idle());
+  if (stepping_ == this && !fiber().idle()) user_harakiri_.entering();  // The step goes on.
   if (environ_ != nullptr) limits_.read_timeout(environ_);
   if (fiber().idle()) {
     rest(fiber());
@@ -99,8 +101,10 @@ void RequestThread::application_steps(RequestThread* thread) noexcept {
   RequestHost::note_switch();
   if (thread == nullptr) {
     RequestThread* const stepped = std::exchange(stepping_, nullptr);
-    if (stepped != nullptr && RequestTimes::wanted() && stepped->task().number() == task)
-      stepped->times_.stops("application");
+    if (stepped != nullptr && stepped->task().number() == task && !stepped->fiber().idle()) {
+      stepped->user_harakiri_.left(false);
+      if (RequestTimes::wanted()) stepped->times_.stops("application");
+    }
     handled_by_loop = nullptr;
     uwsgi.wsgi_req = &nobody;
     return;
@@ -108,6 +112,7 @@ void RequestThread::application_steps(RequestThread* thread) noexcept {
   stepping_ = thread;
   task = thread->task().number();
   if (RequestTimes::wanted()) thread->times_.runs();
+  thread->user_harakiri_.entering();
   handled_by_loop = thread->request_;
   uwsgi.wsgi_req = thread->request_;
 }

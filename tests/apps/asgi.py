@@ -75,6 +75,19 @@ async def stream(scope, receive, send):
     await send({'type': 'http.response.body'})
 
 
+async def burst(scope, receive, send):
+    """Pieces without a wait, of that many bytes; then a wait within the response."""
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    for _ in range(100):
+        await send({'type': 'http.response.body', 'body': b'x' * int(scope['query_string']), 'more_body': True})
+    await wait_forever(scope, receive, send)
+
+
+async def burst_of_a_task(scope, receive, send):
+    """As frameworks stream: not from the application's own task."""
+    await asyncio.create_task(burst(scope, receive, send))
+
+
 async def endless(scope, receive, send):
     await send({'type': 'http.response.start', 'status': 200, 'headers': []})
     sent = 0

@@ -1,5 +1,6 @@
 """ASGI applications: requests, bodies and responses."""
 import json
+import pathlib
 import re
 
 import pytest
@@ -101,6 +102,27 @@ def test_stream_is_chunked_for_http_1_1_only(start):
         received = b''.join(iter(lambda: connection.recv(65536), b''))
     assert b'transfer-encoding' not in received.lower()
     assert received.endswith(b'\r\n\r\nchunk 0\nchunk 1\n')
+
+
+def writes_of(running):
+    """write() calls of the worker so far."""
+    return int(re.search(r'syscw: (\d+)', pathlib.Path(f'/proc/{running.process.pid}/io').read_text())[1])
+
+
+@pytest.mark.parametrize('path', ['burst', 'burst_of_a_task'])
+@pytest.mark.parametrize('size', [10, 3000, 20_000])
+def test_pieces_that_are_sent_in_one_turn_go_together_and_wait_for_nothing_more(start, path, size):
+    running = start()
+    before = writes_of(running)
+    with running.connect() as connection:
+        connection.sendall(f'GET /{path}?{size} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
+        piece = b'%x\r\n%b\r\n' % (size, b'x' * size)
+        received = read_until(connection, b'\r\n\r\n')
+        while len(received) < len(piece) * 100 or not received.endswith(b'\r\n'):
+            received += connection.recv(1 << 20)
+    assert received.split(b'\r\n\r\n', 1)[1] == piece * 100
+    if size < 16384:
+        assert writes_of(running) - before < 15
 
 
 def test_chunked_request_body(start):

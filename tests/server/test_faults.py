@@ -81,6 +81,18 @@ def test_kernel_that_says_again_interrupts_and_cuts_short(chaos, tmp_path):
     assert all(count > 5 for count in counts.values()), counts
 
 
+@pytest.mark.skipif(ASAN, reason='the sanitizer has these functions itself')
+def test_kernel_that_cuts_short_what_an_asgi_application_reads_and_sends(server, tmp_path):
+    faults = Faults(tmp_path, percent=20)
+    running = server('asgi.py', launcher=faults.launcher)
+    body = bytes(range(256)) * 400
+    for _ in range(20):
+        assert running.get('/echo', 'POST', body)[::2] == (200, body)
+        assert running.get('/stream?50')[2] == b''.join(b'chunk %d\n' % number for number in range(50))
+    counts = faults.counts()
+    assert counts['EAGAIN'] > 5 and counts['short'] > 5, counts
+
+
 # --- The wall clock ---
 
 

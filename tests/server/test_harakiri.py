@@ -6,9 +6,12 @@ import pytest
 from conftest import EMBEDDED
 
 
+INTERFACES = pytest.mark.parametrize('app', ['background.py', 'operated_asgi.py'], ids=['wsgi', 'asgi'])
+
+
 @pytest.fixture
 def start(server):
-    return lambda *options: server('background.py', *([] if EMBEDDED else ['--plugin', 'spooler']), '--spooler', '.',
+    return lambda *options, app='background.py': server(app, *([] if EMBEDDED else ['--plugin', 'spooler']), '--spooler', '.',
                                    '--master', *options)
 
 
@@ -41,10 +44,11 @@ STUCK = {
 
 
 @pytest.mark.smoke
+@INTERFACES
 @pytest.mark.parametrize('how', STUCK)
-def test_stuck_request_is_ended_though_others_begin_and_end(start, how):
+def test_stuck_request_is_ended_though_others_begin_and_end(start, how, app):
     options, path = STUCK[how]
-    running = start(*options)
+    running = start(*options, app=app)
     with running.connect() as stuck:
         stuck.sendall(b'GET %s HTTP/1.0\r\n\r\n' % path.encode())
         ask_until(running, 'HARAKIRI ON WORKER 1')
@@ -53,9 +57,10 @@ def test_stuck_request_is_ended_though_others_begin_and_end(start, how):
     assert running.get('/quick')[2] == b'quick'
 
 
-def test_requests_in_time_are_left_alone(start):
+@INTERFACES
+def test_requests_in_time_are_left_alone(start, app):
     """Together they take longer than one may."""
-    running = start('--harakiri', '2')
+    running = start('--harakiri', '2', app=app)
     for _ in range(5):
         results, _ = running.get_all(['/sleep?0.5'] * 30 + ['/user_harakiri_in_time?0.1'] * 10)
         assert [body for _, _, body in results] == [b'slept'] * 30 + [b'in time'] * 10

@@ -6,6 +6,7 @@ import pytest
 from conftest import APPS, command, free_port
 
 WSGI = ['application', 'Wsgi', 'wsgi_partial']
+TORNADO = ['application', 'server', 'router', 'rule_router', 'of_a_function']
 REFUSED = {
     'Asgi': 'the class Asgi is a class: name an instance of it, Asgi\\(...\\)',
     'Asgi2': 'the class Asgi2 takes \\(receive, send\\) after its scope, as ASGI 2 applications do',
@@ -20,6 +21,19 @@ def test_wsgi_applications(server, name):
     running = server('interfaces.py', '--callable', name)
     assert running.get()[2] == b'WSGI'
     assert "tornado: mount point '' is served as WSGI\n" in running.log
+
+
+@pytest.mark.parametrize('name', TORNADO)
+def test_tornado_applications(server, name):
+    running = server(None, '--pythonpath', str(APPS), '--module', f'tornado_interfaces:{name}')
+    assert running.get()[2] == b'Tornado'
+    assert "tornado: mount point '' is served as Tornado\n" in running.log
+
+
+def test_class_of_a_tornado_application_is_refused_with_a_sentence(server):
+    running = server('tornado_interfaces.py', '--callable', 'Router')
+    running.wait_for_log("the application of mount point '' is not served: the class Router is a class: name an instance of it")
+    assert running.get()[0] == 500
 
 
 @pytest.mark.smoke

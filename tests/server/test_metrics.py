@@ -10,6 +10,7 @@ from health import closed_by_server
 from overlap import wait_until
 
 CORES = 20
+INTERFACES = pytest.mark.parametrize('app', ['metrics.py', 'operated_asgi.py'], ids=['wsgi', 'asgi'])
 
 
 @pytest.fixture
@@ -44,8 +45,9 @@ def held(running, count):
 
 
 @pytest.mark.smoke
-def test_stats_server_shows_cores_and_what_they_do(start):
-    running, ask = start()
+@INTERFACES
+def test_stats_server_shows_cores_and_what_they_do(start, app):
+    running, ask = start(app=app)
     with held(running, 7):
         wait_until(lambda: ask()['parked'] == 7)
         shown = ask()
@@ -78,8 +80,9 @@ def test_requests_that_compute_run(start):
     wait_until(lambda: ask()['busy_percent'] < 50)
 
 
-def test_lag_is_how_long_the_loop_was_held(start):
-    running, ask = start()
+@INTERFACES
+def test_lag_is_how_long_the_loop_was_held(start, app):
+    running, ask = start(app=app)
     running.get('/quick')
     running.get('/block?1.5')
     wait_until(lambda: ask()['loop_lag_us'] >= 1_500_000)
@@ -103,8 +106,9 @@ def test_time_without_a_free_core(start):
         assert all(closed_by_server(client).endswith(b'released') for client in clients_of[:2])
 
 
-def test_refusals_are_counted(start):
-    running, ask = start('--tornado-overload-status', '503', '--tornado-overload-wait', '0', cores=2)
+@INTERFACES
+def test_refusals_are_counted(start, app):
+    running, ask = start('--tornado-overload-status', '503', '--tornado-overload-wait', '0', cores=2, app=app)
     with held(running, 2):
         wait_until(lambda: ask()['parked'] == 2)
         wait_until(lambda: [running.get('/quick')[0] for _ in range(3)] == [503] * 3)

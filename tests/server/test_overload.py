@@ -19,6 +19,9 @@ HTTP = [] if EMBEDDED else ['--plugin', 'http']  # Debian has the router in a fi
 REFUSE = ['--tornado-overload-status', '503', '--tornado-overload-wait', '0.2']
 
 
+INTERFACES = pytest.mark.parametrize('app', ['overload.py', 'overload_asgi.py'], ids=['wsgi', 'asgi'])
+
+
 def assert_refused(answer, status=b'503 Service Unavailable'):
     head, body = answer.split(b'\r\n\r\n', 1)
     assert status in head.split(b'\r\n')[0]
@@ -35,9 +38,10 @@ def all_workers_serve(running, workers):
 
 
 @pytest.mark.smoke
+@INTERFACES
 @pytest.mark.parametrize('protocol', ['http-socket', 'http11-socket'])
-def test_full_worker_answers_503_after_the_wait(server, protocol):
-    running = server('overload.py', *REFUSE, cores=CORES, protocol=protocol)
+def test_full_worker_answers_503_after_the_wait(server, protocol, app):
+    running = server(app, *REFUSE, cores=CORES, protocol=protocol)
     with cores_taken(running, CORES):
         for answer in ask_at_once(running.port, 30):
             assert_refused(answer)
@@ -65,16 +69,18 @@ def test_refusal_comes_through_the_router(server, tmp_path):
             assert_refused(answer)
 
 
-def test_refusal_is_not_lost_with_the_body_nobody_read(server):
+@INTERFACES
+def test_refusal_is_not_lost_with_the_body_nobody_read(server, app):
     """A socket closed with bytes unread resets its connection, and the answer with it."""
-    running = server('overload.py', *REFUSE, cores=CORES)
+    running = server(app, *REFUSE, cores=CORES)
     with cores_taken(running, CORES):
         for _ in range(10):
             assert running.get(method='POST', body=b'x' * 500000)[0] == 503
 
 
-def test_refused_client_that_stays_is_closed(server):
-    running = server('overload.py', *REFUSE, cores=CORES)
+@INTERFACES
+def test_refused_client_that_stays_is_closed(server, app):
+    running = server(app, *REFUSE, cores=CORES)
     with cores_taken(running, CORES):
         descriptors = running.descriptors()
         with contextlib.ExitStack() as stack:
@@ -88,8 +94,9 @@ def test_refused_client_that_stays_is_closed(server):
             assert running.descriptors() <= descriptors
 
 
-def test_worker_that_refuses_does_not_spin(server):
-    running = server('overload.py', *REFUSE, cores=CORES)
+@INTERFACES
+def test_worker_that_refuses_does_not_spin(server, app):
+    running = server(app, *REFUSE, cores=CORES)
     with cores_taken(running, CORES):
         assert_refused(ask_at_once(running.port, 1)[0])
         before = running.cpu_s()
@@ -97,8 +104,9 @@ def test_worker_that_refuses_does_not_spin(server):
         assert running.cpu_s() - before < 0.1
 
 
-def test_nobody_is_refused_before_the_wait_is_over(server):
-    running = server('overload.py', *REFUSE[:3], '60', cores=CORES)
+@INTERFACES
+def test_nobody_is_refused_before_the_wait_is_over(server, app):
+    running = server(app, *REFUSE[:3], '60', cores=CORES)
     with contextlib.ExitStack() as stack:
         with cores_taken(running, CORES):
             waiting = [stack.enter_context(running.connect()) for _ in range(10)]
@@ -109,9 +117,10 @@ def test_nobody_is_refused_before_the_wait_is_over(server):
     assert 'answering' not in running.log
 
 
-def test_the_wait_goes_on_while_cores_change_hands(server):
+@INTERFACES
+def test_the_wait_goes_on_while_cores_change_hands(server, app):
     """Each core is free again and again, for a moment, and the queue grows all the same."""
-    running = server('overload.py', '--listen', backlog(256), *REFUSE, cores=CORES)
+    running = server(app, '--listen', backlog(256), *REFUSE, cores=CORES)
     answers = ask_at_once(running.port, 100, b'GET /?0.2 HTTP/1.0\r\n\r\n')
     assert set(map(status_of, answers)) == {200, 503}
 
@@ -140,8 +149,9 @@ def test_nobody_is_refused_while_another_worker_has_cores(server):
             assert running.get()[0] == 200
 
 
-def test_all_workers_refuse_once_all_are_full(server):
-    running = server('overload.py', '--master', '--processes', '2', *REFUSE, cores=CORES)
+@INTERFACES
+def test_all_workers_refuse_once_all_are_full(server, app):
+    running = server(app, '--master', '--processes', '2', *REFUSE, cores=CORES)
     all_workers_serve(running, 2)
     with cores_taken(running, 2 * CORES):
         for answer in ask_at_once(running.port, 30):

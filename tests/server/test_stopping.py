@@ -13,7 +13,10 @@ RELOAD_CODE = 17
 
 @pytest.fixture
 def start(server):
-    return lambda *options, **more: server('ending.py', *options, **more)
+    return lambda *options, app='ending.py', **more: server(app, *options, **more)
+
+
+INTERFACES = pytest.mark.parametrize('app', ['ending.py', 'operated_asgi.py'], ids=['wsgi', 'asgi'])
 
 
 def begin(running, stack, path):
@@ -39,6 +42,17 @@ def test_requests_that_wait_for_it_are_woken(start, options):
     assert 'worker-reload-mercy is over' not in running.log
 
 
+def test_coroutines_that_wait_for_it_are_woken(start):
+    running = start(app='operated_asgi.py')
+    with contextlib.ExitStack() as stack:
+        clients = [begin(running, stack, '/await_it') for _ in range(5)]
+        running.wait_for_log(': waits', count=5)
+        running.process.send_signal(signal.SIGHUP)
+        for client in clients:
+            assert closed_by_server(client).endswith(b'\r\n\r\nTrue True True')
+    assert running.process.wait(30) == RELOAD_CODE
+
+
 def test_tasks_threads_and_spawned_functions_hear_of_it(start):
     running = start()
     assert running.get('/leave')[2] == b'left'
@@ -48,8 +62,9 @@ def test_tasks_threads_and_spawned_functions_hear_of_it(start):
 
 
 @pytest.mark.smoke
-def test_stream_that_looks_ends_well(start):
-    running = start()
+@INTERFACES
+def test_stream_that_looks_ends_well(start, app):
+    running = start(app=app)
     with contextlib.ExitStack() as stack:
         clients = [begin(running, stack, '/events') for _ in range(10)]
         for client in clients:
@@ -61,8 +76,9 @@ def test_stream_that_looks_ends_well(start):
     assert running.log.count('the events are closed') == 10
 
 
-def test_stream_without_an_end_is_closed_before_the_mercy_is_over(start):
-    running = start('--worker-reload-mercy', '2')
+@INTERFACES
+def test_stream_without_an_end_is_closed_before_the_mercy_is_over(start, app):
+    running = start('--worker-reload-mercy', '2', app=app)
     with contextlib.ExitStack() as stack:
         clients = [begin(running, stack, '/endless') for _ in range(10)]
         for client in clients:
