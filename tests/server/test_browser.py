@@ -1,4 +1,4 @@
-"""A real browser talks to the chat and to the live page of examples/."""
+"""A real browser talks to the chat and to what is broadcast, of examples/."""
 import contextlib
 import os
 
@@ -44,36 +44,6 @@ def test_browsers_chat_and_see_how_the_worker_closes(server, tmp_path):
         wait.until(lambda _: lines(driver) == ['1 here', '2 here', 'naïve — ☃'])
         assert running.drain() == 17
         wait.until(lambda _: lines(driver)[-1] == 'closed with 1001')
-
-
-def drawn(driver, canvas):
-    """How many pixels of it are painted."""
-    return driver.execute_script(
-        'const c = document.getElementById(arguments[0]);'
-        'const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;'
-        'let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n;', canvas)
-
-
-def text_of(driver, name):
-    return driver.find_element(By.ID, name).text
-
-
-def test_browser_sees_the_worker_live(server, tmp_path):
-    running = server(None, '--ini', str(ROOT / 'examples' / 'dashboard' / 'uwsgi.ini'))
-    with browser(tmp_path / 'profile') as driver, running.connect() as slow, running.connect() as slower:
-        wait = WebDriverWait(driver, 30, poll_frequency=0.05)
-        slower.sendall(b'GET /wait?600 HTTP/1.0\r\n\r\n')
-        driver.get(f'http://127.0.0.1:{running.port}/')
-        wait.until(lambda _: text_of(driver, 'state') == 'live' and text_of(driver, 'requests') == '1')
-        slow.sendall(b'GET /wait?601 HTTP/1.0\r\n\r\n')
-        wait.until(lambda _: text_of(driver, 'requests') == '2')
-        rows = [row.text for row in driver.find_elements(By.CSS_SELECTOR, '#slowest tr')]
-        assert ['GET /wait?600 waits for sleep' in rows[0], 'GET /wait?601 waits for sleep' in rows[1]] == [True, True]
-        wait.until(lambda _: text_of(driver, 'used') == '3')  # And the page's own stream.
-        assert text_of(driver, 'cores') == '200'
-        wait.until(lambda _: drawn(driver, 'cores_drawn') > 0 and drawn(driver, 'lag_drawn') > 0)
-        running.kill()
-        wait.until(lambda _: text_of(driver, 'state') == 'lost, trying again')
 
 
 def test_browser_shows_what_is_broadcast(server, pages, tmp_path):
