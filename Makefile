@@ -70,14 +70,15 @@ $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 
 # --- Fuzzing ------------------------------------------------------------------------------------
 
-# What is fuzzed, and the one source that it links.
-FUZZED := elf_tables keep_alive object_choice option_numbers response_head websocket_frames
+# What is fuzzed, and the source that it links.
+FUZZED := chunked_body elf_tables keep_alive object_choice option_numbers response_head websocket_frames
+SOURCE_OF_chunked_body := plugin/exchange/chunked_decoder.cc
 SOURCE_OF_elf_tables := plugin/blocking/got.cc
 SOURCE_OF_keep_alive := plugin/request/keep_alive.cc
 SOURCE_OF_object_choice := plugin/blocking/object_choice.cc
 SOURCE_OF_option_numbers := plugin/uwsgi/option_numbers.cc
 SOURCE_OF_response_head := plugin/http/response_head.cc
-SOURCE_OF_websocket_frames := plugin/request/websocket_frames.cc plugin/exchange/chunked_decoder.cc
+SOURCE_OF_websocket_frames := plugin/request/websocket_frames.cc
 FUZZERS := $(FUZZED:%=$(BUILD)/fuzz/%)
 FUZZ_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I. -fsanitize=fuzzer $(SANITIZE)
 FUZZ_SECONDS ?= 300
