@@ -107,6 +107,8 @@ class EventLoop final : public loop::TurnObserver {
   void set_closed(bool closed) noexcept { closed_ = closed; }
   // After asyncio's close() has done its part: drops every callback and descriptor.
   void close() noexcept;
+  // Before close(), as the process ends: calls that were to come later are forgotten, by their handles, too.
+  void drop_timers() noexcept { timers_.drop(); }
   bool stopping() const noexcept { return stopping_; }
   void set_stopping(bool stopping) noexcept { stopping_ = stopping; }
   unsigned long thread_ident() const noexcept { return thread_ident_; }

@@ -63,6 +63,16 @@ void TimerHeap::clear() noexcept {
   for (const Entry& entry : entries) PyRef::steal(entry.handle->object());
 }
 
+void TimerHeap::drop() noexcept {
+  std::vector<Entry> entries;
+  entries.swap(entries_);
+  for (const Entry& entry : entries) entry.handle->state.scheduled_at = HandleState::kNotScheduled;
+  for (const Entry& entry : entries) {
+    const PyRef handle = PyRef::steal(entry.handle->object());
+    entry.handle->drop();
+  }
+}
+
 int TimerHeap::traverse(visitproc visit, void* arg) const noexcept {
   for (const Entry& entry : entries_) Py_VISIT(entry.handle);
   return 0;

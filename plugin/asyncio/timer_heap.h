@@ -29,6 +29,8 @@ class TimerHeap {
   // REQUIRES: not empty.
   PyRef take_earliest() noexcept;
   void clear() noexcept;
+  // As clear(), and whoever still has one of the handles keeps nothing else alive by it.
+  void drop() noexcept;
 
   int traverse(visitproc visit, void* arg) const noexcept;
 

@@ -135,6 +135,8 @@ void WorkerLoop::end(double grace_s) noexcept {
   } catch (const PyError&) {
     log_exit();
   }
+  // The application may have kept a handle, and uWSGI keeps the application for ever.
+  EventLoop::of(event_loop())->drop_timers();
   if (!PyRef::steal(PyObject_CallMethod(event_loop(), "close", nullptr))) log_exit();
   event_loop_ = PyRef();
   // As the loop does with its own: whoever computes goes on, and Python's end waits for it.

@@ -106,3 +106,11 @@ def test_reload_starts_with_a_loop_of_its_own(start):
     running.wait_for_log('one has cleaned up')
     answer = running.get('/identity')[2].decode()
     assert answer.endswith(' True True True') and not answer.startswith(f'{first} ')
+
+
+def test_application_that_keeps_a_timer_keeps_nothing_else_alive(server):
+    """uWSGI never gives up the application; what is left at the end fails the test."""
+    running = server('kept_timer.py')
+    assert running.get()[2] == b'kept'
+    running.drain()
+    assert 'LEAK' not in running.log
