@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "plugin/asyncio/asyncio_names.h"
@@ -59,30 +58,6 @@ PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, 
   const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
   return py_check(PyObject_Call(function, args.get(), option.get()));
 }
-
-// While one lives nothing of the loop's comes between the steps of asyncio that are taken here, on the thread
-// of a request: it is not preempted, and the collector runs no finaliser that waits.
-class Atomically {
- public:
-#if PY_VERSION_HEX >= 0x030A0000
-  Atomically() noexcept : collects_(PyGC_Disable() != 0) {}
-  ~Atomically() {
-    if (collects_) PyGC_Enable();
-  }
-#else
-  Atomically() noexcept = default;
-#endif
-  Atomically(const Atomically&) = delete;
-  Atomically& operator=(const Atomically&) = delete;
-
- private:
-  const NoPreemption no_preemption_;
-#if PY_VERSION_HEX >= 0x030A0000
-  const bool collects_;
-#else
-  const SuspensionForbidden no_suspension_;
-#endif
-};
 
 bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
 
@@ -181,6 +156,43 @@ PyRef await_future(VirtualThread& thread, PyObject* future, double seconds) {
   return end_timed_out(thread, future);
 }
 
+// asyncio.gather(), called by the loop in its next turn. On the stack of a request it could be left in the
+// middle, by a finaliser that waits or at the end of the quantum, and it never counts a future that is done
+// before it returns.
+class GatherOnLoop {
+ public:
+  // A list of futures of the worker's loop.
+  GatherOnLoop(const PyRef& futures, PyObject* return_exceptions)
+      : futures_(py_check(PyList_AsTuple(futures.get()))), return_exceptions_(return_exceptions) {}
+
+  // The future of them all. Throws PyError.
+  PyRef future(VirtualThread& thread) {
+    suspend::Baton called(thread.fiber(), "future", blocking::Abort::kNever);
+    called_ = &called;
+    thread.loop().add_callback({[](void* self) noexcept { static_cast<GatherOnLoop*>(self)->call(); }, this});
+    blocking::wait(called);
+    if (!error_) return std::move(all_);
+    error_.restore();
+    throw PyError{};
+  }
+
+ private:
+  void call() noexcept {
+    try {
+      all_ = call_with_option(asyncio_names().gather, futures_, "return_exceptions", return_exceptions_);
+    } catch (const PyError&) {
+      error_.fetch();
+    }
+    called_->post();
+  }
+
+  const PyRef futures_;
+  PyObject* const return_exceptions_;
+  suspend::Baton* called_ = nullptr;
+  PyRef all_;
+  ErrorState error_;
+};
+
 // It waits for a lock of its own, which suspends: no loop is needed.
 PyRef await_concurrent(PyObject* future, PyObject* timeout) {
   PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", "(O)", timeout));
@@ -229,7 +241,6 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     }
     VirtualThread& thread = waiting_thread("gather_");
     WorkerLoop& worker = running_worker_loop("gather_");
-    std::optional<Atomically> these_steps(std::in_place);
     const PyRef futures = py_check(PyList_New(0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); ++i) {
       PyRef given = PyRef::borrow(PyTuple_GET_ITEM(args, i));
@@ -240,9 +251,7 @@ PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
       py_check_status(PyList_Append(futures.get(), as_future(given.get(), worker.event_loop()).get()));
     }
     if (PyList_GET_SIZE(futures.get()) == 0) return PyRef(futures);
-    const PyRef all = call_with_option(asyncio_names().gather, py_check(PyList_AsTuple(futures.get())),
-                                       "return_exceptions", return_exceptions);
-    these_steps.reset();
+    const PyRef all = GatherOnLoop(futures, return_exceptions).future(thread);
     return await_future(thread, all.get(), seconds_of(timeout));
   });
 }

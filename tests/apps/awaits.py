@@ -128,6 +128,24 @@ class Switches(asyncio.Future):
         return super().done()
 
 
+class SwitchesLate(asyncio.Future):
+    """The same when it is told whom to call."""
+
+    def add_done_callback(self, *function, **context):
+        gc.disable()
+        super().add_done_callback(*function, **context)
+
+
+class DoneWhenAsked(asyncio.Future):
+    """It is done as soon as somebody wants to be told, and takes its time to say so."""
+
+    def add_done_callback(self, *function, **context):
+        super().add_done_callback(*function, **context)
+        if not self.done():
+            self.set_result('done')
+        time.sleep(0.05)
+
+
 class Slow(asyncio.futures._PyFuture):
     """It is done while a callback is added to it, and does not have it yet."""
 
@@ -140,13 +158,18 @@ class Slow(asyncio.futures._PyFuture):
 
 
 def future_that_switches_the_collector_off(query):
-    future = Switches(loop=loop)
+    wait, kind = {'await_': (await_, Switches), 'gather_': (gather_, SwitchesLate)}[query]
+    future = kind(loop=loop)
     future.set_result(None)
     try:
-        await_(future)
+        wait(future)
         return gc.isenabled()
     finally:
         gc.enable()
+
+
+def gathered_while_they_end(query):
+    return gather_(*(DoneWhenAsked(loop=loop) for _ in range(3)), timeout=5)
 
 
 def future_done_meanwhile(query):

@@ -29,6 +29,7 @@ class Load:
         self.rows = {}  # Of each request that said how many it has committed.
         self.stopping = False
         self.slowest_s = 0
+        self.asked_at = {}  # Of each request under way.
         self.thread = threading.Thread(target=lambda: asyncio.run(self.all_clients()), daemon=True)
 
     def start(self):
@@ -48,12 +49,18 @@ class Load:
         port = self.ports[index % len(self.ports)]
         while not self.stopping:
             number = next(self.numbers)
+            began = self.asked_at[number] = time.monotonic()
             try:
-                began = time.monotonic()
                 await asyncio.wait_for(self.ask(random, port, number), ANSWER_S)
                 self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             except Exception as error:  # Each is a request that was not answered right.
                 self.note_wrong(number, repr(error))
+            finally:
+                del self.asked_at[number]
+
+    def oldest_s(self):
+        """How long the request that has waited longest for its answer has done so."""
+        return max((time.monotonic() - began for began in list(self.asked_at.values())), default=0)
 
     def note_wrong(self, number, what):
         self.wrong.append(f'{number}: {what}')

@@ -33,8 +33,13 @@ def test_everything_awaitable_is_waited_for(ask):
     assert ask('/kinds') == 'coroutine task done future tornado custom concurrent'
 
 
-def test_application_may_switch_the_collector_off_while_it_waits(ask):
-    assert ask('/future_that_switches_the_collector_off') == 'False'
+@pytest.mark.parametrize('function', ['await_', 'gather_'])
+def test_application_may_switch_the_collector_off_while_it_waits(ask, function):
+    assert ask(f'/future_that_switches_the_collector_off?{function}') == 'False'
+
+
+def test_futures_that_are_done_while_they_are_gathered(ask):
+    assert ask('/gathered_while_they_end') == "['done', 'done', 'done']"
 
 
 def test_future_that_is_done_while_it_is_asked_to_tell(ask):

@@ -79,7 +79,7 @@ def drive(worker, load, seconds, said):
         time.sleep(min(SAMPLE_S, seconds - passed))
         assert worker.proc.exists(), (reproduced_by(), worker.running.log[-5000:])
         samples.append(worker.sample())
-        print(f'{said} {time.monotonic() - began:4.0f} s: {dict(load.outcomes)}, {len(load.wrong)} wrong, '
+        print(f'{said} {time.monotonic() - began:4.0f} s: {dict(load.outcomes)}, {len(load.wrong)} wrong, oldest {load.oldest_s():.0f} s, '
               f'{samples[-1].rss_mib:.1f} MiB, {samples[-1].descriptors} descriptors, {samples[-1].os_threads} threads', flush=True)
     load.stop()
     return samples
