@@ -246,6 +246,38 @@ def stop_threads(_):
     return 'stopped'
 
 
+def threads_begun(query):
+    """How often requests gave way while each of that many threads began: its first step needs the GIL."""
+    counts = []
+    for _ in range(int(query)):
+        thread = threading.Thread(target=lambda: None)
+        before = uwsgi_tornado.blocking_report()['preempted']
+        thread.start()
+        counts.append(uwsgi_tornado.blocking_report()['preempted'] - before)
+        thread.join()
+    return ' '.join(map(str, counts))
+
+
+def thread_among_requests(query):
+    """The turns of a thread that sleeps a moment again and again, until requests have given way that often."""
+    turns, ends = 0, threading.Event()
+
+    def take_turns():
+        nonlocal turns
+        while not ends.is_set():
+            time.sleep(0.001)
+            turns += 1
+
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    until = uwsgi_tornado.blocking_report()['preempted'] + int(query)
+    while uwsgi_tornado.blocking_report()['preempted'] < until:
+        work(5000)
+    ends.set()
+    thread.join()
+    return str(turns)
+
+
 def set_switch_interval(query):
     sys.setswitchinterval(float(query))
     return 'set'

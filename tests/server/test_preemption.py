@@ -169,6 +169,34 @@ def test_computations_come_on_beside_a_thread_that_computes(server, quantum):
     assert seconds_of(beside) < 12 * seconds_of(alone)
 
 
+@contextlib.contextmanager
+def computing(running, count):
+    """So many requests that compute meanwhile."""
+    begun = running.log.count('computing\n')
+    background = InBackground(running, '/compute_until_told?60', count)
+    running.wait_for_log('computing\n', count=begun + count)
+    yield
+    running.get('/tell')
+    assert background.answers() == ['told, all right'] * count
+
+
+# A thread that waits for the GIL is not passed over by requests that give way to each other, counted in their turns.
+
+
+def test_threads_begin_beside_many_requests_that_compute(server):
+    running = server('compute.py', '--tornado-quantum', '1', cores=30)
+    with computing(running, 10):
+        answers, _ = running.get_all(['/threads_begun?20'] * 10)
+    turns = [int(number) for status, _, body in answers for number in body.split()]
+    assert len(turns) == 200 and statistics.median(turns) < 20, sorted(turns)
+
+
+def test_thread_has_its_turns_among_requests_that_compute(server):
+    running = server('compute.py', '--tornado-quantum', '1', cores=30)
+    with computing(running, 10):
+        assert int(running.get('/thread_among_requests?1000', timeout_s=60)[2]) > 1000 / 50
+
+
 @pytest.mark.parametrize('interval', ['1e-5', '1.0'])
 def test_switch_interval_of_the_application_does_not_matter(server, interval):
     running = server('compute.py')

@@ -105,11 +105,11 @@ def test_chaos(server, upstream, postgres, table, canaries):
                      cores=CLIENTS + 10, environ={'UPSTREAM_PORT': str(upstream.port), 'DSN': postgres.dsn, 'CANARIES': canaries})
     worker = Worker(running)
     print(f'\n{reproduced_by()}, {CLIENTS} clients, {MINUTES:g} minutes', flush=True)
-    drive(worker, Load([running.port], CLIENTS, seed=f'{SEED}w'), WARM_UP_S, 'warm-up')
+    drive(worker, Load([running.port], CLIENTS, seed=f'{SEED}w', worker_pid=worker.pid), WARM_UP_S, 'warm-up')
     before, sample_before = worker.at_rest()
     print(f'at rest: {without_objects(before)}, {sample_before}', flush=True)
 
-    load = Load([running.port], CLIENTS)
+    load = Load([running.port], CLIENTS, worker_pid=worker.pid)
     samples = drive(worker, load, MINUTES * 60, 'chaos')
     after, sample_after = worker.at_rest(sample_before.descriptors + 5)
     print(f'at rest: {without_objects(after)}, {sample_after}, {worker.open_files()}')
