@@ -12,6 +12,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
+#include "plugin/loop/clock.h"
 #include "suspend/baton.h"
 
 namespace blocking {
@@ -171,11 +172,31 @@ constexpr double kLongestWaitS = 0.05;
 // that a suspended request is to end.
 constexpr std::int64_t kNativelyNs = 100'000'000;
 
+// Whether the caller of a wait with the GIL kept goes on with the one before it, which ended for no reason:
+// it was stopped already, in vain. Kept for each fiber.
+class WaitGoesOn {
+ public:
+  static bool at(const void* address) noexcept {
+    return address_ == address && loop::monotonic_ns() - ended_ns_ < kAtOnceNs;
+  }
+  // `told`: the wait ended because somebody told of a change.
+  static void ended(const void* address, bool told) noexcept {
+    address_ = told ? nullptr : address;
+    ended_ns_ = loop::monotonic_ns();
+  }
+
+ private:
+  static constexpr std::int64_t kAtOnceNs = 1'000'000;
+
+  static inline thread_local const void* address_ = nullptr;
+  static inline thread_local std::int64_t ended_ns_ = 0;
+};
+
 // One such wait, unless begin() says that there is nothing to wait for: kNotYet then. begin() is called
-// when changes at `address` are seen already. Else kPosted, perhaps for no reason, or kTimedOut.
-// REQUIRES: `who` may wait.
+// when changes at `address` are seen already. Else kPosted, perhaps for no reason, or kTimedOut. `told`
+// becomes true where somebody told of a change. REQUIRES: `who` may wait.
 template <typename Begin>
-Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally,
+Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally, bool& told,
                       Begin begin) {
   AddressWaiters& waiters = AddressWaiters::all();
   std::optional<suspend::Baton> baton;
@@ -188,6 +209,7 @@ Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadl
     wait_once(waiter.baton, tally, deadline.sooner(Deadline::after(waiters.apart_s(kLongestWaitS))));
   }
   waiters.leave(waiter, waits);
+  told = waiter.woken;
   if (!waits) return Woken::kNotYet;
   return !waiter.woken && deadline.passed() ? Woken::kTimedOut : Woken::kPosted;
 }

@@ -23,10 +23,10 @@ namespace {
 Tally condition_tally("pthread_cond_wait");
 
 // 0, ETIMEDOUT or what its mutex says.
-int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* mutex,
-            Deadline deadline) noexcept {
+int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline,
+            bool& told) noexcept {
   int unlocked = 0;
-  const Woken woken = wait_for_change(who, condition, deadline, condition_tally, [&] {
+  const Woken woken = wait_for_change(who, condition, deadline, condition_tally, told, [&] {
     unlocked = waking_mutex_unlock(mutex);
     return unlocked == 0;
   });
@@ -42,13 +42,19 @@ template <typename Natively>
 int wait_until(pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline,
                Natively natively_until) noexcept {
   if (!on_loop_thread()) return natively_until(nullptr);
-  if (const LockWaiter who = LockWaiter::where_allowed()) return wait_as(who, condition, mutex, deadline);
+  bool told = false;
+  if (const LockWaiter who = LockWaiter::where_allowed())
+    return wait_as(who, condition, mutex, deadline, told);
   const LockWaiter who = LockWaiter::where_possible();
   if (!who) return natively(condition_tally, [&] { return natively_until(nullptr); });
-  const timespec slice = loop::to_timespec(loop::monotonic_ns() + kNativelyNs);
-  const int result = natively(condition_tally, [&] { return natively_until(&slice); });
-  if (result != ETIMEDOUT || deadline.passed()) return result;
-  return wait_as(who, condition, mutex, deadline);
+  if (!WaitGoesOn::at(condition)) {
+    const timespec slice = loop::to_timespec(loop::monotonic_ns() + kNativelyNs);
+    const int result = natively(condition_tally, [&] { return natively_until(&slice); });
+    if (result != ETIMEDOUT || deadline.passed()) return result;
+  }
+  const int result = wait_as(who, condition, mutex, deadline, told);
+  WaitGoesOn::ended(condition, told);
+  return result;
 }
 
 }  // namespace

@@ -55,32 +55,41 @@ long fail(int error) noexcept {
 
 // A wait may end for no reason (futex(2)), so a fiber's ends now and then: whoever wakes may do it by an
 // instruction of its own, which is not seen.
-long wait_as(const LockWaiter& who, const FutexCall& call, Deadline deadline) noexcept {
-  switch (wait_for_change(who, call.word, deadline, futex_tally, [&] { return !is_changed(call); })) {
+long wait_as(const LockWaiter& who, const FutexCall& call, Deadline deadline, bool& told) noexcept {
+  switch (wait_for_change(who, call.word, deadline, futex_tally, told, [&] { return !is_changed(call); })) {
     case Woken::kNotYet: return fail(EAGAIN);
     case Woken::kTimedOut: return fail(ETIMEDOUT);
     default: return 0;
   }
 }
 
-long wait_natively(const FutexCall& call, const LockWaiter& later, Deadline deadline) noexcept {
-  if (!later || (!deadline.is_never() && deadline.left_s() <= static_cast<double>(kNativelyNs) * 1e-9)) {
-    return natively(futex_tally, [&] { return call.natively(); });
-  }
+// Stops the OS thread, for a while. False where that was in vain.
+bool wait_natively(const FutexCall& call, long& result) noexcept {
   const timespec slice = loop::to_timespec(loop::monotonic_ns() + kNativelyNs);
   FutexCall sliced = call;
   sliced.operation = (call.operation & ~(FUTEX_CMD_MASK | FUTEX_CLOCK_REALTIME)) | FUTEX_WAIT_BITSET;
   sliced.timeout = &slice;
   if (call.command() == FUTEX_WAIT) sliced.third = FUTEX_BITSET_MATCH_ANY;
-  const long result = natively(futex_tally, [&] { return sliced.natively(); });
-  return result == 0 || errno != ETIMEDOUT ? result : wait_as(later, call, deadline);
+  result = natively(futex_tally, [&] { return sliced.natively(); });
+  return result == 0 || errno != ETIMEDOUT;
 }
 
 long wait(const FutexCall& call) noexcept {
   const auto deadline = deadline_of(call);
   if (!on_loop_thread() || !deadline) return call.natively();
-  if (const LockWaiter who = LockWaiter::where_allowed()) return wait_as(who, call, *deadline);
-  return wait_natively(call, LockWaiter::where_possible(), *deadline);
+  bool told = false;
+  if (const LockWaiter who = LockWaiter::where_allowed()) return wait_as(who, call, *deadline, told);
+  const LockWaiter later = LockWaiter::where_possible();
+  const bool ends_soon =
+      !deadline->is_never() && deadline->left_s() <= static_cast<double>(kNativelyNs) * 1e-9;
+  if (!later || (ends_soon && !WaitGoesOn::at(call.word))) {
+    return natively(futex_tally, [&] { return call.natively(); });
+  }
+  long result = 0;
+  if (!WaitGoesOn::at(call.word) && wait_natively(call, result)) return result;
+  result = wait_as(later, call, *deadline, told);
+  WaitGoesOn::ended(call.word, told);
+  return result;
 }
 
 // Threads in the kernel first, then fibers, up to the number that is asked for.
