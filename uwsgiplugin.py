@@ -222,7 +222,7 @@ GCC_LIST = [
     'plugin/tornado/tornado_callbacks.cc',
     'plugin/uwsgi/option_numbers.cc',
     'plugin/uwsgi/options.cc',
-    'plugin/uwsgi/interned_names.cc',
+    'plugin/uwsgi/repeated_strings.cc',
     'plugin/uwsgi/wsgi_callables.cc',
     'plugin/uwsgi/interfaces.cc',
     'plugin/uwsgi/python_bridge.cc',

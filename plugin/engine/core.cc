@@ -7,6 +7,7 @@
 #include <cassert>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <string>
 #include <utility>
@@ -51,13 +52,41 @@ bool parses_in_fiber(const wsgi_request& request) noexcept {
 #endif
 }
 
+bool is_http(const uwsgi_socket& socket) noexcept {
+  return socket.proto_name != nullptr && std::strncmp(socket.proto_name, "http", 4) == 0;
+}
+
+// uWSGI's HTTP parser allocates a buffer (--buffer-size) for each request, too large for malloc's quick
+// lists. The request that ran last leaves its buffer for the next. The loop's thread only.
+class SpareReadBuffer {
+ public:
+  SpareReadBuffer() = default;
+  ~SpareReadBuffer() { free(buffer_); }
+  SpareReadBuffer(const SpareReadBuffer&) = delete;
+  SpareReadBuffer& operator=(const SpareReadBuffer&) = delete;
+
+  void give_to(wsgi_request& request) noexcept {
+    if (request.proto_parser_buf == nullptr) request.proto_parser_buf = std::exchange(buffer_, nullptr);
+  }
+  void take_from(wsgi_request& request) noexcept {
+    free(std::exchange(buffer_, std::exchange(request.proto_parser_buf, nullptr)));
+  }
+
+ private:
+  void* buffer_ = nullptr;
+} spare_read_buffer;
+
 // uWSGI keeps what its parsers read of a connection until the request ends. They have copied the header, and
 // a body is read from the connection itself, except FastCGI's, and where its beginning came with the header.
 void free_read_buffer(wsgi_request& request) noexcept {
   if (request.socket->proto_read_body != uwsgi_proto_base_read_body) return;
   if (request.proto_parser_remains > 0) return;
-  free(request.proto_parser_buf);
-  request.proto_parser_buf = nullptr;
+  if (is_http(*request.socket)) {
+    spare_read_buffer.take_from(request);
+  } else {
+    free(request.proto_parser_buf);
+    request.proto_parser_buf = nullptr;
+  }
 }
 
 uwsgi_core& slot_of(const wsgi_request& request) noexcept {
@@ -114,6 +143,7 @@ void Core::parse() noexcept {
   int status;
   {
     const HandledByLoop handled(request_);
+    if (is_http(*socket_)) spare_read_buffer.give_to(*request_);
     status = socket_->proto(request_);
   }
   if (status == UWSGI_OK) run();

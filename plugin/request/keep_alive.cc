@@ -29,13 +29,24 @@ std::string_view take_element(std::string_view& list) noexcept {
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-bool is_token_character(char c) noexcept {
-  return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z') ||
-         (c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
-}
+// A table, because each header line of each request is looked at.
+struct TokenCharacters {
+  bool contains[256] = {};
+
+  constexpr TokenCharacters() noexcept {
+    for (char c = '0'; c <= '9'; ++c) contains[static_cast<unsigned char>(c)] = true;
+    for (char c = 'a'; c <= 'z'; ++c) contains[static_cast<unsigned char>(c)] = true;
+    for (char c = 'A'; c <= 'Z'; ++c) contains[static_cast<unsigned char>(c)] = true;
+    for (const char c : std::string_view("!#$%&'*+-.^_`|~")) contains[static_cast<unsigned char>(c)] = true;
+  }
+};
+constexpr TokenCharacters kTokenCharacters;
 
 bool is_token(std::string_view text) noexcept {
-  return !text.empty() && std::all_of(text.begin(), text.end(), is_token_character);
+  for (const char c : text) {
+    if (!kTokenCharacters.contains[static_cast<unsigned char>(c)]) return false;
+  }
+  return !text.empty();
 }
 
 // Digits and nothing else that say `number`: no sign, no list, nothing too great for 64 bits.

@@ -21,6 +21,7 @@ struct RequestFraming {
   HeaderValue content_length;
   HeaderValue transfer_encoding;
   std::uint64_t body_size = 0;  // What uWSGI takes the length of the body for.
+  bool is_unambiguous = true;   // Each of its header lines is.
 };
 
 struct ResponseFraming {

@@ -2,18 +2,12 @@
 
 #include <sys/uio.h>
 
-#include <cstdint>
+#include <cstddef>
+#include <cstring>
 #include <string_view>
 
 namespace engine {
 namespace {
-
-HeaderValue header_of(wsgi_request& request, std::string_view name) noexcept {
-  std::uint16_t length = 0;
-  const char* const value = uwsgi_get_var(&request, const_cast<char*>(name.data()),
-                                          static_cast<std::uint16_t>(name.size()), &length);
-  return value == nullptr ? HeaderValue{} : HeaderValue{true, {value, length}};
-}
 
 bool response_is_delimited(const wsgi_request& request) noexcept {
   if (request.headers == nullptr) return false;
@@ -29,18 +23,15 @@ std::string_view view_of(const iovec& bytes) noexcept {
   return {static_cast<const char*>(bytes.iov_base), bytes.iov_len};
 }
 
-bool starts_with(std::string_view text, std::string_view beginning) noexcept {
-  return text.substr(0, beginning.size()) == beginning;
+template <std::size_t size>
+bool starts_with(std::string_view text, const char (&beginning)[size]) noexcept {
+  return text.size() >= size - 1 && std::memcmp(text.data(), beginning, size - 1) == 0;
 }
 
-// Of what the client sent: the other variables are uWSGI's, or decoded.
-bool headers_are_unambiguous(const wsgi_request& request) noexcept {
-  for (int i = 0; i + 1 < request.var_cnt; i += 2) {
-    const std::string_view name = view_of(request.hvec[i]);
-    if (!starts_with(name, "HTTP_") && !starts_with(name, "CONTENT_")) continue;
-    if (!is_unambiguous(name, view_of(request.hvec[i + 1]))) return false;
-  }
-  return true;
+// Where the name is that of the variable, which may come once more: the first counts, as for uWSGI.
+void take(HeaderValue& header, std::string_view variable, std::string_view name,
+          std::string_view value) noexcept {
+  if (!header.given && name == variable) header = {true, value};
 }
 
 }  // namespace
@@ -49,24 +40,31 @@ bool is_head(const wsgi_request& request) noexcept {
   return std::string_view(request.method, request.method_len) == "HEAD";
 }
 
-RequestFraming framing_of(wsgi_request& request) noexcept {
+RequestFraming framing_of(const wsgi_request& request) noexcept {
   RequestFraming framing;
   framing.method = {request.method, request.method_len};
   framing.protocol = {request.protocol, request.protocol_len};
-  framing.connection = header_of(request, "HTTP_CONNECTION");
-  framing.content_length = header_of(request, "CONTENT_LENGTH");
-  framing.transfer_encoding = header_of(request, "HTTP_TRANSFER_ENCODING");
   framing.body_size = request.post_cl;
+  for (int i = 0; i + 1 < request.var_cnt; i += 2) {
+    const std::string_view name = view_of(request.hvec[i]);
+    // The other variables are uWSGI's, or decoded.
+    if (!starts_with(name, "HTTP_") && !starts_with(name, "CONTENT_")) continue;
+    const std::string_view value = view_of(request.hvec[i + 1]);
+    framing.is_unambiguous = framing.is_unambiguous && is_unambiguous(name, value);
+    take(framing.connection, "HTTP_CONNECTION", name, value);
+    take(framing.content_length, "CONTENT_LENGTH", name, value);
+    take(framing.transfer_encoding, "HTTP_TRANSFER_ENCODING", name, value);
+  }
   return framing;
 }
 
 // The request ends where uWSGI says it does, by everybody's reading. A body that is read as chunks may not be
 // at its end: uWSGI sees that only of one with a length.
-bool may_be_kept_alive(wsgi_request& request) noexcept {
+bool may_be_kept_alive(const wsgi_request& request) noexcept {
   const RequestFraming framing = framing_of(request);
   const bool read_as_chunks = request.chunked_input_buf != nullptr;
-  return body_is_delimited(framing) && headers_are_unambiguous(request) && !read_as_chunks &&
-         asks_to_keep(framing) && request.post_pos >= request.post_cl && response_is_delimited(request);
+  return body_is_delimited(framing) && framing.is_unambiguous && !read_as_chunks && asks_to_keep(framing) &&
+         request.post_pos >= request.post_cl && response_is_delimited(request);
 }
 
 }  // namespace engine

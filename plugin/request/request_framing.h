@@ -10,9 +10,9 @@ namespace engine {
 bool is_head(const wsgi_request& request) noexcept;
 
 // Views of the request.
-RequestFraming framing_of(wsgi_request& request) noexcept;
+RequestFraming framing_of(const wsgi_request& request) noexcept;
 
 // At its end: uWSGI's http11 protocol keeps a connection whatever the client asked and the response said.
-bool may_be_kept_alive(wsgi_request& request) noexcept;
+bool may_be_kept_alive(const wsgi_request& request) noexcept;
 
 }  // namespace engine

@@ -7,9 +7,9 @@
 #include "plugin/python/interruption.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/interfaces.h"
-#include "plugin/uwsgi/interned_names.h"
 #include "plugin/uwsgi/io_errors.h"
 #include "plugin/uwsgi/python_bridge.h"
+#include "plugin/uwsgi/repeated_strings.h"
 #include "plugin/uwsgi/wsgi_callables.h"
 
 extern "C" {
@@ -19,6 +19,9 @@ extern struct uwsgi_server uwsgi;
 extern struct uwsgi_python up __attribute__((weak));
 extern void* uwsgi_request_subhandler_wsgi(struct wsgi_request*, struct uwsgi_app*) __attribute__((weak));
 extern int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute__((weak));
+extern void* uwsgi_python_create_env_cheat(struct wsgi_request*, struct uwsgi_app*) __attribute__((weak));
+// CPython's own, exported by some versions.
+extern PyObject* _PyDict_NewPresized(Py_ssize_t) __attribute__((weak));
 }
 
 namespace engine {
@@ -70,16 +73,37 @@ void prepare_once(uwsgi_app* app) noexcept {
   }
 }
 
+// Whether uWSGI would keep one dict for each core, and empty it after each request ("cheat", its default).
+bool shares_environ(const uwsgi_app& app) noexcept {
+  return original.env_create == uwsgi_python_create_env_cheat &&
+         app.request_subhandler == uwsgi_request_subhandler_wsgi && _PyDict_NewPresized != nullptr;
+}
+
+// The table of an emptied dict grows from nothing, three times in each request. A dict that is made for all
+// of the request's variables need not grow.
+void presize_environ(const wsgi_request& request, uwsgi_app& app) noexcept {
+  constexpr Py_ssize_t kOfUwsgi = 18;  // Variables that no client sends.
+  // uWSGI puts it into this tuple, which it cannot while somebody else has it.
+  if (!shares_environ(app) || Py_REFCNT(app.args[request.async_id]) != 1) return;
+  PyObject* const environ = _PyDict_NewPresized(request.var_cnt / 2 + kOfUwsgi);
+  if (environ == nullptr) PyErr_Clear();
+  else Py_DECREF(static_cast<PyObject*>(std::exchange(app.environ[request.async_id], environ)));
+}
+
 void* env_create(wsgi_request* request, uwsgi_app* app) noexcept {
   prepare_once(app);
+  presize_environ(*request, *app);
   void* environ = original.env_create(request, app);
   watcher->python_begins(request, static_cast<PyObject*>(environ));
   return environ;
 }
 
 void env_destroy(wsgi_request* request) noexcept {
+  auto* const environ = static_cast<PyObject*>(request->async_environ);
   original.env_destroy(request);
   watcher->python_ends(request);
+  // uWSGI never gives this reference back.
+  if (shares_environ(uwsgi_apps[request->app_id])) Py_DECREF(environ);
 }
 
 void exception_log(wsgi_request* request) noexcept {
@@ -129,7 +153,7 @@ std::uint64_t rpc(void* function, std::uint8_t argc, char** argv, std::uint16_t*
 
 // The python plugin names its keys by C strings, and CPython interns each: a string nobody else
 // keeps is entered in the table of interned strings and taken out of it at every request. That is so
-// where interned_names.h has no calls to redirect.
+// where repeated_strings.h has no calls to redirect.
 void keep_keys_interned() noexcept {
   for (const char* key :
        {"wsgi.input", "wsgi.file_wrapper", "wsgi.version", "wsgi.errors", "wsgi.run_once", "wsgi.multithread",
@@ -173,7 +197,7 @@ void watch_requests(PythonRequests* requests) noexcept {
   watcher = requests;
   forget_wrappers_of_predecessor();
   for (int id = 0; id < uwsgi_apps_cnt; ++id) prepare_once(&uwsgi_apps[id]);
-  intern_names();
+  keep_repeated_strings();
   python::turn_cancelled_calls_into_interruptions();
   turn_io_errors_into_interruptions();
   try {
