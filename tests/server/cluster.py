@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from conftest import ROOT, command, plugins
-from deployed import Program
+from deployed import Program, sanitized
 
 EXAMPLE = ROOT / 'examples' / 'cluster'
 COUNT = 3
@@ -94,7 +94,7 @@ class Node:
         folder.mkdir()
         environment = {'NODE': self.name, 'ADDRESS': self.address, 'ROUTER': net.router(number), 'SITE': site, 'KEY': str(key)}
         self.program = Program(folder, *net.inside(number), 'env', *(f'{name}={value}' for name, value in environment.items()),
-                               *command(), '--ini', str(EXAMPLE / 'uwsgi.ini'))
+                               *sanitized(), *command(), '--ini', str(EXAMPLE / 'uwsgi.ini'))
         self.program.wait_for_log('cores on fibers')
 
     def _pids(self):

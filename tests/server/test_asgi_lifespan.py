@@ -4,6 +4,7 @@ import subprocess
 import pytest
 
 from conftest import APPS, command, free_port
+from deployed import sanitized
 
 
 def said(running):
@@ -49,7 +50,8 @@ def test_every_worker_has_its_own(start):
 def test_failed_startup_ends_uwsgi(options, tmp_path, monkeypatch):
     monkeypatch.setenv('LIFESPAN', 'fails')
     ended = subprocess.run(
-        command('--tornado', '4', '--http-socket', f'127.0.0.1:{free_port()}', '--wsgi-file', str(APPS / 'asgi_lifespan.py'), *options),
+        [*sanitized(), *command('--tornado', '4', '--http-socket', f'127.0.0.1:{free_port()}',
+                                '--wsgi-file', str(APPS / 'asgi_lifespan.py'), *options)],
         capture_output=True, timeout=60)
     log = (ended.stdout + ended.stderr).decode()
     assert "tornado: the application of mount point '' does not start: no database" in log

@@ -4,6 +4,7 @@ import subprocess
 import pytest
 
 from conftest import APPS, command, free_port
+from deployed import sanitized
 
 WSGI = ['application', 'Wsgi', 'wsgi_partial']
 TORNADO = ['application', 'server', 'router', 'rule_router', 'of_a_function']
@@ -49,8 +50,8 @@ def test_what_is_no_application_is_refused_with_a_sentence(server, name):
 def test_need_app_holds_for_refused_ones(load, lazy):
     what = 'interfaces:Asgi2' if load == '--module' else '/x=interfaces:Asgi2'
     ended = subprocess.run(
-        command('--tornado', '4', '--need-app', '--master', '--http-socket', f'127.0.0.1:{free_port()}', '--pythonpath', str(APPS),
-                load, what, *lazy), capture_output=True, timeout=60)
+        [*sanitized(), *command('--tornado', '4', '--need-app', '--master', '--http-socket', f'127.0.0.1:{free_port()}',
+                                '--pythonpath', str(APPS), load, what, *lazy)], capture_output=True, timeout=60)
     log = (ended.stdout + ended.stderr).decode()
     assert 'as ASGI 2 applications do' in log
     assert ended.returncode == 22, log
@@ -69,6 +70,6 @@ def test_forced_interfaces(server):
 
 
 def test_unknown_interface_is_refused():
-    ended = subprocess.run(command('--tornado', '4', '--tornado-interface', '/x=asgi2'), capture_output=True, timeout=60)
+    ended = subprocess.run([*sanitized(), *command('--tornado', '4', '--tornado-interface', '/x=asgi2')], capture_output=True, timeout=60)
     assert ended.returncode == 1
     assert b'--tornado-interface takes auto, wsgi, asgi or tornado, or MOUNT=one of them, not "/x=asgi2"' in ended.stdout + ended.stderr
