@@ -11,6 +11,7 @@ import traceback
 import weakref
 
 import greenlet
+import uwsgi
 import uwsgi_tornado
 from greenlet import GreenletExit, getcurrent
 
@@ -450,6 +451,23 @@ def asynchronous(n):
     return results, waits
 
 
+def timed(n):
+    """Whether the deadline that every second request has ends it, where it waits by a yield; all have greenlets that are suspended."""
+    suspended, ended = Counter(), greenlet.greenlet(int)
+    suspended.switch(1)
+    ended.switch()
+    if n % 2:
+        uwsgi.env['uwsgi_tornado.timeout'] = 0.1
+    try:
+        for _ in range(30):
+            uwsgi.async_sleep(0.02)
+            yield b''
+            suspended.switch(1)
+        yield b'through'
+    except uwsgi_tornado.RequestTimeout:
+        yield b'told'
+
+
 def many(n):
     """A hundred greenlets, each in the middle of something, beside those of other requests."""
     counters = [Counter() for _ in range(100)]
@@ -518,6 +536,9 @@ ROUTES = {function.__name__: function for function in (
 
 
 def application(environ, start_response):
+    if environ['PATH_INFO'] == '/timed':
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return timed(int(environ['QUERY_STRING']))
     body = repr(ROUTES[environ['PATH_INFO'][1:]](int(environ['QUERY_STRING'] or 0))).encode()
     start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(len(body)))])
     return [body]

@@ -24,7 +24,7 @@ import time
 from conftest import OTHER_PYTHON, Server, ThreadedServer
 
 HERE = pathlib.Path(__file__).parent
-MODULE_TIMEOUT_S = 600
+MODULE_TIMEOUT_S = 1800  # test_multiprocessing_fork beside other work; each test has a limit of its own.
 TRIES = 12  # Of a module whose process ends in one test after the other.
 HELLO_S = 0.02
 

@@ -60,6 +60,11 @@ def test_exception_raised_in_a_thread_comes_in_the_greenlet_that_runs(running):
         assert ask(running, '/asynchronous') == str(([True, True, 'ended', True, 'ended', True], [True] * 4))
 
 
+def test_deadline_of_a_request_ends_no_other(running):
+    results, _ = running.get_all([f'/timed?{n}' for n in range(40)])
+    assert [body.decode() for _, _, body in results] == ['through', 'told'] * 20
+
+
 def test_request_is_woken_by_another(running):
     results, _ = running.get_all(['/meet', '/wake'])
     assert [body for _, _, body in results] == [b"'hello'", b'()']
