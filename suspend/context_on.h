@@ -1,4 +1,4 @@
-// A context of Boost's on a stack that is somebody else's.
+// A Boost context on a stack that the caller owns.
 #pragma once
 
 #include <boost/context/fiber.hpp>
@@ -9,8 +9,8 @@
 
 namespace suspend {
 
-// The memory between `bottom` and `top` outlives the context: Boost asks an allocator to free a stack as its
-// context ends, and this one does not.
+// The memory between `bottom` and `top` must outlive the context. Boost calls an allocator to free a
+// context's stack when the context ends; this allocator frees nothing.
 template <typename Entry>
 boost::context::fiber context_on(void* bottom, void* top, Entry entry) {
   struct BorrowedStack {

@@ -1,4 +1,4 @@
-// Coroutines: more stacks for one fiber, which hand the CPU to each other directly.
+// Coroutines: further stacks of one fiber, which switch to each other directly.
 #pragma once
 
 #include <boost/context/fiber.hpp>
@@ -12,28 +12,28 @@
 
 namespace suspend {
 
-// To the loop the coroutines of a fiber are one: whichever runs when the fiber suspends is the
-// one that is resumed with it. The same on the loop's own stack, and on any OS thread's.
-// Coroutines belong to the OS thread they first ran on. A task always finishes, as a fiber's.
+// To the loop, all coroutines of a fiber are that fiber: whichever one runs when the fiber suspends is
+// resumed with it. The same holds on the loop's own stack and on any OS thread. A coroutine belongs to the OS
+// thread that it first ran on. Its task must finish, as that of a fiber.
 class Coroutine {
  public:
-  // Says where to go as it finishes: a coroutine of the same fiber.
+  // Returns where to go when it finishes: a coroutine of the same fiber.
   using Task = Coroutine& (*)(void* argument) noexcept;
 
-  // Stands for the stack that runs already: a fiber's own, the loop's, an OS thread's.
+  // Represents the stack that runs already: that of a fiber, of the loop, or of an OS thread.
   Coroutine() noexcept = default;
-  // A stack of its own, idle. Throws std::bad_alloc.
+  // Has its own stack, idle. Throws std::bad_alloc.
   explicit Coroutine(std::size_t stack_size);
-  // REQUIRES: idle, where it has a stack of its own; on the OS thread it ran on.
+  // REQUIRES: idle, if it has its own stack; called on the OS thread that it ran on.
   ~Coroutine();
   Coroutine(const Coroutine&) = delete;
   Coroutine& operator=(const Coroutine&) = delete;
 
-  // Has the next switch to it run task(argument) from the start. REQUIRES: idle, own stack.
+  // The next switch to it runs task(argument) from the start. REQUIRES: idle, own stack.
   void prepare(Task task, void* argument) noexcept;
 
-  // Leaves this coroutine for `to` and returns once somebody switches back.
-  // REQUIRES: this one runs; `to` is another, prepared or left before, of the same fiber.
+  // Switches from this coroutine to `to`, and returns when somebody switches back. REQUIRES: this one runs;
+  // `to` is another one of the same fiber, which was prepared or has switched away.
   void switch_to(Coroutine& to) noexcept;
 
   bool idle() const noexcept { return task_ == nullptr; }
@@ -44,9 +44,9 @@ class Coroutine {
     return *stack_;
   }
 
-  // Stacks of coroutines in the process, for leak checks.
+  // Number of coroutine stacks in the process, for leak checks.
   static int count() noexcept { return count_; }
-  // In a child of a fork, where those of the parent are left as they are.
+  // In a forked child, where the parent's are left as they are.
   static void forget_in_child() noexcept { count_ = 0; }
 
  private:
@@ -55,7 +55,7 @@ class Coroutine {
 
   std::unique_ptr<Stack> stack_;
   boost::context::fiber continuation_;  // While it does not run.
-  Coroutine* left_ = nullptr;           // Whom the switch to this one leaves.
+  Coroutine* left_ = nullptr;           // The one that the current switch comes from.
   StackBounds bounds_;
   Task task_ = nullptr;
   void* argument_ = nullptr;

@@ -7,9 +7,9 @@
 
 namespace suspend {
 
-// Sets this stack's C++ exceptions aside while another stack of the same thread runs, and brings
-// them back. The C++ runtime keeps them per thread: without this, two coroutines suspended inside
-// `catch` rethrow each other's exception. A stack may go on as another thread than it was left as.
+// Saves this stack's C++ exceptions while another stack of the same thread runs, and restores them
+// afterwards. The C++ runtime keeps them per thread: without this, two coroutines suspended inside `catch`
+// would rethrow each other's exception. A stack may continue as another thread than it was left as.
 class ExceptionScope {
  public:
   ExceptionScope() noexcept { std::memcpy(&saved_, globals(), sizeof saved_); }
@@ -27,7 +27,7 @@ class ExceptionScope {
     unsigned int uncaught_exceptions;
   };
 
-  // Asked anew each time: the function is declared to have one result, and a compiler may ask once.
+  // Called again each time: the function is declared const, so a compiler may call it only once.
   static void* globals() noexcept {
     abi::__cxa_eh_globals* (*const volatile ask)() = abi::__cxa_get_globals;
     return ask();

@@ -1,4 +1,4 @@
-// Fibers: code that can be set aside in the middle of a call, stack and all.
+// Fibers: code that can be suspended in the middle of a call, together with its stack.
 #pragma once
 
 #include <boost/context/fiber.hpp>
@@ -15,19 +15,19 @@ namespace suspend {
 
 class Baton;
 
-// A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle. To C code
-// it is a thread (thread_block.h), whose destructors run as the fiber is destroyed.
-// It belongs to the OS thread that made it. A task always finishes: CPython's C frames
-// cannot be unwound, so destroying a suspended fiber is a bug.
-// A task may go on in coroutines (coroutine.h) and be suspended in any of them, which is where
-// it is resumed; it ends on the fiber's own stack.
+// A stack that runs one task at a time: idle -> start() -> running <-> suspended -> idle. To C
+// code it is a thread (thread_block.h), whose destructors run when the fiber is destroyed. It
+// belongs to the OS thread that made it. A task must finish: CPython's C frames cannot be
+// unwound, so destroying a suspended fiber is a bug. A task may switch to coroutines
+// (coroutine.h) and suspend in any of them; it is resumed there, and ends on the fiber's own
+// stack.
 class Fiber {
  public:
   // noexcept: an exception that escaped would have no frame to go to.
   using Task = void (*)(void* argument) noexcept;
 
-  // Throws std::bad_alloc when there is no room for a stack of `stack_size` bytes, or for a thread.
-  // `observer` outlives the fiber.
+  // Throws std::bad_alloc if there is no room for a stack of `stack_size` bytes or for a thread. `observer`
+  // must outlive the fiber.
   Fiber(std::size_t stack_size, SwitchObserver& observer);
   ~Fiber();
   Fiber(const Fiber&) = delete;
@@ -37,27 +37,27 @@ class Fiber {
   // REQUIRES: idle; called from outside any fiber.
   void start(Task task, void* argument) noexcept;
 
-  // Goes on where the task suspended, until it suspends again or finishes.
-  // REQUIRES: suspended; called from outside any fiber.
+  // Continues where the task suspended, until it suspends again or finishes. REQUIRES: suspended; called from
+  // outside any fiber.
   void resume() noexcept;
 
-  // Gives the CPU back to whoever started or resumed this fiber.
-  // REQUIRES: called on this fiber.
+  // Returns the CPU to the code that started or resumed this fiber. REQUIRES: called on this
+  // fiber.
   void suspend() noexcept;
 
   bool idle() const noexcept { return task_ == nullptr; }
 
-  // What the task waits for; null while it runs, or gave way.
+  // What the task waits for. Null while it runs, and after it gave way.
   const Baton* waiting() const noexcept { return waiting_; }
-  // Whether the waits of the task are to be ended (baton.h).
+  // Whether the waits of the task must end (baton.h).
   Interrupt& interrupt() const noexcept { return observer_.interrupt(); }
 
   const Stack& stack() const noexcept { return stack_; }
-  // What a layer above keeps of a fiber in the first bytes of the stack's annex costs no page.
+  // Data of the layer above for this fiber. In the first bytes of the stack's annex it costs no page.
   static constexpr std::size_t kAnnexInPage = 1u << 10;
   static constexpr std::size_t kAnnexSize = kAnnexInPage + (16u << 10);
-  // Gives memory back that calls before this one used of the stack.
-  // REQUIRES: called on this fiber, outside any coroutine.
+  // Gives back stack memory that earlier calls used. REQUIRES: called on this fiber, outside any
+  // coroutine.
   void release_unused_stack() noexcept;
   // Between tasks. REQUIRES: idle.
   Stack& idle_stack() noexcept {
@@ -65,10 +65,10 @@ class Fiber {
     return stack_;
   }
 
-  // The fiber that runs, where it is asked on one; else null.
+  // The fiber that the caller runs on, or null.
   static Fiber* current() noexcept { return current_; }
 
-  // The thread that the fiber is to C.
+  // The thread that C code takes this fiber for.
   const ThreadBlock& thread() const noexcept { return thread_; }
 
   // The thread pointer of the calling OS thread, whichever fiber it runs.
@@ -76,7 +76,7 @@ class Fiber {
     return current_ == nullptr ? current_thread_pointer() : current_->resumer_;
   }
 
-  // Fibers alive in the process, for leak checks.
+  // Number of fibers in the process, for leak checks.
   static int count() noexcept { return count_; }
 
  private:
@@ -92,23 +92,23 @@ class Fiber {
 
   Stack stack_;
   ThreadBlock thread_;
-  ThreadPointer resumer_ = 0;  // Of whoever started or resumed it.
+  ThreadPointer resumer_ = 0;  // That of the code which started or resumed it.
   SwitchObserver& observer_;
-  boost::context::fiber other_side_;  // Where a switch goes: the fiber's side or the resumer's.
+  boost::context::fiber other_side_;  // The target of a switch: the fiber's side or the resumer's.
   Task task_ = nullptr;
   void* argument_ = nullptr;
   Baton* waiting_ = nullptr;
   bool running_ = false;
   bool stopping_ = false;
 
-  // A fiber's own, set as it first runs; null in every other thread's.
+  // Set when the fiber first runs; null in all other threads.
   static inline thread_local Fiber* current_ = nullptr;
   static inline int count_ = 0;
 };
 
-// While one lives, code on this stack runs as the thread of `fiber`, which does not run: for what is
-// done in the name of a thread from outside. Fiber::current() is null meanwhile.
-// REQUIRES: called from outside any fiber; nothing is resumed meanwhile.
+// While one exists, code on this stack runs as the thread of `fiber`, which itself does not run: for work
+// that others do in the name of a thread. Fiber::current() is null meanwhile. REQUIRES: called from outside
+// any fiber; nothing is resumed meanwhile.
 class AsFiber {
  public:
   explicit AsFiber(const Fiber& fiber) noexcept : thread_(fiber.thread()), before_(thread_.enter()) {
@@ -127,10 +127,10 @@ class AsFiber {
   Fiber* itself_;
 };
 
-// While one lives, a fiber's code runs as the OS thread: for what the kernel and libc agree upon by the
-// OS thread's number. Does nothing outside a fiber, and in a child of a fiber's fork(), where the fiber is
-// the one thread there is and has the number. Fiber::current() is null meanwhile. REQUIRES: the fiber is not
-// suspended meanwhile.
+// While one exists, a fiber's code runs as the OS thread: for calls in which the kernel and libc identify the
+// thread by the OS thread's number. It does nothing outside a fiber, and in a child that a fiber forked,
+// where the fiber is the only thread and has that number. Fiber::current() is null meanwhile. REQUIRES: the
+// fiber is not suspended meanwhile.
 class AsOsThread {
  public:
   AsOsThread() noexcept : fiber_(fiber_that_is_no_os_thread()) {

@@ -33,11 +33,11 @@ class SwitchSide {
   void leave(const StackBounds& to) noexcept {
     __sanitizer_start_switch_fiber(&fake_stack_, to.bottom, to.size);
   }
-  // Says where the stack just left lies, so that it can be named when switching back.
+  // Reports where the stack just left lies, so that it can be named when switching back.
   void arrive(StackBounds* left) noexcept {
     __sanitizer_finish_switch_fiber(fake_stack_, &left->bottom, &left->size);
   }
-  // Leaves a stack that will never be returned to.
+  // Leaves a stack for good.
   static void leave_for_good(const StackBounds& to) noexcept {
     __sanitizer_start_switch_fiber(nullptr, to.bottom, to.size);
   }

@@ -1,4 +1,4 @@
-// Threads that are to get no signals: those are for the process's main thread.
+// Threads that must get no signals: signals are for the process's main thread.
 #pragma once
 
 #include <pthread.h>
@@ -6,7 +6,7 @@
 
 namespace suspend {
 
-// While one lives, this thread has every signal blocked, and a thread that it starts is born so.
+// While one exists, this thread blocks every signal, and so does any thread that it starts.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {

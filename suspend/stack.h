@@ -10,8 +10,8 @@ namespace suspend {
 // they are touched, so a large size costs little until used.
 class Stack {
  public:
-  // Reserves `size` bytes, and `annex_size` above them, together rounded up to pages, plus the guard.
-  // Throws std::bad_alloc when the address space or a limit is exhausted.
+  // Reserves `size` bytes plus `annex_size` bytes above them, rounded up to pages together, plus the guard.
+  // Throws std::bad_alloc when address space or a limit is exhausted.
   explicit Stack(std::size_t size, std::size_t annex_size = 0);
   ~Stack();
   Stack(const Stack&) = delete;
@@ -20,41 +20,41 @@ class Stack {
   void* top() const noexcept { return static_cast<char*>(bottom_) + size_; }
   void* bottom() const noexcept { return bottom_; }
   std::size_t size() const noexcept { return size_; }
-  // Memory for something else that lives as long. It begins where the stack does, so that both share a
-  // page; the end of the annex is the end of a page.
+  // Memory for other data with the same lifetime. It begins where the stack begins, so both share a page. The
+  // annex ends at the end of a page.
   void* annex() const noexcept { return top(); }
   std::size_t annex_size() const noexcept { return annex_size_; }
 
-  // Never unmaps it: somebody still refers to what lies there.
+  // Never unmap it, because something still refers to its contents.
   void keep_mapped() noexcept { kept_mapped_ = true; }
 
-  // True when `address` lies in the guard: the fiber overran its stack.
+  // True if `address` is in the guard, so the fiber overran its stack.
   bool guards(const void* address) const noexcept;
 
-  // How deep it was used since it was made or trimmed, in whole pages: a system call. What the
-  // kernel has swapped out is not seen.
+  // How deep the stack was used since it was made or trimmed, in whole pages. Costs a system call. Pages that
+  // the kernel has swapped out are not seen.
   std::size_t bytes_used() const noexcept;
-  // The same, and deepest() hears of it.
+  // The same, and updates deepest().
   std::size_t measure() noexcept;
 
-  // Gives the memory below the first kKept bytes back to the system where a deep call has used
-  // it: a look at one page where none has. True when there was some.
-  // REQUIRES: idle; nothing stands there.
+  // If a deep call used memory below the first kKept bytes, gives it back to the system and
+  // returns true. Otherwise it only looks at one page. REQUIRES: idle; nothing is stored
+  // there.
   bool trim() noexcept;
   static constexpr std::size_t kKept = 256u << 10;
 
-  // Gives the whole pages below `address` back: a system call.
-  // REQUIRES: nothing stands below `address`.
+  // Gives the whole pages below `address` back with a system call. REQUIRES: nothing is stored below
+  // `address`.
   void release_below(const void* address) noexcept;
 
-  // The deepest use of any stack of the process that measure() or trim() has seen.
+  // The deepest use of any stack in the process that measure() or trim() has seen.
   static std::size_t deepest() noexcept { return deepest_.load(std::memory_order_relaxed); }
 
   // --- For signal handlers: async-signal-safe, null when another thread is in the way. ---------
 
   // The stack in whose guard `address` lies, or null.
   static const Stack* guarding(const void* address) noexcept;
-  // A stack that has been used to its last page, or null.
+  // A stack that was used to its last page, or null.
   static const Stack* used_up() noexcept;
 
  private:
@@ -68,7 +68,7 @@ class Stack {
   std::size_t size_;
   std::size_t annex_size_;
   bool kept_mapped_ = false;
-  Stack* next_ = nullptr;  // Among all of the process.
+  Stack* next_ = nullptr;  // In the list of all stacks of the process.
   Stack* previous_ = nullptr;
 
   static inline Stack* first_ = nullptr;

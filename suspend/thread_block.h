@@ -1,4 +1,4 @@
-// What makes a fiber a thread to C.
+// Makes a fiber a thread to C code.
 #pragma once
 
 #include <pthread.h>
@@ -13,44 +13,44 @@
 
 namespace suspend {
 
-// A thread of libc's without a kernel thread: a thread control block, with thread_local data,
-// pthread keys, errno and a pthread_t of its own, at the top of a fiber's stack. Code that runs
-// while the thread pointer is pointer() finds these in place of the OS thread's.
+// A libc thread without a kernel thread: a thread control block at the top of a fiber's stack, with its own
+// thread_local data, pthread keys, errno and pthread_t. Code that runs while the thread pointer is pointer()
+// finds these instead of the OS thread's.
 //
-// A donor thread is started on the stack and leaves the kernel at once, by a bare exit system
-// call that runs none of libc's clean-up. What it leaves is complete, and known to libc, which
-// initialises in it the thread-local data of objects that are loaded later. At its end a kernel
-// thread is made that goes on where the donor left, so that libc itself runs destructors and
-// frees what the thread had (docs/decisions/0011-thread-control-blocks.md).
+// To make one, a donor thread is started on the stack. It leaves the kernel at once, by a bare exit system
+// call that runs none of libc's clean-up. The thread it leaves behind is complete and known to libc, which
+// also initialises in it the thread-local data of objects that are loaded later. At its end, a kernel thread
+// is made that continues where the donor left, so that libc itself runs the destructors and frees what the
+// thread had (docs/decisions/0011-thread-control-blocks.md).
 //
-// Of libc's own data the words that malloc() keeps per thread stay the OS thread's: they are
-// carried along by enter() and leave(), so that fibers share one cache of free memory.
+// The words of libc in which malloc() keeps its per-thread data stay those of the OS thread: enter() and
+// leave() carry them along, so that all fibers share one cache of free memory.
 class ThreadBlock {
  public:
-  // Takes the top of `stack`, which outlives it. Throws std::bad_alloc where no thread can be made.
+  // Uses the top of `stack`, which must outlive it. Throws std::bad_alloc if no thread can be made.
   explicit ThreadBlock(Stack& stack);
-  // Runs the thread's destructors, on a kernel thread of their own, and waits for their end.
-  // REQUIRES: nothing runs on the stack.
+  // Runs the thread's destructors on a kernel thread and waits for them. REQUIRES: nothing runs on the
+  // stack.
   ~ThreadBlock();
   ThreadBlock(const ThreadBlock&) = delete;
   ThreadBlock& operator=(const ThreadBlock&) = delete;
 
-  // Where the rest of the stack begins.
+  // The top of the rest of the stack.
   void* stack_top() const noexcept { return stack_top_; }
   pthread_t id() const noexcept { return id_; }
 
-  // By which libc tells threads apart where a lock has an owner: no kernel thread has such a number.
+  // The number by which libc identifies the owner of a lock. No kernel thread has such a number.
   pid_t number() const noexcept { return *tid_; }
   static bool is_number(pid_t number) noexcept { return number >= kFirstNumber; }
 
-  // Makes this the thread that runs. Returns the thread pointer before, for leave().
+  // Makes this the running thread. Returns the previous thread pointer, for leave().
   ThreadPointer enter() const noexcept;
-  // Makes the thread with that thread pointer run again.
+  // Makes the thread with that thread pointer the running one again.
   void leave(ThreadPointer to) const noexcept;
 
-  // While one lives, libc takes the calling kernel thread for the one of `block`, which has a number of
-  // its own that the kernel does not know: for what asks the kernel about a thread by its pthread_t.
-  // Mutexes are not locked or unlocked meanwhile: the number is what tells owners apart.
+  // While one exists, libc takes the calling kernel thread for the thread of `block`, which has a number that
+  // the kernel does not know: for calls that ask the kernel about a thread by its pthread_t. Do not lock or
+  // unlock mutexes meanwhile, because that number identifies owners.
   class OnKernelThread {
    public:
     explicit OnKernelThread(const ThreadBlock& block) noexcept;
@@ -78,7 +78,7 @@ class ThreadBlock {
   ThreadPointer pointer_ = 0;  // Written by the donor, last.
   pthread_t id_ = 0;
   pid_t* tid_ = nullptr;      // libc's note of the kernel thread.
-  pid_t* cleared_ = nullptr;  // What the kernel sets to 0 as the kernel thread ends.
+  pid_t* cleared_ = nullptr;  // The kernel sets this to 0 when the kernel thread ends.
   pid_t donor_ = 0;
   void* stack_top_ = nullptr;
   jmp_buf donor_frames_;

@@ -1,21 +1,21 @@
-// Where an object's thread-local variables lie.
+// Finds the thread-local variables of an object.
 #pragma once
 
 #include <cstddef>
 
 namespace suspend {
 
-// The thread_local variables of one object, of the calling thread.
+// The thread_local variables of one object, for the calling thread.
 struct ThreadLocalBlock {
-  char* begin = nullptr;  // Null where the object has none.
+  char* begin = nullptr;  // Null if the object has none.
   std::size_t size = 0;
-  std::size_t module = 0;  // By which the loader knows the object.
+  std::size_t module = 0;  // The loader's number of the object.
 };
 
-// Of the object that holds `code`. Made for this thread where it was not yet.
+// The block of the object that contains `code`. Allocates it for this thread if necessary.
 ThreadLocalBlock thread_local_block_of(const void* code) noexcept;
 
-// One variable, in whichever thread.
+// Identifies one variable, independent of the thread.
 struct ThreadLocalPlace {
   std::size_t module = 0;
   std::size_t offset = 0;

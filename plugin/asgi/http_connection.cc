@@ -130,7 +130,7 @@ void HttpConnection::on_readable(int) noexcept {
 }
 
 void HttpConnection::on_body_late() noexcept {
-  uwsgi_log("tornado: %s: the client sends no more of its body\n", engine::name_of(request()).c_str());
+  uwsgi_log("tornado: %s: the client stopped sending its body\n", engine::name_of(request()).c_str());
   readable_.stop();
   body_broken_ = true;
   wake_receivers();

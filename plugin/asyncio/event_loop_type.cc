@@ -385,9 +385,9 @@ PyTypeObject* core_type() {
 
 constexpr char kEventLoopDoc[] =
     "EventLoop()\n--\n\n"
-    "An asyncio event loop on the C++ IOLoop: asyncio's selector loop, with the turning and what is\n"
-    "called often in C++. Any number of them, each run by one thread at a time. Use it through run(),\n"
-    "EventLoopPolicy, or asyncio.Runner(loop_factory=uwsgi_tornado.EventLoop).";
+    "An asyncio event loop on the C++ IOLoop: asyncio's selector loop, with its turns and its most\n"
+    "frequent calls in C++. There may be any number of them; one thread at a time runs each. Use it\n"
+    "through run(), EventLoopPolicy, or asyncio.Runner(loop_factory=uwsgi_tornado.EventLoop).";
 
 PyObject* on_fork_in_child(PyObject*, PyObject*) noexcept {
   EventLoop::after_fork_in_child();

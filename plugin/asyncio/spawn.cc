@@ -68,11 +68,11 @@ Spawner* spawner() noexcept { return the_spawner; }
 PyMethodDef spawn_methods[] = {
     {"spawn", as_method(spawn), METH_VARARGS | METH_KEYWORDS,
      "spawn($module, function, /, *args, **kwargs)\n--\n\n"
-     "Runs the function on a virtual thread of the worker outside any request, with a copy of the\n"
-     "caller's context; it may wait as a request does. Returns a concurrent.futures.Future. The\n"
-     "worker's end waits for it as for a request.\n\n"
-     "Raises RuntimeError outside a worker and on another thread than the worker's, TypeError without a\n"
-     "function. What the function raises is the future's."},
+     "Runs the function on a virtual thread of the worker, outside any request, with a copy of the\n"
+     "caller's context. It may wait, as a request may. Returns a concurrent.futures.Future, which gets\n"
+     "what the function returns or raises. A worker that ends waits for the function as for a request.\n\n"
+     "Raises RuntimeError outside a worker and on any thread other than the worker's, and TypeError\n"
+     "without a function."},
     {nullptr, nullptr, 0, nullptr},
 };
 

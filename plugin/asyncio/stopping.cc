@@ -141,26 +141,27 @@ void wake_waiters() {
 
 PyMethodDef methods[] = {
     {"is_set", is_set, METH_NOARGS,
-     "is_set($self, /)\n--\n\nWhether the worker ends: it takes no more requests."},
+     "is_set($self, /)\n--\n\n"
+     "Returns True once this worker is ending; it then accepts no more requests."},
     {"wait", as_method(wait), METH_VARARGS | METH_KEYWORDS,
      "wait($self, /, timeout=None)\n--\n\n"
-     "Suspends this request until the worker ends, at most `timeout` seconds; returns is_set(). A\n"
-     "sleep that a reload cuts short. On a real thread it blocks that thread.\n\n"
-     "Raises RuntimeError where an event loop runs (await it there) and in a no_suspend() section."},
+     "Suspends this request until the worker is ending, at most `timeout` seconds, and returns is_set():\n"
+     "a sleep that a reload cuts short. On a real thread it blocks that thread.\n\n"
+     "Raises RuntimeError while an event loop runs (await the object instead) and in a no_suspend()\n"
+     "section."},
     {"fileno", fileno, METH_NOARGS,
-     "fileno($self, /)\n--\n\nA descriptor that is readable once the event is set, for select, poll and "
-     "epoll. Do not\n"
-     "read or close it."},
+     "fileno($self, /)\n--\n\n"
+     "A descriptor that becomes readable when the event is set, for select, poll and epoll. Do not read\n"
+     "or close it."},
     {nullptr, nullptr, 0, nullptr},
 };
 
 PyAsyncMethods async_methods = {await_event};
 
 constexpr char kDoc[] =
-    "The event that this worker begins to end: a reload, max-requests, a signal. Requests in flight have\n"
-    "worker-reload-mercy from then on. Plain code asks is_set() or waits, async code awaits it, on any "
-    "event\n"
-    "loop. In a process that is no worker it is never set.";
+    "The event that is set when this worker begins to end: by a reload, max-requests or a signal. From\n"
+    "then on running requests have worker-reload-mercy to finish. Plain code calls is_set() or wait();\n"
+    "async code awaits it, on any event loop. In a process that is not a worker it is never set.";
 
 PyTypeObject* event_type() {
   return static_type<Event>("uwsgi_tornado.Stopping", [](PyTypeObject& t) {

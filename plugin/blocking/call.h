@@ -5,17 +5,17 @@
 
 namespace blocking {
 
-// Where a call is redirected: sets of kinds of objects (object_choice.h).
+// In which kinds of objects a call is redirected (object_choice.h).
 enum class Scope : unsigned {
-  kLibpythonOnly = 1,  // Elsewhere the call means something else.
+  kLibpythonOnly = 1,  // In other objects the call means something else.
   kNotLibpython = 2,   // The libraries on the list.
   kEveryObject = 3,    // Both.
-  kAnyLibrary = 6,  // Every library, listed or not: locks, which a library may hold while a listed one waits.
-  kAnywhere = 7,    // And libpython.
+  kAnyLibrary = 6,     // Every library, listed or not: for locks, which it may hold while a listed one waits.
+  kAnywhere = 7,       // And libpython.
 };
 
 struct Call {
-  const char* name;  // As the dynamic symbol is spelt.
+  const char* name;  // The dynamic symbol.
   void* replacement;
   Scope scope = Scope::kEveryObject;
 };
@@ -25,7 +25,7 @@ void* address_of(Function* function) noexcept {
   return reinterpret_cast<void*>(function);
 }
 
-// Success leaves errno as it was, as libc's calls do, however often a try has failed meanwhile.
+// On success restores errno, as libc does, however often a try has failed meanwhile.
 template <auto Function>
 struct ErrnoKept;
 template <typename Result, typename... Arguments, Result (*Function)(Arguments...) noexcept>
@@ -38,7 +38,7 @@ struct ErrnoKept<Function> {
   }
 };
 
-// The address of `Function`, a call that says by -1 that it failed and by errno why.
+// The address of `Function`, a call that fails with -1 and errno.
 template <auto Function>
 void* keeping_errno() noexcept {
   return address_of(ErrnoKept<Function>::call);

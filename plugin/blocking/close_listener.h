@@ -1,4 +1,4 @@
-// Who is to hear of the close of a descriptor.
+// Objects that learn of the close of a descriptor.
 #pragma once
 
 #include <atomic>
@@ -14,23 +14,23 @@ class CloseListener {
   CloseListener(const CloseListener&) = delete;
   CloseListener& operator=(const CloseListener&) = delete;
 
-  // The descriptor was closed since. Its number may mean another file by now.
+  // The descriptor was closed since then. Its number may already name another file.
   bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
 
-  // Tells all that listen for `fd` now that it is being closed. Any thread; one load when
-  // nobody listens for any descriptor.
+  // Tells all listeners of `fd` that it is being closed. Any thread; one load if nobody listens for any
+  // descriptor.
   static void mark_closed(int fd) noexcept;
-  // The descriptors from `first` to `last` that somebody listens for, in order. Any thread.
+  // The descriptors from `first` to `last` that have a listener, in order. Any thread.
   static std::vector<int> between(unsigned int first, unsigned int last);
-  // Has all that listen for `fd` now let go of it. The loop's thread.
+  // Makes all listeners of `fd` let go of it. On the loop's thread.
   static void let_go_all(int fd) noexcept;
-  // Runs act(fd) unless somebody listens for `fd`; nobody can begin to meanwhile. Any thread.
+  // Runs act(fd) unless `fd` has a listener; none can be added meanwhile. Any thread.
   static bool unless_listened(int fd, void (*act)(int fd) noexcept) noexcept;
 
  protected:
   ~CloseListener() { end(); }
 
-  // From now on. Does nothing where it listens already.
+  // Listens from now on. Does nothing if it listens already.
   void listen(int fd);
   void end() noexcept;
 
@@ -38,8 +38,8 @@ class CloseListener {
   struct Lists;
   static Lists& lists() noexcept;
 
-  // The descriptor is about to be closed, and this listens no more: to be taken out of the
-  // loop's hands. The loop's thread.
+  // The descriptor is about to be closed, and this listens no more: take it out of the loop. On the loop's
+  // thread.
   virtual void let_go() noexcept = 0;
 
   std::atomic<bool> closed_{false};

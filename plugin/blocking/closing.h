@@ -3,11 +3,11 @@
 
 namespace blocking {
 
-// Takes the one descriptor that this needs while there are some. Before any thread closes.
+// Opens the one descriptor that this needs. Call it before any thread closes descriptors.
 void prepare_to_close() noexcept;
 
-// The calls of these names, on any thread. Every fiber that waits for the descriptor that is
-// closed wakes and learns that it is gone, also when the number is used again at once.
+// The calls of these names, on any thread. They wake every fiber that waits for the closed descriptor and
+// tell it so, even if the number is used again at once.
 int close_and_wake(int fd) noexcept;
 int dup2_and_wake(int from, int to) noexcept;
 int dup3_and_wake(int from, int to, int flags) noexcept;

@@ -1,4 +1,4 @@
-// What libc keeps per OS thread for a caller to look at after its call.
+// Results of a call that libc keeps per OS thread.
 #pragma once
 
 #include <netdb.h>
@@ -7,7 +7,7 @@
 
 namespace blocking {
 
-// errno and h_errno, carried from thread to thread or round a switch of fibers.
+// errno and h_errno, carried from one thread to another or across a switch of fibers.
 class ErrorNumbers {
  public:
   static ErrorNumbers of_this_thread() noexcept { return {errno, h_errno}; }

@@ -8,15 +8,15 @@
 
 namespace blocking {
 
-// True where the caller asked for calls that do not wait, or the descriptor is not open.
-// errno survives.
+// True if the caller asked for calls that do not wait, or the descriptor is not open. Preserves
+// errno.
 bool is_nonblocking(int fd) noexcept;
 
-// An option of a socket's that is a number; -1 where `fd` is none. errno survives.
+// A numeric socket option; -1 if `fd` is not a socket. Preserves errno.
 int socket_option(int fd, int option) noexcept;
 
-// SO_RCVTIMEO or SO_SNDTIMEO, which bound a blocking call on a socket (socket(7)); never
-// where none is set or `fd` is no socket. errno survives.
+// SO_RCVTIMEO or SO_SNDTIMEO, the limit of a blocking call on a socket (socket(7)); never if none is set or
+// `fd` is not a socket. Preserves errno.
 Deadline socket_deadline(int fd, int option) noexcept;
 
 // True when a call would not wait, or has an error to report.
@@ -26,10 +26,10 @@ bool is_ready(int fd, short events) noexcept;
 // always can. Returns false, with errno, when the call is not to be made.
 bool wait_until_ready(suspend::Fiber& fiber, Tally& tally, int fd, short events);
 
-// How long to rest between tries where no event tells of what a call waits for.
+// The pause between tries if no event reports what a call waits for.
 constexpr double kMomentS = 0.005;
 
-// True when errno says that the call would have waited.
+// True if errno says that the call would have waited.
 bool would_block() noexcept;
 
 // Waits for a descriptor on behalf of a call that would block on it.
@@ -44,7 +44,7 @@ class FdRetry {
   // descriptor was closed meanwhile; with ECANCELED when its fiber was interrupted.
   bool wait_again();
 
-  // The same where no event tells of what the call waits for: waits a moment.
+  // The same if no event reports what the call waits for: waits a moment.
   bool wait_a_moment();
 
  private:

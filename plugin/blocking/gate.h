@@ -1,4 +1,4 @@
-// Whether a blocking call may suspend, which the layer above says.
+// Whether a blocking call may suspend. The layer above decides.
 #pragma once
 
 #include <atomic>
@@ -10,19 +10,19 @@
 
 namespace blocking {
 
-// Says where a blocking call may suspend its fiber. A redirected call may suspend only
-// where CPython itself would let another thread run; the layer that knows CPython decides.
+// Decides where a blocking call may suspend its fiber: only where CPython itself would let another thread
+// run. The layer that knows CPython implements it.
 class Gate {
  public:
-  // The fiber that calls, when it may suspend here; else null: the call blocks as libc's does.
-  // Called on any thread.
+  // The calling fiber, if it may suspend here; otherwise null, and the call blocks as libc's does. Called on
+  // any thread.
   virtual suspend::Fiber* may_suspend() noexcept = 0;
-  // The same where the thread would otherwise stop for good: also when the caller has kept
-  // what it should have given up (the GIL). Called on the loop's thread.
+  // The same, if the thread would otherwise stop for good: even when the caller has kept what it should have
+  // released (the GIL). Called on the loop's thread.
   virtual suspend::Fiber* can_suspend() noexcept = 0;
   // Why may_suspend() is null though a fiber runs; the loop's thread only.
   virtual Refusal why_not() noexcept = 0;
-  // The fiber, which runs, was interrupted in its wait for a lock, and the caller is about to hear of it.
+  // The running fiber was interrupted in its wait for a lock, and the caller is about to be told.
   virtual void lock_wait_interrupted(suspend::Fiber& fiber) noexcept = 0;
 
   // True on the loop's own stack, when what it waits for can be waited for by turning the
@@ -36,8 +36,8 @@ class Gate {
   ~Gate() = default;
 };
 
-// Opens the calls to suspension on this thread's `loop`, or closes them with null.
-// While closed every call is libc's. While open batons are posted through the loop. The loop's thread only.
+// Opens the gate for this thread's `loop`, or closes it with null. While it is closed, every call is libc's.
+// While it is open, batons are posted through the loop. The loop's thread only.
 void open_gate(Gate* gate, loop::IoLoop* loop) noexcept;
 
 // Signal handlers of CPython's that run on this thread (signal_calls.h).
@@ -47,7 +47,7 @@ inline thread_local int signal_handlers_running = 0;
 Gate* gate() noexcept;
 bool gate_is_open() noexcept;
 loop::IoLoop& gate_loop() noexcept;
-// Has `callback` called on the loop's thread, unless the gate is closed. Any thread.
+// Calls `callback` on the loop's thread, unless the gate is closed. Any thread.
 void post_to_loop(loop::Callback callback) noexcept;
 
 // The OS thread that opened the gate; 0 while closed. Set by open_gate().
@@ -68,8 +68,8 @@ inline suspend::Fiber* may_suspend() noexcept {
   return open == nullptr ? nullptr : open->may_suspend();
 }
 
-// Whether may_suspend() is worth asking. Not so where a call need not wait: what it finds
-// ready it may take without being asked, which costs a tenth of the question.
+// Whether may_suspend() is worth calling. If a call need not wait, it may take what is ready without that,
+// which costs a tenth.
 inline bool in_fiber() noexcept { return suspend::Fiber::current() != nullptr && gate() != nullptr; }
 
 }  // namespace blocking

@@ -16,14 +16,14 @@
 
 namespace blocking {
 
-// The tables of one loaded object, as its PT_DYNAMIC segment names them. What is not aligned or
-// does not begin in a loaded segment is left out, and counts end where that segment ends: an object
-// that was put together by odd tools is left alone in part, and never makes us read or write elsewhere.
+// The tables of one loaded object, as its PT_DYNAMIC segment names them. Misaligned tables, and tables
+// outside loaded segments, are ignored, and counts end at the end of the segment. So parts of an object from
+// an odd linker may be left alone, but nothing else is ever read or written.
 struct ObjectTables {
   std::string name;  // Its path; empty for the main program.
   ElfW(Addr) base = 0;
   const ElfW(Sym) * symbols = nullptr;
-  std::size_t symbols_count = 0;  // At most: no entry of the dynamic section says it.
+  std::size_t symbols_count = 0;  // An upper bound: the dynamic section does not say it.
   const char* strings = nullptr;
   std::size_t strings_size = 0;
   const ElfW(Rela) * plt = nullptr;
@@ -42,8 +42,8 @@ ObjectTables read_tables(const dl_phdr_info& info);
 // True when `address` lies in the object `info` describes.
 bool holds(const dl_phdr_info& info, const void* address) noexcept;
 
-// Shows the loaded objects to visit(info), which says true when it has seen enough. The loader
-// keeps every object mapped for as long, and calls us from C.
+// Calls visit(info) for each loaded object until it returns true. The loader keeps every object mapped
+// meanwhile, and calls us from C.
 template <typename Visit>
 void for_each_object(Visit visit) {
   struct Walk {
@@ -64,10 +64,10 @@ void for_each_object(Visit visit) {
   if (walk.out_of_memory) throw std::bad_alloc();
 }
 
-// Those of the loaded object that `address` lies in; all null where there is none.
+// The tables of the loaded object that contains `address`; all null if there is none.
 ObjectTables tables_of(const void* address);
 
-// A slot that was redirected, and what undoes it.
+// A redirected slot, with its old value.
 struct Slot {
   void** address;
   void* original;
@@ -83,7 +83,7 @@ using Replacements = std::unordered_map<std::string_view, void*>;
 // Returns the number of slots changed; one that already points there is not counted.
 int redirect(const ObjectTables& object, const Replacements& replacements, std::vector<Slot>& changed);
 
-// Those of `names` that `object` calls through a slot.
+// The `names` that `object` calls through a slot.
 std::vector<std::string_view> imports_of(const ObjectTables& object,
                                          const std::unordered_set<std::string_view>& names);
 

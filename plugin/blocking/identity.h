@@ -1,4 +1,4 @@
-// Who a fiber is to CPython: its own thread.
+// The thread that CPython takes a fiber for: its own.
 #pragma once
 
 #include <pthread.h>
@@ -7,8 +7,8 @@
 
 namespace blocking {
 
-// While one lives, the thread that `fiber` is to C is known to be one of the loop's OS thread: a signal
-// for it goes to that. Made on the loop's stack; asked about on any thread.
+// While one exists, the thread of `fiber` is known to belong to the loop's OS thread, which gets the signals
+// for it. Made on the loop's stack; queried on any thread.
 class Identity {
  public:
   explicit Identity(const suspend::Fiber& fiber);
@@ -20,8 +20,8 @@ class Identity {
   const pthread_t thread_;
 };
 
-// While shown, libpython's pthread_self() answers with the loop's thread in a fiber, too: what
-// CPython has its main thread do alone, the fiber does then. The loop's OS thread only.
+// While one exists, libpython's pthread_self() returns the loop's thread in a fiber as well, so the fiber may
+// do what CPython reserves for its main thread. The loop's OS thread only.
 void show_loop_thread(bool shown) noexcept;
 
 }  // namespace blocking

@@ -1,5 +1,5 @@
-// The functions that libraries reach where nothing is redirected: libc's own, or those of a library
-// that stands before it (LD_PRELOAD).
+// The functions that libraries call if nothing is redirected: those of libc, or of a library that precedes it
+// (LD_PRELOAD).
 #pragma once
 
 #include <dlfcn.h>
@@ -29,9 +29,9 @@
 
 namespace blocking::libc {
 
-// Looks `name` up as the loader does for any library. Where CPython and the engine are linked into one
-// program (an embedded build with a static libpython), the slots the engine calls through are
-// redirected too, and a replacement that used them would call itself.
+// Looks `name` up as the loader does for a library. If CPython and the engine are linked into one program (an
+// embedded build with a static libpython), the engine's own slots are redirected as well, and a replacement
+// that used them would call itself.
 void* find(const char* name) noexcept;
 
 template <typename Function>
@@ -39,18 +39,18 @@ Function* find_as(const char* name) noexcept {
   return reinterpret_cast<Function*>(find(name));
 }
 
-// True where another library than libc has the function: torsocks connects in its own way, libfaketime
-// has a clock of its own. What such a function does can only be had by calling it.
+// True if a library other than libc provides the function: torsocks connects in its own way, libfaketime has
+// its own clock. Only calling it has the same effect.
 bool is_interposed(void* function) noexcept;
 template <typename Function>
 bool is_interposed(Function* function) noexcept {
   return is_interposed(reinterpret_cast<void*>(function));
 }
 
-// The same for what this libc may be too old to have: null then.
+// The same for a function that this libc may be too old to have: null then.
 void* find_if_any(const char* name) noexcept;
 
-// The first of two spellings that there is, or null.
+// The first of two spellings that exists, or null.
 inline void* find_first_of(const char* name, const char* other) noexcept {
   void* const found = find_if_any(name);
   return found != nullptr ? found : find_if_any(other);

@@ -103,9 +103,8 @@ bool is_own_error(const pthread_mutex_t& mutex) noexcept {
 // The one that must go on holds what this one needs, and this one may not let it.
 [[noreturn]] void give_up() noexcept {
   static const char reason[] =
-      "tornado: a request that must not be suspended needs a mutex of a C library that a suspended request "
-      "holds: "
-      "this worker could never go on\n";
+      "tornado: deadlock: a request that must not be suspended needs a mutex of a C library that a suspended "
+      "request holds\n";
   (void)!libc::write(STDERR_FILENO, reason, sizeof reason - 1);
   std::abort();
 }

@@ -11,8 +11,8 @@ namespace blocking {
 enum class Kind {
   kLibpython,  // Where CPython itself is linked: libpython, or the main program of a static build.
   kListed,     // An extension module, or a library known to be safe.
-  kLocksOnly,  // Any other: what it does with locks and the loader is seen, and nothing else.
-  kLeftAlone,  // What calls are redirected to, or what runs the loop.
+  kLocksOnly,  // Any other: only its use of locks and of the loader is redirected.
+  kLeftAlone,  // A target of redirected calls, or part of the loop.
 };
 constexpr std::size_t kKinds = 4;
 
@@ -25,13 +25,13 @@ struct ObjectChoice {
 // True for libc, the loader and the like, to which calls are redirected.
 bool is_below(std::string_view file) noexcept;
 
-// True for a library whose waits are its own business: it is not on the list and nobody misses it there.
+// True for a library that waits by itself: it is not on the list and need not be.
 bool waits_harmlessly(std::string_view file) noexcept;
 
-// Judges an object by its path. `holds_python` says that CPython's own code is in it.
+// Classifies an object by its path. `holds_python` says that CPython's own code is in it.
 Kind classify(std::string_view path, bool holds_python, const ObjectChoice& choice);
 
-// What follows the last slash.
+// The part after the last slash.
 std::string_view file_name(std::string_view path) noexcept;
 
 // "libpq" names libpq.so.5 and libpq-9b38f5e3.so.5.17, not libpqxx.so.

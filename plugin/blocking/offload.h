@@ -1,4 +1,4 @@
-// Calls that no descriptor announces run on helper threads while their request is suspended.
+// Calls whose end no descriptor announces run on helper threads while their request is suspended.
 #pragma once
 
 #include <cerrno>
@@ -12,10 +12,10 @@
 
 namespace blocking {
 
-// What a job's end depends on.
+// What the end of a job depends on.
 enum class JobKind {
-  kWork,  // On itself: a look-up, a write to the disk. So many run at once and no more.
-  kWait,  // On what another request or process does, so never on whether a helper is free.
+  kWork,  // On itself: a look-up, a write to the disk. Only a limited number runs at once.
+  kWait,  // On another request or process, so it must never wait for a free helper.
 };
 
 // Work for a helper thread. Lives on the suspended fiber's stack.
@@ -26,8 +26,8 @@ struct Job {
   JobKind kind;
 };
 
-// Hands `job` to a helper thread; its baton is posted once it has run.
-// Returns false when no thread can be had for it.
+// Hands `job` to a helper thread; its baton is posted once it has run. Returns false if no thread is
+// available.
 bool start_job(Job& job) noexcept;
 
 // Runs call() on a helper thread and suspends `fiber` meanwhile; otherwise() where no thread

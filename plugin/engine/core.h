@@ -26,24 +26,24 @@ class Core {
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
-  // Takes a connection from `socket` and starts on it. False when there was none to take.
-  // REQUIRES: free.
+  // Accepts a connection from `socket` and starts on it. Returns false if there was none. REQUIRES:
+  // free.
   bool accept(uwsgi_socket* socket) noexcept;
 
-  // Closes a connection that has sent no whole request. Its core is free at once, except in the middle of
-  // a TLS handshake. REQUIRES: incomplete_since() > 0.
+  // Closes a connection that has not sent a complete request. Its core is free at once, except during a TLS
+  // handshake. REQUIRES: incomplete_since() > 0.
   void close_incomplete_request() noexcept;
-  // When it came, or its first part did, on the loop's clock; 0: there is a whole one, or none.
+  // When it, or the first part of its request, arrived, on the loop's clock; 0 if complete or none.
   double incomplete_since() const noexcept { return incomplete_since_; }
 
   // Closes a connection that is kept alive and idle. REQUIRES: idle_connection().
   void close_idle_connection() noexcept;
-  // False when the client's next request is on its way already. REQUIRES: idle_connection().
+  // Returns false if the client's next request is already arriving. REQUIRES: idle_connection().
   bool quiet() const noexcept;
   bool idle_connection() const noexcept { return phase_ == Phase::kKeptAlive; }
 
   wsgi_request* request() const noexcept { return request_; }
-  // There was no memory for its stack when last it needed one.
+  // There was no memory for its stack the last time it needed one.
   bool lacks_stack() const noexcept { return lacks_stack_; }
   // Null until its first request runs.
   RequestThread* thread() const noexcept { return thread_.get(); }

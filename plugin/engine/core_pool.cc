@@ -56,8 +56,8 @@ Core* CorePool::take_stalled() noexcept {
   if (connection_stalled_in_s() != 0) return nullptr;
   if (const int times = stalled_closed_.times()) {
     uwsgi_log(
-        "tornado: all %d cores taken: closed %d connection%s that had sent no whole request, for those that "
-        "wait\n",
+        "tornado: all %d cores busy: closed %d connection%s without a complete request, to serve clients "
+        "that wait\n",
         uwsgi.async, times, times == 1 ? "" : "s");
   }
   Connections& stalled = slow_header_in_s() == 0 ? slow_header_ : no_bytes_;

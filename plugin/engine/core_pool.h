@@ -1,4 +1,4 @@
-// The cores of one worker, and which of them can be had.
+// The cores of one worker, and which of them are available.
 #pragma once
 
 #include <list>
@@ -12,8 +12,8 @@
 
 namespace engine {
 
-// Each core is free, or runs a request, or has a connection and no request to run; of those it knows which
-// may be closed for the core. The loop's thread only.
+// Each core is free, or runs a request, or has a connection without a request to run. The pool knows which of
+// the latter may be closed to free their core. The loop's thread only.
 class CorePool {
  public:
   CorePool() = default;
@@ -28,7 +28,7 @@ class CorePool {
   }
 
   static int taken() noexcept { return uwsgi.async - 1 - uwsgi.async_queue_unused_ptr; }
-  // There is a free core, or a connection to close for its core.
+  // True if there is a free core, or a connection that may be closed to free one.
   bool has_room() const noexcept;
   // Takes one. Null when every core is taken; the second closes a connection for its core.
   Core* take_free() noexcept;
@@ -36,7 +36,7 @@ class CorePool {
   // The same, of connections that wait for their next request only.
   Core* take_idle() noexcept;
   void give_back(Core& core) noexcept;
-  // In how many seconds a connection will have stalled long enough to be closed for its core.
+  // The seconds until a connection has stalled long enough to be closed for its core.
   double connection_stalled_in_s() const noexcept;
 
   // Connections that have a core and no request to run, the longest so first: they wait for their
@@ -45,9 +45,9 @@ class CorePool {
   Connections& idle() noexcept { return idle_; }
   Connections& incomplete(bool begun) noexcept { return begun ? slow_header_ : no_bytes_; }
 
-  // What the other workers are told, and tell.
+  // What this worker tells the others and learns from them.
   WorkerLoads& loads() noexcept { return loads_; }
-  // The worker takes no more.
+  // The worker accepts no more connections.
   void leave() noexcept;
 
  private:

@@ -46,7 +46,7 @@ void note_gil_hog(double seconds, bool still_running) noexcept {
 }
 
 void log_gil_hog() noexcept {
-  uwsgi_log("tornado: %s kept the GIL for %.2f s: C code that does not give it up cannot be preempted\n",
+  uwsgi_log("tornado: %s kept the GIL for %.2f s: C code that does not release it cannot be preempted\n",
             gil_hog.c_str(), gil_kept_s);
   gil_hog.clear();
 }
@@ -71,9 +71,8 @@ bool started = false;
 void name_unlisted(const blocking::Redirection::Unlisted& library) noexcept {
   if (!started && uwsgi.mywid != 1) return;
   uwsgi_log(
-      "tornado: %s calls %.*s() and is not among the libraries whose calls suspend: it may make the worker "
-      "stand "
-      "still (--tornado-suspend-lib, --tornado-native-lib)\n",
+      "tornado: %s calls %.*s(), but its calls do not suspend: it may block the worker (see "
+      "--tornado-suspend-lib, --tornado-native-lib)\n",
       library.name.c_str(), static_cast<int>(library.calls[0].size()), library.calls[0].data());
 }
 
@@ -119,8 +118,8 @@ Engine::Engine(loop::IoLoop& loop)
   shutdown_signals_.start();
   if (!preemption_.start(watchdog_) && options().quantum_ms > 0 && !options().native_blocking) {
     uwsgi_log(
-        "tornado: requests that compute will not give way: this Python takes its GIL in a way not known "
-        "here\n");
+        "tornado: computing requests are not preempted: the plugin does not know how this Python takes its "
+        "GIL\n");
   }
   watchdog_.start();
 }

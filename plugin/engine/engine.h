@@ -43,8 +43,8 @@ class Engine final : public RequestHost,
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Has the applications start up that ask for it, before any request. Why the worker cannot serve, as a
-  // sentence; empty when it can.
+  // Runs the start-up of the applications that have one, before any request. Returns a sentence that says why
+  // the worker cannot serve; empty if it can.
   std::string start_applications() noexcept;
   // Serves until the worker is drained.
   void run() noexcept;
@@ -54,8 +54,8 @@ class Engine final : public RequestHost,
   void drain() noexcept;
   // The same from anywhere on the loop's thread.
   void drain_soon() noexcept;
-  // The same; the process is to end with `code`. Of several the highest stands: an end is more than
-  // a reload.
+  // The same, and the process ends with `code`. Of several codes the highest counts: an end is more than a
+  // reload.
   void drain_to_exit(int code) noexcept {
     exit_code_ = std::max(exit_code_, code);
     drain();
@@ -64,7 +64,7 @@ class Engine final : public RequestHost,
   // How long a drain may take.
   int mercy_s() const noexcept;
   bool draining() const noexcept { return draining_; }
-  // After run(): requests were left in the middle, their fibers cannot be destroyed.
+  // After run(): requests were left unfinished, so their fibers cannot be destroyed.
   bool unfinished() const noexcept { return unfinished_; }
 
   // The engine of this worker, or null before it runs and in a child of the worker.

@@ -1,4 +1,4 @@
-// Connections that end with an answer to a request nobody read.
+// Connections that end with a response to a request that was not read.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +9,9 @@
 
 namespace engine {
 
-// To close a connection with bytes unread resets it, and the reset may overtake the answer. So
-// each is read, and what comes is dropped, until its client closes it, sends too much or takes too
-// long. None of it on a core. The loop's thread only.
+// Closing a connection with unread bytes resets it, and the reset may overtake the response. So each
+// connection is read, and its bytes are dropped, until its client closes it, sends too much or takes too
+// long. This needs no core. The loop's thread only.
 class LingeringClose {
  public:
   explicit LingeringClose(struct ev_loop* loop) noexcept : loop_(loop), timer_(loop, this) {}

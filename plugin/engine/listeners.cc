@@ -213,10 +213,8 @@ void Listeners::on_others_went() noexcept {
 void Listeners::rest_after(int error) noexcept {
   const int times = failed_accepts_.times();
   if (times != 0) {
-    uwsgi_log(
-        "tornado: accept() fails: %s; clients wait in the listen queue, and every %.1f s it is tried "
-        "again%s\n",
-        strerror(error), kRestS, times == 1 ? "" : " (still)");
+    uwsgi_log("tornado: accept() failed: %s; clients wait in the listen queue, next try in %.1f s%s\n",
+              strerror(error), kRestS, times == 1 ? "" : " (still)");
   }
   if (!rest_.active()) rest_.start(kRestS);
 }

@@ -28,8 +28,8 @@ class ConnectionObserver {
   ~ConnectionObserver() = default;
 };
 
-// Connections stay in the listen queue while there is no core for them, for other workers or for
-// later. The loop's thread only.
+// While there is no core for them, connections stay in the listen queue, for other workers or for later. The
+// loop's thread only.
 class Listeners final : private OverloadHost {
  public:
   Listeners(loop::IoLoop& loop, CorePool& pool, Metrics& metrics, ConnectionObserver& observer);

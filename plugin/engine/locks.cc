@@ -252,8 +252,8 @@ bool may_wait(RequestThread* thread) noexcept {
 void stop_for(uwsgi_lock_item* item, void (*block)(uwsgi_lock_item*)) noexcept {
   if (locks().is_held(item)) {
     uwsgi_log(
-        "tornado: worker %d stops: inside no_suspend(), a request "
-        "waits for a lock of uWSGI's (%s) that another of its requests holds\n",
+        "tornado: worker %d is deadlocked: inside no_suspend(), a request waits for a uWSGI lock (%s) that "
+        "another request of this worker holds\n",
         uwsgi.mywid, item->id);
   }
   do_for_worker(item, block);

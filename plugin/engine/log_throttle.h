@@ -1,4 +1,4 @@
-// A line of the log that many would say at once.
+// Limits a log line that many requests would write at once.
 #pragma once
 
 #include <ctime>
@@ -7,10 +7,10 @@
 
 namespace engine {
 
-// Lets the first through, and then one in ten seconds, with how many there were.
+// Lets the first line through, then one every ten seconds with the number of occurrences.
 class LogThrottle {
  public:
-  // 0: say nothing. Otherwise how many times this was asked since the last that was said.
+  // Returns 0 if nothing is to be logged, otherwise the number of calls since the last logged line.
   int times() noexcept {
     ++times_;
     const time_t now = uwsgi_now();

@@ -1,9 +1,9 @@
-// When connections that no core takes in time are refused. Knows no uWSGI, no loop, no clock.
+// Decides when connections that find no core in time are refused. Independent of uWSGI, loop and clock.
 #pragma once
 
 namespace engine {
 
-// Of whose cores and connections it is.
+// The owner of the cores and connections.
 class OverloadHost {
  public:
   // Has Overload::due() called once, after so long, unless it is called off.
@@ -20,8 +20,8 @@ class OverloadHost {
   ~OverloadHost() = default;
 };
 
-// With --tornado-overload-status: once every core has been taken for --tornado-overload-wait while
-// connections waited, in all workers, those that find no core are answered at once, until cores stay free.
+// With --tornado-overload-status: once all cores of all workers have been busy for --tornado-overload-wait
+// while connections waited, connections that find no core are answered at once, until cores stay free.
 //
 // calm -> waiting -> refusing <-> easing -> calm; the loop's thread only.
 class Overload {

@@ -82,8 +82,8 @@ void ShutdownSignals::on_hangup() noexcept {
 }
 
 void ShutdownSignals::on_told_to_end() noexcept {
-  uwsgi_log("tornado: worker %d (pid: %d) is told to end; its requests have %d s\n", uwsgi.mywid, uwsgi.mypid,
-            engine_.mercy_s());
+  uwsgi_log("tornado: worker %d (pid: %d) was told to end; its requests have %d s to finish\n", uwsgi.mywid,
+            uwsgi.mypid, engine_.mercy_s());
   engine_.drain_to_exit(UWSGI_END_CODE);
 }
 

@@ -102,7 +102,7 @@ std::string why_patches_are_refused() {
   PyGILState_Release(gil);
   if (patched == std::end(kPatchers)) return "";
   return std::string("the application called ") + patched->call +
-         ", which replaces the calls that suspend here by themselves: leave it out";
+         ", which replaces calls that already suspend here: remove that call";
 }
 
 // Up to 3.11 CPython bounds recursion by a count of levels only, whatever the stack.
@@ -113,7 +113,7 @@ void warn_of_small_stack() {
   if (options().stack_size >> 10 >= needed) return;
   uwsgi_log(
       "tornado: sys.getrecursionlimit() is %d: recursion through C may overrun stacks of %zu KiB; "
-      "--tornado-stack-size %zu holds it\n",
+      "--tornado-stack-size %zu is enough\n",
       Py_GetRecursionLimit(), options().stack_size >> 10, needed);
 #endif
 }
@@ -151,8 +151,8 @@ void say_if_left_out() noexcept {
   // Inside the program this runs before main(), when uWSGI's table is not filled yet.
   if (uwsgi.p[0] == nullptr || !plugin_already_loaded("tornado")) return;
   uwsgi_log(
-      "tornado: uWSGI has another plugin named tornado already and leaves this one out: "
-      "name one of them only\n");
+      "tornado: uWSGI has already loaded another plugin named tornado and ignores this one: load only one of "
+      "them\n");
 }
 
 int check_options() noexcept {
@@ -221,7 +221,7 @@ void prepare_for_applications() noexcept {
     if (options().http_client) python::configure_tornado_http_client();
   } catch (const python::PyError&) {
     PyErr_Print();
-    refuse("asyncio cannot be imported, and without it there is no event loop");
+    refuse("cannot import asyncio, which the event loop needs");
   } catch (const std::exception& error) {
     refuse(error.what());
   }

@@ -1,11 +1,11 @@
-// How much of each worker is taken, where all workers of the uWSGI see it.
+// How busy each worker is, visible to all workers of this uWSGI.
 #pragma once
 
 namespace engine {
 
-// Workers accept from the same sockets, and the first to wake takes all it has cores for. By this
-// one that has more than its share lets the others go first. Does nothing with one worker, nor
-// where each has sockets of its own (map-socket).
+// Workers accept from the same sockets, and the first to wake takes as many connections as it has cores. With
+// this, a worker that has more than its share lets the others go first. Does nothing with one worker, or if
+// each worker has its own sockets (map-socket).
 class WorkerLoads {
  public:
   // In the master, before it forks. False without memory.

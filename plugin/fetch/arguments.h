@@ -1,4 +1,4 @@
-// What fetch() and fetch_async() were given.
+// The arguments of fetch() and fetch_async().
 #pragma once
 
 #include <Python.h>

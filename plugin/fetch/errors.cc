@@ -4,9 +4,9 @@ namespace python {
 namespace {
 
 constexpr char kHttpErrorDoc[] =
-    "A fetch that failed. code: the status of the response, or 599 where none came; response: the\n"
-    "Response where one came, else None; curl_code: libcurl's number of what went wrong, or 0.";
-constexpr char kHttpTimeoutErrorDoc[] = "A fetch that took longer than it may. Also a TimeoutError.";
+    "A fetch failed. code: the status of the response, or 599 if none came. response: the Response, or\n"
+    "None. curl_code: libcurl's error number, or 0.";
+constexpr char kHttpTimeoutErrorDoc[] = "A fetch took longer than allowed. Also a TimeoutError.";
 
 // An HTTPError that is a `base`, too. For the process's life.
 PyObject* make_error_type(const char* name, const char* doc, PyObject* base) {

@@ -1,4 +1,4 @@
-// What fetch() and its kin raise.
+// The exceptions of fetch() and fetch_async().
 #pragma once
 
 #include <Python.h>

@@ -147,22 +147,24 @@ PyObject* start_fetch(PyObject*, PyObject* args) noexcept {
 constexpr char kFetchDoc[] =
     "fetch($module, /, url, *, " FETCH_OPTIONS
     ", while_connected=False)\n--\n\n"
-    "Fetches over HTTP and returns a Response; only this request is suspended meanwhile. Names and times\n"
-    "are those of docs/fetch.md. body: bytes, str (UTF-8), a file, or an iterable of chunks; with one the\n"
-    "method is POST unless said. Timeouts in seconds, sizes in bytes, 0 for none. None for an option is as\n"
-    "if it were not given. stream=True: returns with the headers, the Response is iterated over.\n\n"
-    "Raises HTTPError where the status is 400 or more (raise_error=False: not then) or no response came,\n"
-    "HTTPTimeoutError when it took too long, ClientDisconnected with while_connected=True once the client\n"
-    "of this request has gone, ValueError and TypeError for what cannot be asked, and RuntimeError where\n"
-    "an event loop runs (use fetch_async there) and outside a worker.";
+    "Fetches a URL over HTTP and returns a Response; only this request is suspended. docs/fetch.md\n"
+    "describes the options. body: bytes, str (sent as UTF-8), a file, or an iterable of chunks; with a\n"
+    "body the default method is POST. Timeouts are in seconds and sizes in bytes; 0 means no limit.\n"
+    "None for an option means its default. With stream=True it returns once the headers are there;\n"
+    "iterate over the Response for the body.\n\n"
+    "Raises HTTPError if the status is 400 or more (unless raise_error=False) or no response came,\n"
+    "HTTPTimeoutError if it took too long, with while_connected=True ClientDisconnected once the client\n"
+    "of this request has disconnected, ValueError and TypeError for invalid arguments, and RuntimeError\n"
+    "outside a worker and while an event loop runs (use fetch_async there).";
 
 constexpr char kFetchAsyncDoc[] =
     "fetch_async($module, /, url, *, " FETCH_OPTIONS
     ")\n--\n\n"
-    "fetch() as a future of the running event loop, to await; in a request, of the worker's, for\n"
-    "await_() and gather_(). Cancelling it ends the transfer. body may be an async iterable, too; a plain\n"
-    "one is read on the event loop and must not wait. Its errors are the future's.\n\n"
-    "Raises ValueError and TypeError at once for what cannot be asked, and RuntimeError where the loop is\n"
+    "Returns a future of the running event loop for what fetch() does, to await. In a request, the\n"
+    "future is of the worker's loop, for await_() and gather_(). Cancelling it ends the transfer. body\n"
+    "may also be an async iterable; a plain iterable is read on the event loop and must not wait. The\n"
+    "future gets the errors that fetch() raises.\n\n"
+    "Raises ValueError and TypeError at once for invalid arguments, and RuntimeError if the loop is\n"
     "neither the worker's nor a uwsgi_tornado.EventLoop.";
 
 PyMethodDef functions[] = {

@@ -229,11 +229,13 @@ PyGetSetDef attributes[] = {
     {"http_version", get_http_version, nullptr, "'1.0', '1.1' or '2'.", nullptr},
     {"effective_url", get_effective_url, nullptr, "Where it came from in the end, after redirects.", nullptr},
     {"headers", get_headers, nullptr,
-     "An http.client.HTTPMessage: a mapping whose names ignore case; get_all(name) has repeats.", nullptr},
+     "An http.client.HTTPMessage: a mapping whose names ignore case. get_all(name) returns all headers\n"
+     "of a name.",
+     nullptr},
     {"body", get_body, nullptr, "The body as bytes; None where it is streamed.", nullptr},
     {"timings", get_timings, nullptr,
-     "Seconds from the start, a dict: namelookup, connect, appconnect, pretransfer, starttransfer,\n"
-     "total, redirect; libcurl's words. Of a streamed response, until its headers.",
+     "A dict of seconds since the start, with libcurl's names: namelookup, connect, appconnect,\n"
+     "pretransfer, starttransfer, total, redirect. For a streamed response they end at its headers.",
      nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
@@ -289,7 +291,8 @@ PyObject* async_exit(PyObject* self, PyObject*) noexcept {
 
 PyMethodDef methods[] = {
     {"close", close, METH_NOARGS,
-     "close($self, /)\n--\n\nEnds a stream early, and closes its connection. Does nothing else."},
+     "close($self, /)\n--\n\n"
+     "Ends a streamed response early and closes its connection. Otherwise it does nothing."},
     {"__enter__", enter, METH_NOARGS, nullptr},
     {"__exit__", close, METH_VARARGS, nullptr},
     {"__aenter__", async_enter, METH_NOARGS, nullptr},
@@ -337,8 +340,8 @@ void dealloc(PyObject* self) noexcept {
 }
 
 constexpr char kDoc[] =
-    "What fetch() came back with. Of one asked for with stream=True the chunks of the body are iterated\n"
-    "over (`async for` in async code); leaving a `with` block or close() ends it early.";
+    "The result of fetch(). With stream=True, iterate over it for the chunks of the body (`async for`\n"
+    "in async code). Leaving a `with` block or close() ends it early.";
 
 }  // namespace
 

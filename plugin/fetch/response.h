@@ -1,4 +1,4 @@
-// uwsgi_tornado.Response: what a fetch came back with, whole or as a stream.
+// uwsgi_tornado.Response: the result of a fetch, complete or as a stream.
 #pragma once
 
 #include <Python.h>

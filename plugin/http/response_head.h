@@ -22,7 +22,7 @@ class ResponseHead {
   };
   explicit ResponseHead(Rules rules) noexcept : rules_(rules) {}
 
-  // With its end. False, with why(), when the response must not be believed.
+  // `line` includes its end. Returns false, with why(), if the response must not be trusted.
   bool take_line(std::string_view line);
   const std::string& why() const noexcept { return why_; }
 

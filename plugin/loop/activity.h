@@ -6,8 +6,8 @@ namespace loop {
 // Watchers started and not yet stopped, for leak checks. The loop's thread only.
 inline int active_watchers = 0;
 
-// Whether one watcher will call again. libev's own flag falls earlier: a timer that is due
-// is stopped by libev before it makes its call.
+// Whether one watcher will call again. libev's own flag falls earlier: libev stops a due timer before it
+// calls it.
 class Activity {
  public:
   void set(bool active) noexcept {

@@ -1,4 +1,4 @@
-// The time that deadlines are reckoned in.
+// The clock that deadlines use.
 #pragma once
 
 #include <time.h>
@@ -24,7 +24,7 @@ inline double to_seconds(const timespec& time) noexcept {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-// The kernel takes it for a timeout.
+// A timeout as the kernel takes it.
 inline bool is_valid(const timespec& interval) noexcept {
   return interval.tv_sec >= 0 && interval.tv_nsec >= 0 && interval.tv_nsec < kSecondNs;
 }
@@ -36,7 +36,7 @@ inline double wall_clock_s() noexcept {
   return to_seconds(now);
 }
 
-// On CLOCK_MONOTONIC. Not ev_now() or ev_time(), which are the wall clock's: that is set, and leaps.
+// CLOCK_MONOTONIC. Not ev_now() or ev_time(): those are the wall clock, which can be set.
 inline std::int64_t monotonic_ns() noexcept {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -17,13 +17,13 @@ class Deadline {
   // A negative `seconds` is now.
   static Deadline after(double seconds) noexcept { return Deadline(monotonic_s() + std::max(seconds, 0.0)); }
   static Deadline after(const timespec& interval) noexcept { return after(to_seconds(interval)); }
-  // As many functions take a timeout: negative, or null, for never.
+  // A timeout as many functions take it: negative or null means never.
   static Deadline after_or_never(double seconds) noexcept { return seconds < 0 ? never() : after(seconds); }
   static Deadline after_or_never(const timespec* timeout) noexcept {
     return timeout == nullptr ? never() : after(*timeout);
   }
-  // A time on another clock, as far away as it is at present. By parts: as one double, the time of day is
-  // good for a quarter of a microsecond only.
+  // A time on another clock, converted by its distance from now. In two parts, because a double holds the
+  // time of day only to a quarter of a microsecond.
   static Deadline at(clockid_t clock, const timespec& until) noexcept {
     timespec now;
     clock_gettime(clock, &now);

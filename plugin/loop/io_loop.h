@@ -14,12 +14,12 @@
 
 namespace loop {
 
-// What a layer above does round each turn; the GIL is handed over here.
+// What a layer above does around each turn; it hands the GIL over here.
 class TurnObserver {
  public:
   // Once a turn, before its callbacks.
   virtual void turning() noexcept = 0;
-  // Round a poll that may sleep. Nothing of the loop's may be touched in between.
+  // Around a poll that may sleep. Do not touch the loop in between.
   virtual void falling_asleep() noexcept = 0;
   virtual void awake() noexcept = 0;
 
@@ -27,7 +27,7 @@ class TurnObserver {
   ~TurnObserver() = default;
 };
 
-// Every member is for the loop's thread, but add_callback_threadsafe() and raw().
+// All members are for the loop's thread, except add_callback_threadsafe() and raw().
 class IoLoop {
  public:
   // Throws std::runtime_error when the kernel gives no epoll descriptor.
@@ -38,7 +38,7 @@ class IoLoop {
 
   // Turns until stop().
   void run() noexcept;
-  // Ends run() after the present turn.
+  // Ends run() after the current turn.
   void stop() noexcept { stopping_ = true; }
 
   // One iteration: callbacks, due timeouts, poll, events. May be called from
@@ -50,7 +50,7 @@ class IoLoop {
   // for turn().
   void poll(bool may_sleep) noexcept;
 
-  // In a child of a fork that goes on using the loop: its descriptors are made anew.
+  // In a forked child that continues to use the loop: makes its descriptors anew.
   void after_fork() noexcept {
     registrations_.check_all_again();
     libev.loop_fork(loop_.get());
@@ -58,8 +58,8 @@ class IoLoop {
 
   // Calls back in the next turn.
   void add_callback(Callback callback) { ready_.push(callback); }
-  // Calls back once nothing else is waiting: one such callback a turn, first in, first out.
-  // Some turns pass at most, however busy the loop is.
+  // Calls back once nothing else waits: one such callback a turn, first in, first out. Even if the loop is
+  // busy, it waits only a few turns.
   void add_idle_callback(Callback callback) { idle_.push_back(callback); }
   // The same as add_callback() from any thread; wakes the loop.
   void add_callback_threadsafe(Callback callback);
@@ -69,8 +69,8 @@ class IoLoop {
   // `observer` may be null and outlives the loop. Returns the one before.
   TurnObserver* observe(TurnObserver* observer) noexcept { return std::exchange(observer_, observer); }
 
-  // What a layer above has one of for each loop, found again by its type. It ends before the
-  // loop does.
+  // Data of which a layer above has one for each loop, found again by its type. It is destroyed before the
+  // loop.
   class Part {
    public:
     virtual ~Part() = default;

@@ -10,14 +10,14 @@
 
 namespace loop {
 
-// Which file a descriptor meant when somebody looked.
+// Which file a descriptor referred to at some moment.
 class FileIdentity {
  public:
-  FileIdentity() noexcept = default;  // Of any file.
+  FileIdentity() noexcept = default;  // Matches any file.
   explicit FileIdentity(const struct stat& file) noexcept
       : device_(file.st_dev), inode_(file.st_ino), known_(true) {}
 
-  // Whether `fd` is open and, as far as that can be told, still means this file.
+  // Whether `fd` is open and, as far as can be told, still refers to this file.
   bool is_of(int fd) const noexcept;
   bool operator!=(const FileIdentity& other) const noexcept {
     return device_ != other.device_ || inode_ != other.inode_ || known_ != other.known_;
@@ -65,7 +65,7 @@ class IoRegistration {
   IoRegistration** link_ = nullptr;  // What points at this one; null while it is in no list.
 };
 
-// Those of one loop.
+// All registrations of one loop.
 class IoRegistrations {
  public:
   static IoRegistrations& of(struct ev_loop* loop) noexcept;

@@ -40,9 +40,9 @@ struct Libev {
 #undef X
 };
 
-// Filled before main(), or as the plugin is opened. Not to be called where libev_error() says why.
+// Filled before main() or when the plugin is opened. Do not call it if libev_error() is not empty.
 extern const Libev libev;
-// Why libev cannot be used; empty where it can.
+// Why libev cannot be used; empty if it can.
 const std::string& libev_error() noexcept;
 
 }  // namespace loop

@@ -1,4 +1,4 @@
-// Tells when the other end of a connection has closed it.
+// Reports when the other end of a connection has closed it.
 #pragma once
 
 #include <cstdint>

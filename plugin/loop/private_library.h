@@ -1,24 +1,24 @@
-// A library that nobody else in the process shall find names in.
+// A library whose names no other code in the process can see.
 #pragma once
 
 #include <string>
 
 namespace loop {
 
-// uWSGI opens its plugins with RTLD_GLOBAL: a library that a plugin is linked with has its names
-// found before everybody's own. libev has names of libevent's, with structures of its own, and
-// libcurl brings forty libraries that wheels have other versions of. So they are opened apart and
-// called through tables of their functions, which costs what the PLT costs.
+// uWSGI opens its plugins with RTLD_GLOBAL, so the names of any library that a plugin is linked with take
+// precedence for everybody. libev shares names with libevent, with different structures, and libcurl brings
+// forty libraries of which wheels carry other versions. So they are opened apart and called through tables of
+// functions, at the cost of a PLT call.
 class PrivateLibrary {
  public:
-  // Opened for the life of the process.
+  // Stays open for the life of the process.
   explicit PrivateLibrary(const char* file_name) noexcept;
 
   template <typename Function>
   void find(const char* name, Function*& function) noexcept {
     function = reinterpret_cast<Function*>(address_of(name));
   }
-  // Why the library, or a function that was looked for, is not there; empty where all is.
+  // Why the library or one of its functions is missing; empty if nothing is.
   const std::string& error() const noexcept { return error_; }
 
  private:

@@ -30,7 +30,7 @@ class ReadyQueue {
   void drop_what_ran() noexcept;
 
   std::vector<Callback> queue_;
-  std::size_t first_ = 0;  // What lies before it has run.
+  std::size_t first_ = 0;  // Those before it have run.
   std::uint64_t pushed_ = 0;
   std::uint64_t popped_ = 0;
 };

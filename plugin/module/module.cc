@@ -40,11 +40,11 @@ struct NoSuspend {
   static void end(TaskState& task) noexcept { task.allow_suspension(); }
   static constexpr char kDoc[] =
       "no_suspend()\n--\n\n"
-      "A context manager: inside it blocking calls of this request block the worker instead of\n"
-      "suspending the request, so no other request runs. For short sections that must not be\n"
-      "interleaved. Sections nest; make a no_suspend() for each. One that is left open ends with the\n"
-      "request. Does nothing outside a request.\n\n"
-      "Raises RuntimeError when one object is entered twice or left by another request.";
+      "A context manager. Inside it, blocking calls of this request block the worker instead of\n"
+      "suspending the request, so no other request runs. Use it for short sections that must not be\n"
+      "interleaved. Sections may nest, each with its own no_suspend(). A section that is left open ends\n"
+      "with the request. Outside a request it does nothing.\n\n"
+      "Raises RuntimeError if one object is entered twice, or left by another request.";
 };
 
 struct Shield {
@@ -53,11 +53,11 @@ struct Shield {
   static void end(TaskState& task) noexcept { task.interrupt().unshield(); }
   static constexpr char kDoc[] =
       "shield()\n--\n\n"
-      "A context manager: inside it the waits of this request are not ended by RequestTimeout or\n"
-      "ClientDisconnected. For work that must be finished, such as a clean-up. What came meanwhile is\n"
-      "raised at the first wait after it. Sections nest; make a shield() for each. One that is left open\n"
-      "ends with the request. Does nothing outside a request.\n\n"
-      "Raises RuntimeError when one object is entered twice or left by another request.";
+      "A context manager. Inside it, RequestTimeout and ClientDisconnected do not end the waits of this\n"
+      "request. Use it for work that must be finished, such as a clean-up. An interruption that arrives\n"
+      "meanwhile is raised at the first wait after the section. Sections may nest, each with its own\n"
+      "shield(). A section that is left open ends with the request. Outside a request it does nothing.\n\n"
+      "Raises RuntimeError if one object is entered twice, or left by another request.";
 };
 
 template <typename Kind>
@@ -245,29 +245,28 @@ PyMethodDef module_methods[] = {
     {"run", as_method(run), METH_VARARGS | METH_KEYWORDS, kRunDoc},
     {"is_connected", is_connected, METH_NOARGS,
      "is_connected()\n--\n\n"
-     "False when the client of this request has closed the connection, or will send no more. Bytes of its\n"
-     "that wait to be read do not hide that. Costs a system call. Behind a proxy it is the proxy's "
-     "connection.\n\n"
+     "Returns False when the client of this request has closed the connection or will send no more, even\n"
+     "if bytes it sent before are still unread. Costs one system call. Behind a proxy, the connection is\n"
+     "the proxy's.\n\n"
      "Raises RuntimeError outside a request."},
     {"blocking_report", blocking_report, METH_NOARGS,
      "blocking_report()\n--\n\n"
-     "What blocking calls have done in this worker so far, as a dict:\n"
+     "Returns what blocking calls have done in this worker so far, as a dict:\n"
      "  objects    {file name: redirected slots} of each library whose calls may suspend\n"
-     "  unlisted   {file name: calls} of each library that may make the worker stand still by a call of\n"
-     "             these: it is not among those whose calls may suspend\n"
+     "  unlisted   {file name: calls} of each other library that uses calls which may block the worker\n"
      "  suspended  {call: times it suspended a request}\n"
-     "  blocked    {call: {reason: times}} for calls of requests that blocked the worker for\n"
-     "             1 ms or more, and why they were not let suspend\n"
-     "  preempted  times a request that computed gave way to others"},
+     "  blocked    {call: {reason: times}} of the calls in requests that blocked the worker for\n"
+     "             1 ms or more, with the reason why they did not suspend\n"
+     "  preempted  times a computing request gave way to others"},
     {nullptr, nullptr, 0, nullptr},
 };
 
 PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     "uwsgi_tornado",
-    "The engine that runs this worker's requests, each on a fiber of its own, and its event loop.\n\n"
-    "Also a plain extension module, for the event loop alone: there is no worker then, so\n"
-    "no_suspend() guards nothing and blocking_report() has nothing to tell.",
+    "The engine that runs this worker's requests, each on its own fiber, and its event loop.\n\n"
+    "As a plain extension module it has only the event loop. There is no worker then, so no_suspend()\n"
+    "does nothing and blocking_report() is empty.",
     -1,
     module_methods,
     nullptr,

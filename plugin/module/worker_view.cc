@@ -20,21 +20,22 @@ void set_worker_view(WorkerView* given) noexcept { view = given; }
 PyMethodDef worker_view_methods[] = {
     {"fibers", fibers, METH_NOARGS,
      "fibers()\n--\n\n"
-     "What runs or waits in this worker, as a list of dicts:\n"
+     "Returns what runs or waits in this worker, as a list of dicts:\n"
      "  core      the number of the core; None for a function of spawn() and the like\n"
      "  method, uri, client  of the request; None outside one\n"
-     "  age       seconds since the request came, its header on the way included, or the function began\n"
-     "  state     'runs', 'waits', or 'gave way' when it computes and it is the others' turn\n"
-     "  waits_for 'read', 'write', 'poll', 'sleep', 'lock', 'future', 'fetch', a call that a helper thread\n"
-     "            makes ('getaddrinfo'), ...; None unless it waits\n"
-     "  fd, peer  the descriptor waited for and the other end of its connection; None where there is none\n"
+     "  age       seconds since the request arrived (including its header) or the function began\n"
+     "  state     'runs', 'waits', or 'gave way' if it computes and it is the turn of others\n"
+     "  waits_for 'read', 'write', 'poll', 'sleep', 'lock', 'future', 'fetch', the name of a call that a\n"
+     "            helper thread makes ('getaddrinfo'), ...; None unless it waits\n"
+     "  fd, peer  the descriptor it waits for and the other end of that connection; None if there is none\n"
      "  since     seconds it has waited, or has run\n"
      "  switches  times it has been resumed\n"
-     "  stack     bytes of its stack in use so far\n\n"
-     "Empty outside a worker. Costs some microseconds for each."},
+     "  stack     bytes of its stack used so far\n\n"
+     "The list is empty outside a worker. Costs some microseconds for each entry."},
     {"dump", dump, METH_NOARGS,
      "dump()\n--\n\n"
-     "The same as text, each with its Python stack. In the log: SIGUSR2 to the worker."},
+     "Returns what fibers() does as text, with the Python stack of each. SIGUSR2 to the worker writes\n"
+     "the same to the log."},
     {nullptr, nullptr, 0, nullptr},
 };
 

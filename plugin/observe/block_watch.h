@@ -1,4 +1,4 @@
-// --tornado-block-warn: names in the log who holds the loop for long without giving way.
+// --tornado-block-warn: logs code that holds the loop for long without giving way.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 
 namespace engine {
 
-// The loop says whenever something else has its turn; the watchdog looks whether it has been the same
-// for too long, and writes its name and its Python stack to the log. Once for each that holds the
-// loop, with a line when it lets go.
+// The loop notes whenever another request or callback gets its turn. The watchdog checks whether one has
+// run for too long, and logs its name and Python stack: once for each, with another line when it lets
+// go.
 //
-// One that has given the GIL up is named by the watchdog, which takes the GIL: no call of a library is
-// interrupted. Only one that keeps the GIL is sent a signal, whose handler names it.
+// If it has released the GIL, the watchdog takes the GIL and names it, without interrupting any library
+// call. Only if it keeps the GIL is it sent a signal, whose handler names it.
 class BlockWatch final : public python::Watchdog::Duty {
  public:
   // 0: nobody watches. On the loop's thread.

@@ -1,4 +1,4 @@
-// The last words before harakiri: who is over its time, where it stands, and who dies with it.
+// The report before harakiri: which request is over its time, where it stands, and which others die with it.
 #pragma once
 
 #include "plugin/loop/watcher.h"

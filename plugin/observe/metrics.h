@@ -14,7 +14,7 @@ class RequestHost;
 // Before the fork. Nothing is measured or shown without --enable-metrics or --tornado-metrics.
 void register_metrics() noexcept;
 
-// One metric as it is described, and as a worker last showed it, at most a second ago.
+// One metric: its description, and its value as a worker last published it, at most a second ago.
 struct ShownMetric {
   const char* name;
   bool is_counter;
@@ -25,7 +25,7 @@ ShownMetric shown_metric(std::size_t metric) noexcept;
 // 0 where nothing is measured. `worker` from 1. Any process.
 std::int64_t metric_of(int worker, std::size_t metric) noexcept;
 
-// What is counted as it happens, and shown once a second. On the loop's thread only.
+// Counts events as they happen, and publishes the counts once a second. On the loop's thread only.
 class Metrics {
  public:
   explicit Metrics(RequestHost& host) noexcept;
@@ -37,8 +37,8 @@ class Metrics {
   // Whether a connection that comes would be accepted.
   void note_room(bool has_room) noexcept;
 
-  // Round each turn: at its begin, and round its poll if that may sleep. In between the loop, its
-  // callbacks and its requests are at work, and whatever is due must wait.
+  // Called around each turn: at its beginning, and around its poll if that may sleep. In between the loop,
+  // its callbacks and its requests work, and everything that is due must wait.
   void turning() noexcept {
     if (on_) note_turn();
   }

@@ -32,9 +32,9 @@ void report(const suspend::Stack& stack) noexcept {
   if (thread == nullptr) line << "no request";
   else name_request(line, *thread);
   constexpr std::size_t kPage = 4096;  // The one that the stack begins in has other things in it.
-  line << " overran its stack of " << (stack.size() / kPage * kPage >> 10) << " KiB, which ends worker "
+  line << " overran its stack of " << (stack.size() / kPage * kPage >> 10) << " KiB, so worker "
        << static_cast<std::uint64_t>(uwsgi.mywid) << " (pid: " << static_cast<std::uint64_t>(getpid())
-       << "): unless it recurses without end, --tornado-stack-size gives it more\n";
+       << ") dies: raise --tornado-stack-size, unless the recursion is endless\n";
   line.write();
   dump_python_stack();
 }

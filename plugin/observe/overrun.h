@@ -1,4 +1,4 @@
-// A stack that is overrun ends the worker: here its last words.
+// An overrun stack kills the worker. This writes the report first.
 #pragma once
 
 namespace engine {

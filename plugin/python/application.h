@@ -1,12 +1,12 @@
-// What stands between uWSGI and a WSGI callable.
+// The wrappers between uWSGI and a WSGI callable.
 #pragma once
 
 #include "plugin/python/py_ref.h"
 
 namespace python {
 
-// Where environ has the connection of a request that asks for a websocket, as gunicorn has it. An
-// application that took it over may end by StopIteration, as gunicorn's do.
+// The key of environ under which a websocket request finds its connection, as in gunicorn. An application
+// that took the connection over may end with StopIteration, as under gunicorn.
 inline constexpr char kConnectionKey[] = "gunicorn.socket";
 
 // Wraps a WSGI callable: environ["wsgi.multithread"] is true, since another request may run
@@ -17,19 +17,19 @@ inline constexpr char kConnectionKey[] = "gunicorn.socket";
 PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept,
                        void (*called)(PyObject* environ) noexcept = nullptr);
 
-// The bytes object alone of a list or tuple that has nothing else, any other result as it is:
-// a server that takes bare bytes is spared the iteration, and its client sees the same.
+// Unwraps a list or tuple whose only item is a bytes object; returns any other result as it is. A server that
+// accepts bare bytes is spared the iteration, and its client sees no difference.
 PyRef without_list_of_one(PyRef result) noexcept;
 
-// Wraps a callable whose answer uWSGI iterates by itself: SystemExit comes neither out of it nor
-// out of the iteration. Throws PyError.
+// Wraps a callable whose result uWSGI iterates itself: SystemExit leaves neither the call nor the iteration.
+// Throws PyError.
 PyRef wrap_raw_application(PyObject* callable);
 
-// True for what wrap_application() made.
+// True for the results of wrap_application().
 bool is_wrapped(PyObject* callable) noexcept;
 
-// When SystemExit is pending, turns it into a RuntimeError caused by it: printing SystemExit
-// would end the process and every request in it (PyErr_Print's contract). With the GIL held.
+// If SystemExit is pending, replaces it with a RuntimeError caused by it: printing SystemExit (PyErr_Print)
+// would end the process and every request in it. With the GIL held.
 void contain_system_exit() noexcept;
 
 }  // namespace python

@@ -7,9 +7,9 @@
 
 namespace python {
 
-// From 3.11 on CPython keeps the frames of a thread in chunks of 16 KiB of its own, whole pages of which a
-// few hundred bytes are used by most requests that wait. The first chunk of `state` is the annex of its
-// fiber's stack instead, which begins in a page that is used anyhow. Before 3.11 this does nothing.
+// From 3.11 on CPython keeps the frames of a thread in its own chunks of 16 KiB, whole pages of which most
+// waiting requests use a few hundred bytes. Here the first chunk of `state` is the annex of its fiber's
+// stack, which begins in a page that is used anyhow. Before 3.11 this does nothing.
 class DataStack {
  public:
   // REQUIRES: no Python function has run in `state`. Both outlive this.

@@ -12,14 +12,14 @@ namespace python {
 // another thread, which then holds the GIL: compare, do not test for null.
 PyThreadState* current_state() noexcept;
 
-// What the loop's thread does with the GIL, where it is watched taking it and giving it up (preemption.h).
+// What the loop's thread does with the GIL, if its taking and releasing is watched (preemption.h).
 enum class Gil : unsigned char { kNotWatched, kHeld, kGivenUp };
-// Written by that thread. Whoever has the GIL itself while this says kGivenUp keeps the loop's thread from
+// Written by that thread. While this says kGivenUp, whoever has the GIL keeps the loop's thread from running
 // Python.
 inline std::atomic<Gil> loop_threads_gil{Gil::kNotWatched};
 
-// True where the loop's thread, which asks and whose state here is `own`, holds the GIL. It may hold it
-// with another state attached, or with none: of another interpreter, which C code enters.
+// True if the loop's thread, which calls this and whose state here is `own`, holds the GIL, possibly with
+// another state attached or none: that of another interpreter, which C code enters.
 bool holds_gil(const PyThreadState* own) noexcept;
 
 // Where PyGILState_* looks up the state of the thread that runs. CPython <= 3.11 keeps it under a
@@ -31,7 +31,7 @@ class GilStateKey {
   // Returns false when no key fits: switching would not be safe.
   bool find() noexcept;
 
-  // Makes `state` the one that runs. The GIL is held before and after.
+  // Makes `state` the running one. The GIL is held before and after.
   void attach(PyThreadState* state) const noexcept;
 
  private:
@@ -39,11 +39,11 @@ class GilStateKey {
   bool found_ = false;
 };
 
-// How the GIL goes from one thread to another that runs on the same OS thread: the one that leaves calls
-// leave_gil(), and the one that comes take_gil() once it is the thread that runs (suspend/thread_block.h).
-// Up to 3.11 the GIL is no state's, and the state that runs is one for the process: it is exchanged. From
-// 3.12 on the state that runs is each thread's own: the GIL is handed over (gil_handover.h), or where that is
-// not possible given up and taken.
+// Passes the GIL from one thread to another one on the same OS thread: the one that leaves calls
+// leave_gil(), and the next one calls take_gil() once it runs (suspend/thread_block.h). Up to 3.11 the GIL
+// belongs to no state, and the process has one running state, which is exchanged. From 3.12 on each thread
+// has its own running state: the GIL is handed over (gil_handover.h), or if that is impossible released and
+// taken.
 void leave_gil() noexcept;
 void take_gil(PyThreadState* state) noexcept;
 

@@ -10,10 +10,11 @@ namespace python {
 namespace {
 
 constexpr char kRequestInterruptedDoc[] =
-    "A request is ended from outside, where it waits. Raised again at each wait of the request until it\n"
-    "has come out of it; shield() keeps it off. Like asyncio.CancelledError no Exception.";
-constexpr char kRequestTimeoutDoc[] = "The request has taken longer than it may (--tornado-request-timeout).";
-constexpr char kClientDisconnectedDoc[] = "Whom the request, or a fetch of its, was for has gone meanwhile.";
+    "The request is ended from outside while it waits. It is raised again at each wait until the\n"
+    "request has ended; shield() postpones it. Like asyncio.CancelledError it is not a subclass of\n"
+    "Exception.";
+constexpr char kRequestTimeoutDoc[] = "The request took longer than --tornado-request-timeout.";
+constexpr char kClientDisconnectedDoc[] = "The client of this request, or of its fetch, has disconnected.";
 
 PyObject* make_type(const char* name, const char* doc, PyObject* base) {
   return py_check(PyErr_NewExceptionWithDoc(name, doc, base, nullptr)).release();

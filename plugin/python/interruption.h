@@ -1,4 +1,4 @@
-// Exceptions raised in a virtual thread from outside, where it waits.
+// Exceptions that others raise in a virtual thread while it waits.
 #pragma once
 
 #include <Python.h>
@@ -11,9 +11,9 @@ namespace python {
 
 class VirtualThread;
 
-// Borrowed. Made on the first call. BaseException's, as asyncio.CancelledError: code that handles any
-// Exception does not take them for an error of its own. Throws PyError.
-PyObject* request_interrupted_type();  // The base of the two.
+// Borrowed. Made on the first call. Derived from BaseException, like asyncio.CancelledError, so that handlers
+// of Exception do not take them for their own errors. Throws PyError.
+PyObject* request_interrupted_type();  // The base of the other two.
 PyObject* request_timeout_type();
 PyObject* client_disconnected_type();
 
@@ -30,7 +30,7 @@ class Interruption {
  public:
   // `type` is one of those above, borrowed. With the GIL held, outside any fiber.
   void begin(VirtualThread& thread, PyObject* type, std::string message) noexcept;
-  // What was begun has come out of the request, or the request is over. With the GIL held.
+  // The interruption has left the request, or the request has ended. With the GIL held.
   void end(VirtualThread& thread) noexcept;
 
   bool begun() const noexcept { return type_ != nullptr; }
@@ -39,7 +39,7 @@ class Interruption {
   PyRef make() const;
   // Sets it as Python's current error.
   void raise() const noexcept;
-  // Has it raised by the next bytecode that looks for one. With the GIL held, on the thread.
+  // Makes the next bytecode that checks for exceptions raise it. With the GIL held, on the thread.
   void raise_soon(VirtualThread& thread) noexcept;
 
  private:
@@ -48,7 +48,7 @@ class Interruption {
   bool soon_ = false;  // raise_soon() was called; the bytecode may not have come yet.
 };
 
-// While one lives, its thread's waits are not interrupted.
+// While one exists, its thread's waits are not interrupted.
 class Shielded {
  public:
   explicit Shielded(VirtualThread& thread) noexcept;
@@ -60,26 +60,26 @@ class Shielded {
   VirtualThread& thread_;
 };
 
-// The thread that runs here, when it is interrupted and not shielded; else null.
+// The running thread if it is interrupted and not shielded, otherwise null.
 VirtualThread* interrupted_thread() noexcept;
 
-// Throws PyError, the exception set, when `thread` is interrupted and not shielded.
+// Throws PyError, with the exception set, if `thread` is interrupted and not shielded.
 void raise_if_interrupted(VirtualThread& thread);
 
-// Has the exception raised at the next bytecode that checks for one: for waits whose caller cannot report an
+// Raises the exception at the next bytecode that checks for one: for waits whose caller cannot report an
 // error. With the GIL held, on `thread`.
 void raise_soon_if_interrupted(VirtualThread& thread) noexcept;
 
-// Makes OSError(ECANCELED) of an interrupted thread its exception, from CPython 3.9 on. For the process's
-// life; with the GIL.
+// Turns OSError(ECANCELED) in an interrupted thread into its exception, from CPython 3.9 on. For the life of
+// the process; with the GIL.
 void turn_cancelled_calls_into_interruptions() noexcept;
 
-// Keeps interruptions off os.fork() and what is called before and after it: an exception there is for
-// nobody, and a lock that was not taken before is released after. Those registered later are outside.
-// Once the application is loaded. Throws PyError.
+// Keeps interruptions out of os.fork() and the functions registered to run before and after it: an exception
+// there reaches nobody, and a lock that was not taken before would be released after. Functions registered
+// later are not covered. Call it once the application is loaded. Throws PyError.
 void shield_forks();
 
-// The thread, which runs, was interrupted in a wait for one of Python's locks.
+// The running thread was interrupted while waiting for one of Python's locks.
 void interrupt_lock_wait() noexcept;
 
 }  // namespace python

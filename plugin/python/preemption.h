@@ -1,4 +1,4 @@
-// A fiber that computes gives way where CPython would let another thread run.
+// Makes a computing fiber give way where CPython would let another thread run.
 #pragma once
 
 #include <Python.h>
@@ -13,36 +13,36 @@
 
 namespace python {
 
-// How it works. A watchdog thread sees that a fiber has run for its quantum, marks it, and
-// asks for the GIL as any thread would. CPython's eval loop answers: it drops the GIL and goes
-// to take it back, and both begin by locking the GIL's mutex, through a slot of libpython's
-// that is redirected to here. On the loop's thread these locks alternate drop, take, drop,
-// take; at a take the GIL is given up and nothing is held, so any thread might run, and so may
-// any fiber: a marked one is suspended there. No structure of CPython's is read.
+// How it works: a watchdog thread sees that a fiber has run for its quantum, marks it, and requests the GIL
+// as any thread would. CPython's eval loop responds: it drops the GIL and takes it back. Both begin by
+// locking the GIL's mutex, through a slot of libpython that is redirected to here. On the loop's thread
+// these locks alternate: drop, take, drop, take. At a take the GIL is released and nothing is held, so any
+// other thread might run, and so may any fiber: a marked one is suspended there. No structure of CPython is
+// read.
 //
-// Never preempted: the loop itself, a section that forbids suspension, a garbage collection.
+// Never preempted are the loop itself, sections that forbid suspension, and garbage collections.
 class Preemption final : public Watchdog::Duty {
  public:
-  // Told on the watchdog's thread, with the GIL held, that C code of the fiber that ran has
-  // kept the GIL for `seconds` though it was asked for. `still_running`: that fiber stands
-  // where it gave the GIL up, and stays there meanwhile.
+  // Called on the watchdog's thread, with the GIL held: C code of the fiber that ran has kept the GIL for
+  // `seconds` although it was requested. `still_running` means that this fiber is still where it released the
+  // GIL, and stays there meanwhile.
   using OnGilHog = void (*)(double seconds, bool still_running) noexcept;
 
-  // `quantum_s` is how long a fiber runs before it gives way; 0: none does. On the loop's thread, GIL held.
+  // `quantum_s`: how long a fiber runs before it gives way; 0 disables it. On the loop's thread, GIL held.
   Preemption(double quantum_s, OnGilHog on_gil_hog);
   ~Preemption();
   Preemption(const Preemption&) = delete;
   Preemption& operator=(const Preemption&) = delete;
 
-  // What has to be redirected in libpython before start().
+  // The calls to redirect in libpython before start().
   static std::vector<blocking::Call> calls();
 
-  // Finds the GIL's mutex, tests that its locks alternate as described, and has them watched; where
-  // there is a quantum, `watchdog` looks after it. False when they do not: this CPython's fibers run
-  // without preemption.
+  // Finds the GIL's mutex, tests that its locks alternate as described, and watches them; with a quantum,
+  // `watchdog` does so. Returns false if they do not alternate: then fibers are not preempted with this
+  // CPython.
   bool start(Watchdog& watchdog);
 
-  // In a child the worker forked: there is no watchdog and no loop.
+  // In a child that the worker forked, which has no watchdog and no loop.
   static void forget_in_child() noexcept;
 
  private:
@@ -64,13 +64,13 @@ class Preemption final : public Watchdog::Duty {
 // odd while a fiber runs.
 void note_switch() noexcept;
 
-// How many times a fiber has begun to run, or gone on. The loop's thread.
+// How many times a fiber has started or resumed. The loop's thread.
 std::uint64_t switch_count() noexcept;
 
 // How many times a fiber has been preempted. The loop's thread.
 std::uint64_t preemption_count() noexcept;
 
-// How many times the loop's thread has given the GIL up, or taken it, where that is watched. For tests.
+// How many times the loop's thread has released or taken the GIL, if that is watched. For tests.
 std::uint64_t gil_lock_count() noexcept;
 
 }  // namespace python

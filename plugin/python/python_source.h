@@ -1,4 +1,4 @@
-// What is shorter in Python than in C++.
+// For code that is shorter in Python than in C++.
 #pragma once
 
 #include "plugin/python/py_ref.h"
@@ -21,8 +21,8 @@ namespace python {
 // Throws PyError.
 PyRef from_python_source(const char* source, const char* file, const char* name);
 
-// Calls function(module) once the module `name` is there: now, or as soon as it has been imported.
-// Throws PyError.
+// Calls function(module) when the module `name` is imported: now, or after its import. Throws
+// PyError.
 void when_imported(const char* name, const PyRef& function);
 
 }  // namespace python

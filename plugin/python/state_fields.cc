@@ -14,7 +14,7 @@
 
 #if PY_VERSION_HEX >= 0x030E0000
 #if PY_VERSION_HEX < 0x030E0200
-#error "CPython 3.14.0 and 3.14.1 cannot be told of a fiber's stack: take 3.14.2 or later"
+#error "CPython 3.14.0 and 3.14.1 cannot be told about a fiber's stack: use 3.14.2 or later"
 #endif
 // Absent where uWSGI runs 3.14.0 or 3.14.1: to be told of, not to fail as the plugin is loaded.
 extern "C" [[gnu::weak]] int PyUnstable_ThreadState_SetStackProtection(PyThreadState*, void*, std::size_t);

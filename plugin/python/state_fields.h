@@ -1,4 +1,4 @@
-// What is in a PyThreadState and differs with CPython's version.
+// Fields of PyThreadState that differ by CPython version.
 #pragma once
 
 #include <Python.h>
@@ -10,30 +10,30 @@
 
 namespace python {
 
-// False on a CPython that cannot be told of a fiber's stack, and takes it for one that has overflowed.
+// False for a CPython that cannot be told about a fiber's stack and takes it for an overflow.
 bool can_bound_recursion() noexcept;
 // Bounds the C recursion of a state that runs on `stack`, before it first runs.
 void bound_recursion(PyThreadState* state, const suspend::Stack& stack) noexcept;
 
-// A further state for Python threads, with frames and exceptions of its own, for `stack`.
-// It is no thread's until one moves to it. Throws std::bad_alloc.
+// Another state for Python threads, with its own frames and exceptions, for `stack`. It belongs to no thread
+// until one moves to it. Throws std::bad_alloc.
 PyThreadState* new_further_state(const suspend::Stack& stack);
-// What belongs to the Python thread and not to one of its states: the ident, by which others raise
-// exceptions in it, those exceptions, thread-locals, trace and profile functions. It is with the state that
-// runs; the thread's other states have the ident 0.
+// Data of the Python thread, not of one of its states: the ident, by which others raise exceptions in it;
+// those exceptions; thread-locals; trace and profile functions. The running state has it; the thread's other
+// states have the ident 0.
 void move_thread_data(PyThreadState* from, PyThreadState* to) noexcept;
 
-// The contextvars.Context a state has entered, or null. Borrowed.
+// The contextvars.Context that a state has entered, or null. Borrowed.
 PyObject* context_of(PyThreadState* state) noexcept;
-// Steals `context`, which may be null. Returns the one before, which is the caller's.
+// Steals `context`, which may be null. Returns the previous one, which the caller then owns.
 PyObject* exchange_context(PyThreadState* state, PyObject* context) noexcept;
 
 // The dict with the thread-locals of `state`, or null. Borrowed.
 PyObject* thread_dict_of(PyThreadState* state) noexcept;
-// The same, made where there is none; null with an error set.
+// The same, made if there is none; null with an error set.
 PyObject* need_thread_dict_of(PyThreadState* state) noexcept;
 
-// While one lives, trace and profile functions of the thread that runs are not called.
+// While one exists, trace and profile functions of the running thread are not called.
 class TracingPaused {
  public:
   TracingPaused() noexcept;
@@ -42,8 +42,8 @@ class TracingPaused {
   TracingPaused& operator=(const TracingPaused&) = delete;
 };
 
-// True when __del__ is among the frames of `state`. With the GIL held. All are looked at, but
-// only of a fiber that gives way: a thousand take 40 us of its quantum.
+// True if __del__ is among the frames of `state`. With the GIL held. Checks all frames, but only when a fiber
+// gives way: a thousand take 40 us of its quantum.
 bool runs_finaliser(PyThreadState* state) noexcept;
 
 bool python_is_finalizing() noexcept;

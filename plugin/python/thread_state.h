@@ -17,7 +17,7 @@ class Hub {
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
 
-  // The loop's own state, or that of the greenlet that runs in its stead.
+  // The loop's own state, or that of the greenlet that runs in its place.
   PyThreadState* state() const noexcept { return state_; }
   void set_current_state(PyThreadState* state) noexcept { state_ = state; }
 
@@ -30,9 +30,9 @@ class Hub {
   static inline Hub* instance_ = nullptr;
 };
 
-// A fiber's own thread state. To Python the fiber is a thread: own thread-locals, own
-// exception state, own recursion count, own ident. Lives as long as the fiber, so that
-// threading.local data stays with it.
+// A fiber's own thread state. To Python the fiber is a thread, with its own thread-locals, exception
+// state, recursion count and ident. It lives as long as the fiber, so threading.local data stays with the
+// fiber.
 class ThreadState {
  public:
   // With the hub's state attached. `fiber` is the thread that it is of. Throws std::bad_alloc.
@@ -42,11 +42,11 @@ class ThreadState {
   ThreadState(const ThreadState&) = delete;
   ThreadState& operator=(const ThreadState&) = delete;
 
-  // The fiber's own state, or that of the greenlet that runs in its stead.
+  // The fiber's own state, or that of the greenlet that runs in its place.
   PyThreadState* get() const noexcept { return running_; }
   void set_current_state(PyThreadState* state) noexcept { running_ = state; }
 
-  // True while the fiber, which runs, holds the GIL.
+  // True while the running fiber holds the GIL.
   bool attached() const noexcept;
 
  private:

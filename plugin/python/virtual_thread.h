@@ -17,8 +17,8 @@ namespace python {
 
 class GreenletThread;
 
-// A fiber and its thread state, switched together. While it runs, current() is it.
-// Layers above derive to carry more across a switch.
+// A fiber and its thread state, switched together. While it runs, current() returns it. Layers above derive
+// from it to carry more across a switch.
 class VirtualThread : public suspend::SwitchObserver {
  public:
   // With the hub's state attached. Throws std::bad_alloc.
@@ -37,22 +37,22 @@ class VirtualThread : public suspend::SwitchObserver {
     return suspend::Fiber::current() == nullptr ? nullptr : current_;
   }
 
-  // The same as others see it who have the GIL, with which no fiber is left or entered.
+  // The same for other threads that hold the GIL: while they hold it, no fiber is left or entered.
   static const VirtualThread* running_on_loop() noexcept { return current_; }
 
   // Names the thread that threading.current_thread() shows for this one. REQUIRES: this is current(),
   // with the GIL held.
   void set_name(const std::string& name) noexcept;
 
-  // Gives the CPU up until nobody else wants it. REQUIRES: this is current(), and CPython is
-  // about to take the GIL back for it: the state is detached, the GIL not held.
+  // Gives way until no other fiber wants the CPU. REQUIRES: this is current(), and CPython is about to take
+  // the GIL back for it: the state is detached, the GIL not held.
   void give_way() noexcept;
 
   // Its greenlets, or null while nobody has asked for any.
   GreenletThread* greenlets() const noexcept { return greenlets_; }
   void set_greenlets(GreenletThread* greenlets) noexcept { greenlets_ = greenlets; }
 
-  // Of the request or function that it runs.
+  // The state of the request or function that it runs.
   TaskState& task() noexcept { return task_; }
   const TaskState& task() const noexcept { return task_; }
 
@@ -66,7 +66,7 @@ class VirtualThread : public suspend::SwitchObserver {
   void entered() noexcept override;
   void leaving() noexcept override;
   bool left() noexcept override;
-  // Whether the GIL was held or given up before, it is so afterwards.
+  // Leaves the GIL as it was, held or released.
   void park(suspend::Fiber& fiber) noexcept override;
   suspend::Interrupt& interrupt() noexcept override { return task_.interrupt(); }
 
@@ -80,9 +80,9 @@ class VirtualThread : public suspend::SwitchObserver {
   bool gave_way() const noexcept { return gave_way_; }
 
  private:
-  // The destructors of C's thread-local data run as the fiber ends, on a thread of their own: the GIL is
-  // theirs to take. Members end from the last to the first: the thread state, the GIL's release, the fiber,
-  // the GIL's return.
+  // The destructors of C's thread-local data run when the fiber ends, on their own thread, and may take the
+  // GIL. Members are destroyed from last to first: the thread state, the release of the GIL, the fiber,
+  // taking the GIL again.
   struct GilTakenBack {
     PyThreadState* state = nullptr;
     ~GilTakenBack() {
@@ -109,7 +109,7 @@ class VirtualThread : public suspend::SwitchObserver {
   static inline VirtualThread* current_ = nullptr;
 };
 
-// While one lives no other fiber runs. Costs nothing on the loop's own stack.
+// While one exists, no other fiber runs. Costs nothing on the loop's own stack.
 class SuspensionForbidden {
  public:
   SuspensionForbidden() noexcept : thread_(VirtualThread::current()) {
@@ -125,8 +125,8 @@ class SuspensionForbidden {
   VirtualThread* const thread_;
 };
 
-// While one lives the thread that runs waits as it likes but is not preempted: in the middle of what other
-// requests must not come between. Does nothing on the loop's own stack.
+// While one exists, the running thread may wait but is not preempted, so that no other request comes in
+// between. Does nothing on the loop's own stack.
 class NoPreemption {
  public:
   NoPreemption() noexcept : thread_(VirtualThread::current()) {

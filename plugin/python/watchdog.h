@@ -1,4 +1,4 @@
-// The thread that looks after the loop's.
+// The thread that watches the loop's thread.
 #pragma once
 
 #include <Python.h>
@@ -11,12 +11,12 @@
 
 namespace python {
 
-// Where one thread sleeps, and others wake it.
+// A place where one thread sleeps and others wake it.
 class Doorbell {
  public:
   Doorbell() noexcept { sem_init(&doorbell_, 0, 0); }
 
-  // The one that sleeps, until this point of monotonic_ns() or a ring().
+  // For the sleeper: until this time of monotonic_ns(), or a ring().
   void sleep_until(std::int64_t ns) noexcept { hear(ns); }
   // The same, also until wake(). Does not sleep where is_news() after wake() began to be heard.
   template <typename IsNews>
@@ -27,7 +27,7 @@ class Doorbell {
     if (!asleep_.exchange(false) && !heard) hear(kNever);
   }
 
-  // Any thread. Costs a load where nobody sleeps so.
+  // Any thread. Costs one load if nobody sleeps so.
   void wake() noexcept {
     if (asleep_.load() && asleep_.exchange(false)) ring();
   }
@@ -36,14 +36,14 @@ class Doorbell {
  private:
   static constexpr std::int64_t kNever = INT64_MAX;
 
-  // False when the time came first.
+  // Returns false if the time came first.
   bool hear(std::int64_t until_ns) noexcept;
 
   sem_t doorbell_;
   std::atomic<bool> asleep_{false};
 };
 
-// One thread for all that must be seen from outside the loop's thread. It gets no signals, keeps no
+// One thread for everything that must be watched from outside the loop's thread. It gets no signals, keeps no
 // descriptors, and has a Python thread state to take the GIL with.
 class Watchdog {
  public:
@@ -57,7 +57,7 @@ class Watchdog {
     // Called again and again while the watchdog waits for the GIL, for another duty's sake. Must not block:
     // the GIL's mutex is held.
     virtual void look_meanwhile() noexcept {}
-    // Whether there is something to look at since look() returned kUntilWoken.
+    // Whether there is something to check since look() returned kUntilWoken.
     virtual bool is_news() const noexcept { return false; }
 
    protected:
@@ -69,17 +69,17 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // Before start(). `duty` outlives the thread.
+  // Before start(). `duty` must outlive the thread.
   void add(Duty& duty) { duties_.push_back(&duty); }
-  // Does nothing where there is no duty. Throws std::system_error.
+  // Does nothing if there is no duty. Throws std::system_error.
   void start();
-  // With the GIL held, which is given up meanwhile: the thread may be waiting for it.
+  // With the GIL held, which is released meanwhile, because the thread may be waiting for it.
   void stop() noexcept;
 
   // Any thread: there is news. Cheap where the watchdog does not sleep until it is woken.
   static void wake() noexcept { doorbell_.wake(); }
 
-  // The thread that calls is about to wait for the GIL.
+  // The calling thread is about to wait for the GIL.
   static void on_gil_wait() noexcept {
     if (waits_here_ != nullptr) waits_here_->look_meanwhile();
   }

@@ -1,4 +1,4 @@
-// A request's wait for what it asked uWSGI's async API for.
+// A request's wait for the events it requested by uWSGI's async API.
 #pragma once
 
 #include <vector>
@@ -11,33 +11,33 @@ namespace engine {
 
 class RequestThread;
 
-// A request asks first, for descriptors and a timeout (uwsgi.wait_fd_read() and its kin, kept in
-// the wsgi_request by core/async.c), and waits when it next yields or calls uwsgi.suspend().
-// The loop's thread only.
+// A request first asks for descriptors and a timeout (uwsgi.wait_fd_read() and the like, kept in the
+// wsgi_request by core/async.c), and waits when it next yields or calls uwsgi.suspend(). The loop's thread
+// only.
 class AsyncWait {
  public:
   explicit AsyncWait(RequestThread& thread) noexcept;
   AsyncWait(const AsyncWait&) = delete;
   AsyncWait& operator=(const AsyncWait&) = delete;
 
-  // The request has asked for an event or a timeout that has not come.
+  // True if the request asked for an event or a timeout that has not happened yet.
   bool asked() const noexcept;
 
   // uwsgi.async_sleep(): a timeout, unless the request has asked for one already. uWSGI itself
   // knows whole seconds.
   void sleep_for(double seconds) noexcept;
 
-  // Suspends the thread: until what the request asked for has come, else until the next turn.
-  // REQUIRES: the thread is current.
+  // Suspends the thread until the event it asked for, or if there is none until the next turn. REQUIRES: the
+  // thread is current.
   void park() noexcept;
 
-  // Has a parked request go on in the next turn, unless it waits for an event or timeout.
+  // Resumes a parked request in the next turn, unless it waits for an event or timeout.
   void resume_next_turn() noexcept;
 
   // A descriptor that the request asked for is ready.
   void on_ready(int fd) noexcept;
 
-  // Its request is over: forgets what it asked for.
+  // Its request has ended: forgets the events.
   void end() noexcept;
 
  private:

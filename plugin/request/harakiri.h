@@ -1,6 +1,6 @@
-// Harakiri of requests that run at once. A worker of uWSGI's has one deadline for --harakiri and one
-// for set_user_harakiri(), made for one request at a time: each request moves it, and takes it away
-// at its end. Here each request has its own, and the worker's is the earliest.
+// Harakiri of requests that run at the same time. A uWSGI worker has one deadline for --harakiri and one for
+// set_user_harakiri(), made for one request at a time: each request sets it and clears it at its end. Here
+// each request has its own deadlines, and the worker's are the earliest.
 #pragma once
 
 #include <ctime>
@@ -12,7 +12,7 @@ class Harakiri {
  public:
   ~Harakiri() { end(); }
   void begin() noexcept;
-  // After uWSGI has taken the worker's away.
+  // After uWSGI has cleared the worker's.
   void end() noexcept;
   // 0: none.
   time_t deadline() const noexcept { return deadline_; }

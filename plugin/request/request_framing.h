@@ -1,4 +1,4 @@
-// How a request that uWSGI has parsed is delimited, and whether its connection may serve another
+// How a parsed request is delimited, and whether its connection may serve another request
 // (keep_alive.h).
 #pragma once
 
@@ -12,7 +12,7 @@ bool is_head(const wsgi_request& request) noexcept;
 // Views of the request.
 RequestFraming framing_of(const wsgi_request& request) noexcept;
 
-// At its end: uWSGI's http11 protocol keeps a connection whatever the client asked and the response said.
+// For its end: uWSGI's http11 protocol keeps a connection whatever client and response said.
 bool may_be_kept_alive(const wsgi_request& request) noexcept;
 
 }  // namespace engine

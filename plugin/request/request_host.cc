@@ -9,7 +9,7 @@ namespace engine {
 
 void RequestHost::end_if_child(int status) noexcept {
   if (!in_child_) return;
-  uwsgi_log("tornado: process %d, forked by a request, came back to the server and ends\n", getpid());
+  uwsgi_log("tornado: process %d, forked by a request, returned into the server and was ended\n", getpid());
   _exit(status);
 }
 

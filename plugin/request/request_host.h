@@ -1,4 +1,4 @@
-// The worker, as its requests and whoever watches them know it.
+// The worker, as seen by its requests and by code that watches them.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,10 @@ class RequestThread;
 // The loop's thread only.
 class RequestHost {
  public:
-  // Null before the worker serves and in a child of it.
+  // Null before the worker serves and in a child of the worker.
   static RequestHost* instance() noexcept { return instance_; }
-  // Ends a child that comes back from the code that forked it: only a copy of that code's stack works
-  // there. Returns in the worker.
+  // Ends a forked child that returns from the code that forked it: only a copy of that code's stack works
+  // there. In the worker it returns.
   static void end_if_child(int status) noexcept;
 
   loop::IoLoop& loop() noexcept { return loop_; }
@@ -38,11 +38,11 @@ class RequestHost {
   // A request has got a harakiri.
   virtual void harakiri_set() noexcept = 0;
 
-  // A request goes on or stops, or it is the loop's turn.
+  // Called when a request resumes or stops, or it is the loop's turn.
   static void note_switch() noexcept {
     if (on_switch_ != nullptr) on_switch_();
   }
-  // Has `on_switch` called then; null: nobody.
+  // Calls `on_switch` then; null for none.
   static void tell_switches(void (*on_switch)() noexcept) noexcept { on_switch_ = on_switch; }
 
  protected:

@@ -69,7 +69,7 @@ void RequestLimits::read_timeout(PyObject* environ) noexcept {
     set_timeout(seconds);
     return;
   }
-  uwsgi_log("tornado: %s: environ['%s'] is no number of seconds and is ignored\n",
+  uwsgi_log("tornado: %s: environ['%s'] is not a number of seconds and is ignored\n",
             name_of(*thread_.request()).c_str(), kTimeoutKey);
 }
 

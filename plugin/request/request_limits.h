@@ -1,4 +1,4 @@
-// What may end a request from outside: its deadline, and its client's leaving.
+// What may end a request from outside: its deadline, or the disconnect of its client.
 #pragma once
 
 #include <Python.h>
@@ -20,7 +20,7 @@ inline constexpr char kDisconnectKey[] = "uwsgi_tornado.client_disconnect";  // 
 
 enum class EndedBy { kNothing, kTimeout, kClientGone, kWorkerEnd };
 
-// Of the request that stands on a thread. The loop's thread only.
+// The limits of the request that runs on a thread. The loop's thread only.
 class RequestLimits {
  public:
   explicit RequestLimits(RequestThread& thread) noexcept;
@@ -33,16 +33,16 @@ class RequestLimits {
   void read(PyObject* environ) noexcept;
   // The application may have set another timeout meanwhile. With the GIL held.
   void read_timeout(PyObject* environ) noexcept;
-  // The application has failed, or is through: what it is being ended with has done its work.
+  // The application raised or returned, so an interruption has done its work.
   void settle() noexcept;
   // The request is over.
   void end() noexcept;
-  // It goes on without a client: uwsgi.disconnect().
+  // It continues without a client: uwsgi.disconnect().
   void stop_watching_client() noexcept { client_.stop(); }
   // The worker ends, and will not wait for it. Outside any fiber.
   void worker_ends() noexcept;
 
-  // What it was ended by, if it was; until the next begins.
+  // What ended it, if anything did; valid until the next one begins.
   EndedBy ended_by() const noexcept { return ended_by_; }
 
  private:

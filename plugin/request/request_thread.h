@@ -1,4 +1,4 @@
-// A virtual thread that stands on a uWSGI request.
+// A virtual thread that serves a uWSGI request.
 #pragma once
 
 #include <cstdint>
@@ -31,17 +31,17 @@ class RequestThread : public python::VirtualThread {
     return static_cast<RequestThread*>(python::VirtualThread::current());
   }
 
-  // The thread that may wait here; null on the loop itself, under a no-suspend guard, on other
-  // OS threads and in a child of the worker, where a wait blocks as it does without a loop.
+  // The thread that may wait here. Null on the loop itself, under a no-suspend guard, on other OS threads and
+  // in a child of the worker, where a wait blocks as without a loop.
   static RequestThread* waiting() noexcept;
 
-  // What its request asked uWSGI's async API for.
+  // The events its request asked for by uWSGI's async API.
   AsyncWait& async_wait() noexcept { return async_wait_; }
 
   // What may end it from outside.
   RequestLimits& limits() noexcept { return limits_; }
 
-  // The application that runs on the loop for it; null for code that runs on this thread.
+  // The application that runs on the loop for it; null if the code runs on this thread.
   AsyncApplication* application() const noexcept { return application_; }
   void set_application(AsyncApplication* application) noexcept { application_ = application; }
   // Calls back once, on the loop's stack, as soon as the fiber has been left. REQUIRES: on this thread.
@@ -51,7 +51,7 @@ class RequestThread : public python::VirtualThread {
   // The thread of that request; null: no step runs.
   static RequestThread* stepping() noexcept { return stepping_; }
 
-  // Measured where RequestTimes::wanted().
+  // Measured if RequestTimes::wanted().
   RequestTimes& times() noexcept { return times_; }
 
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
@@ -94,14 +94,14 @@ class RequestThread : public python::VirtualThread {
   static inline RequestThread* stepping_ = nullptr;
 };
 
-// The request uWSGI's functions act on: the running thread's, the one the loop is just
-// accepting or parsing, or null. Null on every other OS thread.
+// The request that uWSGI's functions act on: that of the running thread, the one the loop is accepting or
+// parsing, or null. Null on every other OS thread.
 wsgi_request* current_request() noexcept;
 
 // "GET /path", for messages.
 std::string name_of(const wsgi_request& request);
 
-// While one lives, the loop works on `request` outside any fiber.
+// While one exists, the loop works on `request` outside any fiber.
 class HandledByLoop {
  public:
   explicit HandledByLoop(wsgi_request* request) noexcept;

@@ -1,4 +1,4 @@
-// Where a request's time goes.
+// Measures where a request's time goes.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ class RequestTimes {
 
   // It begins, `queued_us` after its connection was accepted.
   void begin(std::int64_t queued_us) noexcept;
-  // It runs on; it stops, to wait for `what`, or null when it gave way.
+  // It resumes; it stops, to wait for `what`, or null if it gave way.
   void runs() noexcept;
   void stops(const char* what) noexcept;
 
@@ -23,7 +23,7 @@ class RequestTimes {
   // Until now. REQUIRES: it runs.
   double ran_ms() const noexcept;
   double waited_ms() const noexcept;
-  // For what it has waited longest; null: it has not waited.
+  // What it waited for longest; null if it has not waited.
   const char* waited_for() const noexcept;
 
  private:
@@ -41,7 +41,7 @@ class RequestTimes {
   std::int64_t runs_since_ns_ = 0;
   std::int64_t stopped_at_ns_ = 0;  // 0: not yet.
   const char* stopped_for_ = nullptr;
-  std::array<Wait, 6> waits_;  // Few requests wait for more kinds; the last has the rest.
+  std::array<Wait, 6> waits_;  // Few requests wait for more kinds; the last entry sums up the rest.
 };
 
 }  // namespace engine

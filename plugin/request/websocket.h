@@ -14,10 +14,10 @@
 
 namespace engine {
 
-// One fiber at a time; the others wait in turn.
+// Held by one fiber at a time; others wait their turn.
 class FiberLock {
  public:
-  // Throws std::runtime_error where it is taken and `thread` may not wait.
+  // Throws std::runtime_error if it is taken and `thread` may not wait.
   void lock(RequestThread& thread);
   void unlock() noexcept;
   bool taken() const noexcept { return taken_; }
@@ -27,12 +27,12 @@ class FiberLock {
   std::deque<suspend::Baton*> waiting_;
 };
 
-// uWSGI's own functions keep one buffer for the fragments of every connection, and let one fiber
-// in the middle of a frame be overtaken by another: here each websocket has its reader and its
-// locks. Belongs to a request, and is of no use once that has ended. The loop's thread only.
+// uWSGI's own functions keep one buffer for the fragments of all connections, and another fiber may interrupt
+// one that is in the middle of a frame. Here each websocket has its reader and its locks. It belongs to a
+// request, and must not be used after that. The loop's thread only.
 class WebSocket {
  public:
-  // Messages have `max_size` bytes at most.
+  // Messages may have at most `max_size` bytes.
   WebSocket(loop::IoLoop& loop, wsgi_request* request, std::uint64_t max_size) noexcept;
   WebSocket(const WebSocket&) = delete;
   WebSocket& operator=(const WebSocket&) = delete;
@@ -43,7 +43,7 @@ class WebSocket {
   // alive by pings. What it gives is handed to `take(text, payload)` before any other fiber runs.
   template <typename Take>
   Received receive(RequestThread& thread, bool wait, Take take) {
-    if (!wait && receiving_.taken()) return Received::kNothing;  // Another is waiting for it.
+    if (!wait && receiving_.taken()) return Received::kNothing;  // Another fiber waits for it.
     const Use use(*this);
     const Locked locked(receiving_, thread);
     const Received got = receive_next(thread, wait);

@@ -43,7 +43,7 @@ inline bool is_timedelta(PyObject* object) {
   return is_instance(object, imported("datetime", "timedelta").get());
 }
 
-// Of a datetime.timedelta.
+// The seconds of a datetime.timedelta.
 inline double total_seconds(PyObject* timedelta) {
   return as_double(py_check(PyObject_CallMethod(timedelta, "total_seconds", nullptr)).get());
 }

@@ -194,10 +194,12 @@ void dealloc(PyObject* self) noexcept {
 
 PyMethodDef methods[] = {
     {"start", start, METH_NOARGS,
-     "start($self, /)\n--\n\nThe first call comes in one period, on IOLoop.current(). On one that runs: "
-     "begins anew."},
+     "start($self, /)\n--\n\n"
+     "Starts the calls on IOLoop.current(); the first one comes after one period. If they are started\n"
+     "already, starts again."},
     {"stop", stop, METH_NOARGS,
-     "stop($self, /)\n--\n\nNo more calls; one that is being awaited goes on to its end."},
+     "stop($self, /)\n--\n\n"
+     "Stops the calls. A call that is being awaited runs to its end."},
     {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue from start() to stop()."},
     {"_run", run, METH_NOARGS, nullptr},
     {"_update_next", update_next_method, METH_O, nullptr},
@@ -215,11 +217,11 @@ PyMemberDef members[] = {
 
 constexpr char kDoc[] =
     "PeriodicCallback(callback, callback_time, jitter=0)\n--\n\n"
-    "Calls callback() every `callback_time`, milliseconds or a datetime.timedelta, from start() to\n"
-    "stop(). A result that can be awaited is awaited before the next call. A call that takes longer\n"
-    "than its period has those it missed left out: the next is a multiple of the period after the\n"
-    "first. Exceptions go to the log. With jitter 0.1 each period varies by a tenth, half of it up and\n"
-    "half down. Raises ValueError when the time is not positive.";
+    "Calls callback() every `callback_time` (milliseconds or a datetime.timedelta) from start() to\n"
+    "stop(). If it returns an awaitable, that is awaited before the next call. If a call takes longer\n"
+    "than the period, the calls it misses are skipped; the next one comes at a multiple of the period\n"
+    "after the first. Exceptions are logged. With jitter 0.1 each period varies by a tenth, half of it\n"
+    "up and half down. Raises ValueError if the time is not positive.";
 
 }  // namespace
 

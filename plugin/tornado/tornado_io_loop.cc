@@ -87,88 +87,87 @@ constexpr int kKeywords = METH_VARARGS | METH_KEYWORDS;
 
 PyMethodDef methods[] = {
     {"instance", instance, METH_NOARGS | METH_STATIC,
-     "instance()\n--\n\nIn a uWSGI worker the IOLoop that the worker runs, whoever asks: a module at its "
-     "import, a request, a\n"
-     "callback, a thread. Elsewhere current()."},
+     "instance()\n--\n\n"
+     "In a uWSGI worker, returns the IOLoop that the worker runs, for any caller: a module at import, a\n"
+     "request, a callback, a thread. Elsewhere returns current()."},
     {"current", as_method(current_function), kKeywords | METH_STATIC,
-     "current(instance=True)\n--\n\nThe IOLoop of the asyncio loop that runs here, else of the thread's "
-     "current one, which for requests\n"
-     "is the worker's. Where there is none: one is made on the main thread, other threads get RuntimeError. "
-     "With\n"
-     "instance=False none is made, and None returned."},
+     "current(instance=True)\n--\n\n"
+     "Returns the IOLoop of the asyncio loop that runs here, otherwise of the thread's current one; for\n"
+     "requests that is the worker's. If there is none, the main thread makes one, and other threads get\n"
+     "RuntimeError. With instance=False it returns None instead."},
     {"make_current", make_current, METH_NOARGS,
-     "make_current($self, /)\n--\n\nMakes it current for this thread, for asyncio too "
-     "(asyncio.set_event_loop())."},
+     "make_current($self, /)\n--\n\n"
+     "Makes this IOLoop the thread's current one, for asyncio as well (asyncio.set_event_loop())."},
     {"clear_current", clear_current, METH_NOARGS | METH_STATIC,
      "clear_current()\n--\n\nUndoes make_current() of the thread's current IOLoop."},
     {"install", make_current, METH_NOARGS, "install($self, /)\n--\n\nThe old name of make_current()."},
     {"clear_instance", clear_current, METH_NOARGS | METH_STATIC,
      "clear_instance()\n--\n\nThe old name of clear_current()."},
     {"add_handler", as_method(add_handler), kKeywords,
-     "add_handler($self, fd, handler, events)\n--\n\nCalls handler(fd, events) whenever one of the events "
-     "comes: READ, WRITE or both; errors come as\n"
-     "either. `fd` is a descriptor or an object with fileno(), and the handler gets what was given. Both "
-     "events at\n"
-     "once are two calls. Raises ValueError when the descriptor has a handler already."},
+     "add_handler($self, fd, handler, events)\n--\n\n"
+     "Calls handler(fd, events) whenever one of the events happens: READ, WRITE or both. An error is\n"
+     "reported as any of them. `fd` is a descriptor or an object with fileno(), and the handler gets the\n"
+     "one that was passed. If both events happen at once, there are two calls. Raises ValueError if the\n"
+     "descriptor already has a handler."},
     {"update_handler", as_method(update_handler), kKeywords,
-     "update_handler($self, fd, events)\n--\n\nChanges the events waited for; NONE keeps the handler and "
-     "waits for nothing. Raises KeyError for\n"
-     "a descriptor without a handler."},
+     "update_handler($self, fd, events)\n--\n\n"
+     "Changes the events to wait for. NONE keeps the handler and waits for nothing. Raises KeyError if\n"
+     "the descriptor has no handler."},
     {"remove_handler", remove_handler, METH_O,
-     "remove_handler($self, fd, /)\n--\n\nTakes the handler away, before the descriptor is closed. Does "
-     "nothing where there is none."},
+     "remove_handler($self, fd, /)\n--\n\n"
+     "Removes the handler. Call it before you close the descriptor. Does nothing if there is no handler."},
     {"add_callback", as_method(add_callback), kKeywords,
-     "add_callback($self, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) in the next "
-     "turn of the loop, from any thread or request. An exception\n"
-     "goes to the log; what can be awaited and is returned is awaited, its exception logged as well. Does "
-     "nothing\n"
-     "once the loop is closed."},
+     "add_callback($self, callback, /, *args, **kwargs)\n--\n\n"
+     "Calls callback(*args, **kwargs) in the next turn of the loop. May be called from any thread or\n"
+     "request. An exception is logged. If the callback returns an awaitable, it is awaited, and its\n"
+     "exception is logged as well. Does nothing once the loop is closed."},
     {"add_callback_from_signal", as_method(add_callback_from_signal), kKeywords,
      "add_callback_from_signal($self, callback, /, *args, **kwargs)\n--\n\nadd_callback() for handlers of "
      "the signal module."},
     {"spawn_callback", as_method(add_callback), kKeywords,
      "spawn_callback($self, callback, /, *args, **kwargs)\n--\n\nadd_callback() under another name."},
     {"add_timeout", as_method(add_timeout), kKeywords,
-     "add_timeout($self, deadline, callback, /, *args, **kwargs)\n--\n\nCalls callback(*args, **kwargs) at "
-     "the deadline: a number as time.time() counts, or a\n"
-     "datetime.timedelta from now. Returns what remove_timeout() takes. As add_callback() with results and "
-     "exceptions;\n"
-     "for the loop's thread and, in a worker, its requests."},
+     "add_timeout($self, deadline, callback, /, *args, **kwargs)\n--\n\n"
+     "Calls callback(*args, **kwargs) at the deadline: a time as of time.time(), or a datetime.timedelta\n"
+     "from now. Returns the argument for remove_timeout(). Results and exceptions are treated as in\n"
+     "add_callback(). May be called on the loop's thread and, in a worker, in requests."},
     {"call_later", as_method(call_later), kKeywords,
      "call_later($self, delay, callback, /, *args, **kwargs)\n--\n\nadd_timeout() in `delay` seconds."},
     {"call_at", as_method(call_at), kKeywords,
      "call_at($self, when, callback, /, *args, **kwargs)\n--\n\nadd_timeout() at the time `when` of time()."},
     {"remove_timeout", remove_timeout, METH_O,
-     "remove_timeout($self, timeout, /)\n--\n\nCancels what add_timeout(), call_later() or call_at() "
-     "returned; also after it was called."},
+     "remove_timeout($self, timeout, /)\n--\n\n"
+     "Cancels what add_timeout(), call_later() or call_at() returned. Does nothing if it was called\n"
+     "already."},
     {"add_future", as_method(add_future), kKeywords,
-     "add_future($self, future, callback)\n--\n\nCalls callback(future) on the loop once the asyncio or "
-     "concurrent.futures future is done. Raises\n"
+     "add_future($self, future, callback)\n--\n\n"
+     "Calls callback(future) on the loop when the asyncio or concurrent.futures future is done. Raises\n"
      "TypeError for other awaitables."},
     {"run_in_executor", run_in_executor, METH_VARARGS,
-     "run_in_executor($self, executor, func, /, *args)\n--\n\nRuns func(*args) in the concurrent.futures "
-     "executor, or in the loop's own for None; returns a future\n"
-     "to await."},
+     "run_in_executor($self, executor, func, /, *args)\n--\n\n"
+     "Runs func(*args) in the concurrent.futures executor, or in the loop's own if it is None. Returns a\n"
+     "future to await."},
     {"set_default_executor", set_default_executor, METH_O,
      "set_default_executor($self, executor, /)\n--\n\nThe ThreadPoolExecutor that run_in_executor(None, ...) "
      "uses."},
     {"time", time, METH_NOARGS, "time($self, /)\n--\n\nThe clock of deadlines: time.time()."},
     {"start", start, METH_NOARGS,
-     "start($self, /)\n--\n\nRuns the loop until stop(). Raises RuntimeError for a worker's, which uWSGI "
-     "runs."},
+     "start($self, /)\n--\n\n"
+     "Runs the loop until stop(). Raises RuntimeError for a worker's loop, which uWSGI runs."},
     {"stop", stop, METH_NOARGS,
-     "stop($self, /)\n--\n\nEnds start() after the present turn, or the next start() at once. Raises "
-     "RuntimeError for a worker's."},
+     "stop($self, /)\n--\n\n"
+     "Ends start() after the current turn, or the next start() at once. Raises RuntimeError for a\n"
+     "worker's loop."},
     {"run_sync", as_method(run_sync), kKeywords,
-     "run_sync($self, func, timeout=None)\n--\n\nRuns the loop until what func() returned is done, an "
-     "awaitable or None, and returns its result or raises its\n"
-     "exception. After `timeout` seconds it is cancelled and TimeoutError raised. In a request, on the "
-     "worker's loop:\n"
-     "suspends the request until then. Raises RuntimeError on a loop that runs."},
+     "run_sync($self, func, timeout=None)\n--\n\n"
+     "Runs the loop until the awaitable that func() returned is done (func() may also return None), and\n"
+     "returns its result or raises its exception. After `timeout` seconds it is cancelled and\n"
+     "TimeoutError is raised. In a request, on the worker's loop, it suspends the request instead.\n"
+     "Raises RuntimeError if the loop runs already."},
     {"close", as_method(close), kKeywords,
-     "close($self, all_fds=False)\n--\n\nCloses the asyncio loop too; with `all_fds` also the descriptors "
-     "that have handlers. Raises RuntimeError\n"
-     "while it runs, and for a worker's."},
+     "close($self, all_fds=False)\n--\n\n"
+     "Closes this loop and the asyncio loop; with `all_fds`, also the descriptors that have handlers.\n"
+     "Raises RuntimeError while the loop runs, and for a worker's loop."},
     {"_run_callback", run_callback, METH_O, nullptr},
     {"_handle_events", handle_events, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
@@ -176,16 +175,16 @@ PyMethodDef methods[] = {
 
 PyMemberDef members[] = {
     {"asyncio_loop", T_OBJECT, offsetof(TornadoIoLoop, asyncio_loop), READONLY,
-     "The asyncio loop that this is the face of."},
+     "The asyncio loop behind this IOLoop."},
     {nullptr, 0, 0, 0, nullptr},
 };
 
 constexpr char kDoc[] =
     "IOLoop(*, make_current=None, asyncio_loop=None)\n--\n\n"
-    "An asyncio loop under the names of Tornado's IOLoop, without Tornado. In a uWSGI worker use\n"
-    "IOLoop.instance(): the worker's own, known from the application's import on and run by uWSGI.\n"
-    "Made by hand it brings a new EventLoop, or is the face of the loop given; it becomes the thread's\n"
-    "current one if there is none, or if `make_current` says so.";
+    "An asyncio loop with the methods of Tornado's IOLoop, without Tornado. In a uWSGI worker use\n"
+    "IOLoop.instance(): the worker's loop, which exists from the application's import on and which\n"
+    "uWSGI runs. IOLoop() makes a new EventLoop, or wraps `asyncio_loop`. It becomes the thread's\n"
+    "current one if there is none, or if `make_current` is true.";
 
 void add_events(PyTypeObject& type) {
   const struct {

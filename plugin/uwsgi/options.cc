@@ -133,11 +133,11 @@ struct Clash {
 };
 
 constexpr std::array<Clash, 5> kClashes = {{
-    {"threads", "--threads gives each request an OS thread, --tornado a fiber of one: choose one"},
-    {"gevent", "--gevent brings an event loop of its own: choose one"},
-    {"asyncio", "--asyncio brings an event loop of its own: choose one"},
-    {"ugreen", "--ugreen switches stacks without Python's thread states: leave it out"},
-    {"fiber", "--fiber switches stacks of Ruby's: leave it out"},
+    {"threads", "--threads runs each request on an OS thread, --tornado on a fiber: choose one"},
+    {"gevent", "--gevent has its own event loop: choose one"},
+    {"asyncio", "--asyncio has its own event loop: choose one"},
+    {"ugreen", "--ugreen switches stacks without switching Python's thread states: remove it"},
+    {"fiber", "--fiber switches Ruby's stacks: remove it"},
 }};
 
 // True when `name` was given on the command line or in a configuration file.
@@ -159,54 +159,53 @@ Options& options() noexcept {
 uwsgi_option* option_table() noexcept {
   static uwsgi_option table[] = {
       make("tornado", required_argument,
-           "serve that many requests at once in each worker, each on a fiber of its own", on_tornado,
+           "number of requests that each worker serves at once, each on its own fiber", on_tornado,
            UWSGI_OPT_THREADS),
       make("tornado-interface", required_argument,
-           "what the application is: auto (default), wsgi, asgi, tornado; of one mount point as "
-           "MOUNT=INTERFACE (may be repeated)",
+           "interface of the application: auto (default), wsgi, asgi or tornado; MOUNT=INTERFACE sets it "
+           "for one mount point (may be repeated)",
            on_interface),
-      make("tornado-stack-size", required_argument,
-           "reserve that many KiB for each fiber's stack (default 4096)", on_stack_size),
+      make("tornado-stack-size", required_argument, "KiB of stack to reserve for each fiber (default 4096)",
+           on_stack_size),
       make("tornado-quantum", required_argument,
-           "milliseconds a request computes before it gives way to others (default 10, 0 for ever)",
+           "milliseconds that a request may compute before it gives way to others (default 10; 0 disables "
+           "preemption)",
            on_quantum),
       make("tornado-request-timeout", required_argument,
-           "seconds after which a request that waits gets RequestTimeout, and its client 504 (default 0, "
-           "none)",
+           "seconds after which a waiting request gets RequestTimeout, and its client 504 (default 0, no "
+           "limit)",
            on_request_timeout),
       make("tornado-client-disconnect", no_argument,
-           "raise ClientDisconnected in a request that waits and whose client has gone",
-           on_client_disconnect),
+           "raise ClientDisconnected in a waiting request when its client disconnects", on_client_disconnect),
       make("tornado-overload-status", required_argument,
-           "answer that (429 or 503) when no core is free in time, instead of letting clients wait",
+           "status (429 or 503) to answer when no core becomes free in time, instead of letting clients wait",
            on_overload_status),
       make("tornado-overload-wait", required_argument,
-           "seconds that connections wait for a core before that (default 1)", on_overload_wait),
+           "seconds to wait for a free core before that answer (default 1)", on_overload_wait),
       make("tornado-block-warn", required_argument,
-           "name in the log who holds the loop for so many milliseconds without giving way (default 0, "
-           "nobody)",
+           "log any request or callback that holds the loop for this many milliseconds (default 0, off)",
            on_block_warn),
       make("tornado-server-timing", no_argument,
-           "tell in a Server-Timing header how long a request was queued, ran and waited", on_server_timing),
+           "add a Server-Timing header that says how long the request was queued, ran and waited",
+           on_server_timing),
       make("tornado-metrics", required_argument,
-           "answer requests for that path with the metrics of all workers, for Prometheus", on_metrics),
-      make("greenlet", no_argument, "give the application a module greenlet whose greenlets are fibers",
-           on_greenlet),
+           "path at which to serve the metrics of all workers to Prometheus", on_metrics),
+      make("greenlet", no_argument, "provide a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,
-           "let blocking calls block the worker instead of suspending their request", on_native_blocking),
+           "make blocking calls block the worker instead of suspending their request", on_native_blocking),
       make("tornado-native-asgiref", no_argument,
-           "let asgiref's async_to_sync() run a loop of its own in a thread of its own", on_native_asgiref),
+           "make asgiref's async_to_sync() run its own loop in its own thread", on_native_asgiref),
       make("tornado-native-executor", no_argument,
-           "let asyncio's, asgiref's and anyio's thread pools be real threads instead of virtual ones",
+           "make the thread pools of asyncio, asgiref and anyio use real threads instead of virtual ones",
            on_native_executor),
       make("tornado-callbacks", no_argument,
-           "let fetch() of Tornado's AsyncHTTPClient take a callback, as before Tornado 6", on_callbacks),
+           "make fetch() of Tornado's AsyncHTTPClient accept a callback, as before Tornado 6", on_callbacks),
       make("tornado-http-client", no_argument,
-           "let Tornado's AsyncHTTPClient fetch through libcurl on the worker's loop", on_http_client),
+           "make Tornado's AsyncHTTPClient fetch through libcurl on the worker's loop", on_http_client),
       make("tornado-suspend-lib", required_argument,
-           "let blocking calls of that library suspend too (\"libfoo\"; may be repeated)", on_suspend_lib),
+           "make blocking calls of this library suspend, too (\"libfoo\"; may be repeated)", on_suspend_lib),
       make("tornado-native-lib", required_argument,
-           "leave that library's blocking calls alone (\"libfoo\"; may be repeated)", on_native_lib),
+           "leave the blocking calls of this library alone (\"libfoo\"; may be repeated)", on_native_lib),
       {},
   };
   return table;
@@ -217,10 +216,10 @@ bool was_given(const char* name) noexcept { return given(name) != nullptr; }
 std::string why_options_clash() {
   // uWSGI has taken the option for one of the two, whichever was loaded first.
   if (given("greenlet") != nullptr && plugin_already_loaded("greenlet") != 0) {
-    return "--greenlet is served by this plugin, on its own fibers: leave uWSGI's plugin greenlet out";
+    return "this plugin provides --greenlet: do not load uWSGI's plugin greenlet";
   }
   if (given("tornado-overload-wait") != nullptr && options().overload_status == 0) {
-    return "--tornado-overload-wait needs --tornado-overload-status, which says what to answer then";
+    return "--tornado-overload-wait needs --tornado-overload-status";
   }
   for (const Clash& clash : kClashes) {
     const char* value = given(clash.option);

@@ -53,14 +53,14 @@ std::string why_python_is_unusable() {
   }
   if (running() != built_for()) {
     return "this plugin was built for Python " + built_for() + " but uWSGI runs Python " + running() +
-           ": build it again with PYTHON= naming that one";
+           ": build it again with PYTHON= set to that Python";
   }
   if (!python::can_bound_recursion()) {
     return "Python " + std::string(Py_GetVersion(), std::strcspn(Py_GetVersion(), " ")) +
-           " cannot be told of a fiber's stack: take 3.14.2 or later";
+           " cannot be told about a fiber's stack: use 3.14.2 or later";
   }
 #ifdef Py_GIL_DISABLED
-  return "a free-threaded Python keeps state per OS thread that fibers cannot share";
+  return "free-threaded Python is not supported: it keeps state for each OS thread that fibers cannot share";
 #endif
   return "";
 }

@@ -146,7 +146,7 @@ def test_plugin_built_for_another_python_says_so(other_python, tmp_path):
     built_for = ask(other_python, '"%d.%d" % sys.version_info[:2]')
     running = ask(SYSTEM_PYTHON, '"%d.%d" % sys.version_info[:2]')
     assert (f'tornado: this plugin was built for Python {built_for} but uWSGI runs Python {running}: '
-            'build it again with PYTHON= naming that one\n') in log
+            'build it again with PYTHON= set to that Python\n') in log
 
 
 @pytest.mark.skipif(bool(conftest.EMBEDDED), reason='the embedded engine needs no plugin')
@@ -163,7 +163,7 @@ def test_plugin_that_uwsgi_drops_for_one_of_the_same_name_says_so(tmp_path):
     result = run(['uwsgi', *plugins, '--version'], tmp_path)
     if 'UNABLE to load uWSGI plugin' in result.stdout:
         pytest.skip("uWSGI's own tornado plugin is not installed")
-    assert 'tornado: uWSGI has another plugin named tornado already and leaves this one out' in result.stdout
+    assert 'tornado: uWSGI has already loaded another plugin named tornado and ignores this one' in result.stdout
 
 
 @pytest.mark.smoke
@@ -173,5 +173,5 @@ def test_engine_inside_the_program_survives_a_plugin_of_it(server, tmp_path):
     if not plugin.exists():
         pytest.skip('the plugin is not built')
     running = server('basic.py', '--plugin', str(plugin))
-    assert 'leaves this one out' in running.log
+    assert 'ignores this one' in running.log
     assert running.get('/')[2] == b'hello'

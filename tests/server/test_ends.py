@@ -78,7 +78,7 @@ def test_second_signal_to_a_worker_alone_is_immediate(start, number):
         client.sendall(b'GET /sleep HTTP/1.0\r\n\r\n')
         running.wait_for_log(': sleeps')
         running.process.send_signal(number)
-        running.wait_for_log('is told to end')
+        running.wait_for_log('was told to end')
         assert running.process.poll() is None
         running.process.send_signal(number)
         assert running.process.wait(20) == END_CODE  # The request takes 60 s, the mercy 30.
@@ -193,7 +193,7 @@ def test_second_signal_to_the_master_is_immediate(start, tmp_path, first, second
         client.sendall(b'GET /sleep HTTP/1.0\r\n\r\n')
         running.wait_for_log(': sleeps')
         running.process.send_signal(first)
-        running.wait_for_log('is told to end')
+        running.wait_for_log('was told to end')
         assert running.process.poll() is None
         while running.process.poll() is None:  # The master may have been busy with the first.
             running.process.send_signal(second)

@@ -66,7 +66,7 @@ def test_vassals_come_change_and_go_while_clients_ask(emperor):
     assert 'tornado: 200 cores on fibers' in emperor.log() and '*** Operational MODE: preforking+threaded ***' in emperor.log()
     with in_flight(emperor.transfers):
         file.unlink()
-        emperor.wait_for_log('is told to end')
+        emperor.wait_for_log('was told to end')
         assert_hello(emperor)
     emperor.wait_for_log('removed uwsgi instance transfers.ini')
     with pytest.raises(ConnectionRefusedError):

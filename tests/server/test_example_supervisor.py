@@ -90,7 +90,7 @@ def test_supervisor_starts_reloads_and_stops_it_without_loss(supervisor):
     assert len(load.pids) >= 2 and running.pid() == pid
     with concurrent.futures.ThreadPoolExecutor(1) as pool, in_flight(running.port):
         stopped = pool.submit(running.control, 'stop', 'app')
-        running.wait_for_log('is told to end', running.app_log)
+        running.wait_for_log('was told to end', running.app_log)
         assert not stopped.done()
     assert stopped.result(60).split() == ['app:', 'stopped']
     assert running.status() == 'STOPPED'

@@ -163,7 +163,7 @@ def test_a_stop_lets_requests_end_and_the_socket_be(service):
     running = service()
     with in_flight(running.port):
         systemctl_stop(running)
-        running.wait_for_log('is told to end')
+        running.wait_for_log('was told to end')
         with running.connect() as later:
             later.sendall(b'GET / HTTP/1.0\r\n\r\n')
             assert running.process.poll() is None

@@ -43,13 +43,13 @@ def test_out_of_descriptors_clients_wait_for_them(server):
             waiting = [stack.enter_context(running.connect()) for _ in range(20)]
             for connection in waiting:
                 connection.sendall(GET)
-            running.wait_for_log(r'accept\(\) fails: Too many open files')
+            running.wait_for_log(r'accept\(\) failed: Too many open files')
             before = running.cpu_s()
             time.sleep(1.2)  # The time over which CPU is measured; some more accepts fail in it.
             assert running.cpu_s() - before < 0.1
         for connection in waiting:
             assert status_of(closed_by_server(connection)) == 200
-    assert running.log.count('accept() fails') < 3  # Not one each time it is tried.
+    assert running.log.count('accept() failed') < 3  # Not one each time it is tried.
 
 
 def test_request_in_flight_outlives_the_lack_of_descriptors(server):
@@ -57,7 +57,7 @@ def test_request_in_flight_outlives_the_lack_of_descriptors(server):
     with running.connect() as late:
         with cores_taken(running, 2), limited(running, resource.RLIMIT_NOFILE, lowest_free_descriptor(running)):
             late.sendall(GET)
-            running.wait_for_log(r'accept\(\) fails')
+            running.wait_for_log(r'accept\(\) failed')
         assert status_of(closed_by_server(late)) == 200
 
 

@@ -114,7 +114,7 @@ def test_other_engine_is_refused(option, plugin, value, tmp_path):
 def test_greenlet_plugin_beside_the_option_is_refused(first, tmp_path):
     uwsgi, python, name, *engine = command('--plugin', 'greenlet_python3', '--tornado', '10', '--greenlet')
     arguments = [uwsgi, python, name, *first, *engine, '--wsgi-file', HELLO]
-    assert_refused(arguments, "leave uWSGI's plugin greenlet out", tmp_path)
+    assert_refused(arguments, "do not load uWSGI's plugin greenlet", tmp_path)
 
 
 @pytest.mark.parametrize('line, why', [

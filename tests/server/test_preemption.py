@@ -254,7 +254,7 @@ def test_worker_that_is_killed_while_requests_compute_ends_quietly(server, optio
     InBackground(running, '/compute?1000000000', 3)
     running.wait_for_log('computing\n', count=3)
     running.process.send_signal(2)
-    running.wait_for_log('is told to end')
+    running.wait_for_log('was told to end')
     running.process.send_signal(2)  # At once, whatever is under way.
     assert running.process.wait(30) >= 0
     assert 'terminate called' not in running.log and 'Fatal Python error' not in running.log

@@ -179,7 +179,7 @@ def test_route_lifts_the_timeout(timed):
 def test_timeout_that_is_no_number_is_told(timed):
     running = timed('--route', '^/quick addvar:uwsgi_tornado.timeout=soon')
     assert running.get('/quick')[0] == 200
-    assert "tornado: GET /quick: environ['uwsgi_tornado.timeout'] is no number of seconds and is ignored" in running.log
+    assert "tornado: GET /quick: environ['uwsgi_tornado.timeout'] is not a number of seconds and is ignored" in running.log
 
 
 def test_kept_connection_has_a_deadline_for_each_request(timed):

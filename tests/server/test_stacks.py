@@ -10,7 +10,7 @@ import pytest
 
 from conftest import APPS, ASAN
 
-OVERRAN = r'tornado: (.*) overran its stack of (\d+) KiB, which ends worker 1 \(pid: (\d+)\): .*--tornado-stack-size'
+OVERRAN = r'tornado: (.*) overran its stack of (\d+) KiB, so worker 1 \(pid: (\d+)\) dies: .*--tornado-stack-size'
 DIED = r'DAMN ! worker 1 \(pid: {}\) died(.*) :\( trying respawn'
 KILLED = ', killed by signal 11'
 
@@ -65,7 +65,7 @@ def test_overrun_is_named_and_the_worker_starts_again(deep, path, who, where):
 
 def test_overrun_names_the_size_that_was_given(deep):
     running = deep('--tornado-stack-size', '512')
-    running.wait_for_log('recursion through C may overrun stacks of 512 KiB; --tornado-stack-size 3000 holds it')
+    running.wait_for_log('recursion through C may overrun stacks of 512 KiB; --tornado-stack-size 3000 is enough')
     log = ask_fatally(running, '/overrun')[2]
     assert re.search(OVERRAN, log)[2] == '512'
 

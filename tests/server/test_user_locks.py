@@ -178,7 +178,7 @@ def test_worker_that_stops_for_good_says_so(mutexes):
     running.get('/lock_only')
     with running.connect() as connection:
         connection.sendall(b'GET /stop HTTP/1.0\r\n\r\n')
-        running.wait_for_log(r'tornado: worker 1 stops: .* a lock of uWSGI\'s \(user 0\) that another')
+        running.wait_for_log(r'tornado: worker 1 is deadlocked: .* a uWSGI lock \(user 0\) that another')
     os.kill(running.worker_pids()[0], signal.SIGKILL)
     running.wait_for_log('tornado: [0-9]+ cores on fibers', count=2)
     assert running.get('/want?1')[2] == b'had'

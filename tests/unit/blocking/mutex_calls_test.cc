@@ -123,7 +123,7 @@ TEST_P(MutexTest, OfAThreadIsWaitedFor) {
 TEST_P(MutexTest, WhereNobodyCouldEverGoOnTheProcessEndsAndSaysWhy) {
   spawn([this] { hold_a_while(); });
   gate_.open = gate_.able = false;
-  EXPECT_DEATH(spawn([this] { hold_a_while(); }), "this worker could never go on");
+  EXPECT_DEATH(spawn([this] { hold_a_while(); }), "a suspended request holds");
   gate_.open = gate_.able = true;
   run();
 }
