@@ -1,8 +1,11 @@
 #include "plugin/uwsgi/options.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -151,6 +154,15 @@ const char* given(const char* name) noexcept {
 
 }  // namespace
 
+std::size_t default_stack_size() noexcept {
+  constexpr rlim_t kLeast = 4u << 20;
+  constexpr rlim_t kMost = 64u << 20;
+  constexpr rlim_t kUnlimited = 8u << 20;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnlimited;
+  return std::clamp(limit.rlim_cur, kLeast, kMost) & ~rlim_t{0xFFFF};  // Whole pages, whatever their size.
+}
+
 Options& options() noexcept {
   static Options parsed;
   return parsed;
@@ -165,7 +177,8 @@ uwsgi_option* option_table() noexcept {
            "interface of the application: auto (default), wsgi, asgi or tornado; MOUNT=INTERFACE sets it "
            "for one mount point (may be repeated)",
            on_interface),
-      make("tornado-stack-size", required_argument, "KiB of stack to reserve for each fiber (default 4096)",
+      make("tornado-stack-size", required_argument,
+           "KiB of stack to reserve for each fiber (default: as a thread has, 8192 as a rule)",
            on_stack_size),
       make("tornado-quantum", required_argument,
            "milliseconds that a request may compute before it gives way to others (default 10; 0 disables "

@@ -11,13 +11,16 @@ struct uwsgi_option;
 
 namespace engine {
 
+// What a thread of this process would have (ulimit -s), in bytes, but at least 4 MiB and at most 64.
+std::size_t default_stack_size() noexcept;
+
 struct Options {
-  bool requested = false;             // --tornado was given.
-  std::size_t stack_size = 4u << 20;  // Bytes of each core's stack, reserved, not committed.
-  double quantum_ms = 10;             // How long a request computes before it gives way; 0: for ever.
-  double request_timeout_s = 0;       // After which a request is ended; 0: never.
-  bool client_disconnect = false;     // A request whose client has gone is ended.
-  int overload_status = 0;            // What is answered when no core is free in time; 0: nothing.
+  bool requested = false;                         // --tornado was given.
+  std::size_t stack_size = default_stack_size();  // Bytes of each core's stack, reserved, not committed.
+  double quantum_ms = 10;          // How long a request computes before it gives way; 0: for ever.
+  double request_timeout_s = 0;    // After which a request is ended; 0: never.
+  bool client_disconnect = false;  // A request whose client has gone is ended.
+  int overload_status = 0;         // What is answered when no core is free in time; 0: nothing.
   double overload_wait_s = 1;
   double block_warn_ms = 0;      // Who holds the loop for longer is named; 0: nobody.
   std::string metrics_path;      // Empty: none.

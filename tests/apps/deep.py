@@ -88,6 +88,20 @@ def resident_kib(_):
         return next(line for line in status if line.startswith('RssAnon:')).split()[1]
 
 
+def sort_deep(levels):
+    sys.setrecursionlimit(5000)
+
+    reached = 0
+
+    def deeper(left):
+        nonlocal reached
+        reached += 1
+        return sorted([left - 1], key=deeper)[0] if left > 1 else 0
+
+    deeper(int(levels))
+    return str(reached)
+
+
 def overrun(_):
     """More than Python allows by default, as deep as the stack is."""
     sys.setrecursionlimit(1_000_000)

@@ -2,6 +2,7 @@
 import contextlib
 import http.client
 import re
+import resource
 import subprocess
 import threading
 import time
@@ -9,6 +10,12 @@ import time
 import pytest
 
 from conftest import APPS, ASAN
+
+# As the documents say: what a thread has, within bounds.
+DEFAULT_KIB = min(max(resource.getrlimit(resource.RLIMIT_STACK)[0] >> 10, 4096), 65536)
+if resource.getrlimit(resource.RLIMIT_STACK)[0] == resource.RLIM_INFINITY:
+    DEFAULT_KIB = 8192
+MORE_THAN_THE_STACK = (DEFAULT_KIB << 10) + 25_000
 
 OVERRAN = r'tornado: (.*) overran its stack of (\d+) KiB, so worker 1 \(pid: (\d+)\) dies: .*--tornado-stack-size'
 DIED = r'DAMN ! worker 1 \(pid: {}\) died(.*) :\( trying respawn'
@@ -48,7 +55,7 @@ def ask_fatally(running, path):
 @pytest.mark.parametrize('path, who, where', [
     ('/overrun', r'GET /overrun on core \d', 'in_sort_key'),
     ('/overrun_in_c', r'GET /overrun_in_c on core \d', 'in overrun_in_c'),
-    ('/overrun_with_alloca?4220000', r'GET /overrun_with_alloca\?4220000 on core \d', 'in overrun_with_alloca'),
+    (f'/overrun_with_alloca?{MORE_THAN_THE_STACK}', rf'GET /overrun_with_alloca\?{MORE_THAN_THE_STACK} on core \d', 'in overrun_with_alloca'),
     ('/overrun_beside', 'work beside the requests', 'in_sort_key'),
     ('/overrun_in_greenlet', r'a greenlet of GET /overrun_in_greenlet on core \d', 'in_sort_key'),
 ])
@@ -58,7 +65,7 @@ def test_overrun_is_named_and_the_worker_starts_again(deep, path, who, where):
     found = re.search(OVERRAN, log)
     assert found, log
     assert re.fullmatch(who, found[1])
-    assert found.group(2, 3) == ('4096', pid)
+    assert found.group(2, 3) == (str(DEFAULT_KIB), pid)
     assert re.search(rf'Stack \(most recent call first\):\n.*{where}', log), log
     assert 'Segmentation Fault' not in log  # uWSGI's own handler, which allocates.
 
@@ -72,6 +79,14 @@ def test_overrun_names_the_size_that_was_given(deep):
 
 def test_default_stack_holds_what_python_allows(deep):
     assert 'may overrun' not in deep().log
+
+
+@pytest.mark.skipif(DEFAULT_KIB < 8192, reason='a thread has less here')
+def test_default_stack_is_that_of_a_thread(deep):
+    """As deep as an application may go under --threads when it raises Python's limit: 6 MiB."""
+    running = deep()
+    assert running.get('/sort_deep?1200')[2] == b'1200'
+    assert 'died' not in running.log
 
 
 @pytest.mark.parametrize('options, environ', [
