@@ -5,10 +5,7 @@ namespace {
 
 PyObject* import(const char* module) { return py_check(PyImport_ImportModule(module)).release(); }
 
-PyObject* name_of(const char* module, const char* name) {
-  const PyRef imported = py_check(PyImport_ImportModule(module));
-  return py_check(PyObject_GetAttrString(imported.get(), name)).release();
-}
+PyObject* name_of(const char* module, const char* name) { return imported(module, name).release(); }
 
 AsyncioNames look_up() {
   AsyncioNames names;

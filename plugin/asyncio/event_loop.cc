@@ -17,11 +17,6 @@ constexpr int kPollsAfterVainLook = 64;
 // asyncio's: the resolution of the clock.
 constexpr double kResolutionS = 1e-9;
 
-[[noreturn]] void throw_runtime_error(const char* text) {
-  PyErr_SetString(PyExc_RuntimeError, text);
-  throw PyError{};
-}
-
 // True while this lives.
 class Raised {
  public:
@@ -71,7 +66,9 @@ EventLoop::~EventLoop() {
 
 void EventLoop::after_fork_in_child() noexcept {
   for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_) {
-    if (!loop->attached() && loop->io_) loop->io().after_fork();
+    if (!loop->io_) continue;
+    loop->signals().after_fork();
+    if (!loop->attached()) loop->io().after_fork();
   }
 }
 
@@ -86,14 +83,15 @@ double EventLoop::time_in(double delay_s) noexcept {
 // --- Scheduling -----------------------------------------------------------------------------
 
 void EventLoop::check_closed() const {
-  if (closed_) throw_runtime_error("Event loop is closed");
+  if (closed_) raise(PyExc_RuntimeError, "Event loop is closed");
 }
 
 void EventLoop::check_call(const Call& call, const char* method, bool any_thread) const {
   // A request is a thread of its own to Python, but runs where the worker's loop runs.
   const bool safe = any_thread || (attached() && blocking::on_loop_thread());
   if (!safe && thread_ident_ != 0 && thread_ident_ != PyThread_get_thread_ident()) {
-    throw_runtime_error("Non-thread-safe operation invoked on an event loop other than the current one");
+    raise(PyExc_RuntimeError,
+          "Non-thread-safe operation invoked on an event loop other than the current one");
   }
   py_check(PyObject_CallMethod(self_, "_check_callback", "Os", call.callback, method));
 }
@@ -169,13 +167,14 @@ void EventLoop::wake() noexcept {
 
 void EventLoop::run_forever() {
   check_closed();
-  if (is_running()) throw_runtime_error("This event loop is already running");
+  if (is_running()) raise(PyExc_RuntimeError, "This event loop is already running");
   const PyRef other = get_running_loop();
-  if (other.get() != Py_None) throw_runtime_error("Cannot run the event loop while another loop is running");
+  if (other.get() != Py_None)
+    raise(PyExc_RuntimeError, "Cannot run the event loop while another loop is running");
   if (VirtualThread::current() != nullptr) {
-    throw_runtime_error(
-        "a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
-        "asyncio.run() with asyncio's own loop suspends the request alone");
+    raise(PyExc_RuntimeError,
+          "a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
+          "asyncio.run() with asyncio's own loop suspends the request alone");
   }
   // Also where it ends for want of memory, a std::bad_alloc.
   struct RunEnds {
@@ -185,14 +184,12 @@ void EventLoop::run_forever() {
   };
   const RunEnds at_last{*this, io().observe(this)};
   begin_running();
-  signals().run_begins();
   do turn();
   while (!stopping_);
 }
 
 void EventLoop::end_run(loop::TurnObserver* observer_before) noexcept {
   const ErrorAside error;
-  signals().run_ends();
   end_running();
   io().observe(observer_before);
   if (PyErr_Occurred()) PyErr_WriteUnraisable(nullptr);
@@ -207,10 +204,12 @@ void EventLoop::begin_running() {
   const PyRef last = py_check(PyObject_GetAttrString(self_, "_asyncgen_finalizer_hook"));
   py_check(PyObject_CallFunctionObjArgs(names.set_asyncgen_hooks, first.get(), last.get(), nullptr));
   set_running_loop(self_);
+  signals().run_begins();
   if (attached() && (!ready_.empty() || !timers_.empty())) ask_for_drain();
 }
 
 void EventLoop::end_running() noexcept {
+  signals().run_ends();
   stopping_ = false;
   thread_ident_ = 0;
   try {

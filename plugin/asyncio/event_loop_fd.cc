@@ -39,13 +39,12 @@ int descriptor_of(PyObject* file) {
         throw PyError{};
       }
       PyErr_Clear();
-      PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
-      throw PyError{};
+      raise(PyExc_ValueError, "Invalid file object: %R", file);
     }
   }
   if (fd < 0 || fd > INT_MAX) {
-    if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
-    throw PyError{};
+    if (PyErr_Occurred()) throw PyError{};
+    raise(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
   }
   return static_cast<int>(fd);
 }

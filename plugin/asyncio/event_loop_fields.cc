@@ -41,9 +41,8 @@ int ignore_write(PyObject*, PyObject*, void*) noexcept { return 0; }
 PyObject* read_csock(PyObject* self, void*) noexcept {
   return py_boundary([=] {
     if (loop_of(self).is_closed()) return none();
-    const PyRef io = py_check(PyImport_ImportModule("io"));
-    return py_check(
-        PyObject_CallMethod(io.get(), "FileIO", "isO", loop_of(self).signals().descriptor(), "wb", Py_False));
+    return py_check(PyObject_CallFunction(imported("io", "FileIO").get(), "isO",
+                                          loop_of(self).signals().descriptor(), "wb", Py_False));
   });
 }
 
@@ -55,8 +54,7 @@ PyObject* get_key(PyObject* self, PyObject* file) noexcept {
   return py_boundary([=] {
     PyRef key = loop_of(self).fds().key(file);
     if (key) return key;
-    PyErr_Format(PyExc_KeyError, "%R is not registered", file);
-    throw PyError{};
+    raise(PyExc_KeyError, "%R is not registered", file);
   });
 }
 
@@ -66,9 +64,8 @@ PyObject* read_selector(PyObject* self, void*) noexcept {
   return py_boundary([=] {
     if (loop_of(self).is_closed()) return none();
     const PyRef function = py_check(PyCFunction_New(&get_key_method, self));
-    const PyRef fields = py_check(Py_BuildValue("{s:O}", "get_key", function.get()));
-    const PyRef positional = py_check(PyTuple_New(0));
-    return py_check(PyObject_Call(asyncio_names().simple_namespace, positional.get(), fields.get()));
+    return call_with_option(asyncio_names().simple_namespace, py_check(PyTuple_New(0)), "get_key",
+                            function.get());
   });
 }
 

@@ -12,11 +12,6 @@ constexpr char kPolicyDoc[] =
     "asyncio's default policy with loops of the type EventLoop:\n"
     "asyncio.set_event_loop_policy(uwsgi_tornado.EventLoopPolicy())";
 
-PyRef call_with(const PyRef& function, PyObject* args, const PyRef& kwargs) {
-  const PyRef positional = args == nullptr ? py_check(PyTuple_New(0)) : py_check(PyTuple_Pack(1, args));
-  return py_check(PyObject_Call(function.get(), positional.get(), kwargs.get()));
-}
-
 // Before asyncio.Runner: asyncio.run() with our policy for as long.
 PyRef run_with_policy(const PyRef& asyncio, PyObject* main, PyObject* debug) {
   const PyRef before = py_check(PyObject_CallMethod(asyncio.get(), "get_event_loop_policy", nullptr));
@@ -38,7 +33,8 @@ PyRef run_with_policy(const PyRef& asyncio, PyObject* main, PyObject* debug) {
 PyRef run_with_runner(const PyRef& runner_type, PyObject* main, PyObject* debug) {
   const PyRef options =
       py_check(Py_BuildValue("{s:O,s:O}", "debug", debug, "loop_factory", event_loop_type()));
-  const PyRef runner = call_with(runner_type, nullptr, options);
+  const PyRef runner =
+      py_check(PyObject_Call(runner_type.get(), py_check(PyTuple_New(0)).get(), options.get()));
   py_check(PyObject_CallMethod(runner.get(), "__enter__", nullptr));
   PyRef result = PyRef::steal(PyObject_CallMethod(runner.get(), "run", "O", main));
   ErrorState error;
@@ -72,8 +68,7 @@ PyObject* run(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
     const PyRef running = py_check(PyObject_CallMethod(asyncio.get(), "_get_running_loop", nullptr));
     if (running.get() != Py_None) {
-      PyErr_SetString(PyExc_RuntimeError, "uwsgi_tornado.run() cannot be called from a running event loop");
-      throw PyError{};
+      raise(PyExc_RuntimeError, "uwsgi_tornado.run() cannot be called from a running event loop");
     }
     const PyRef runner_type = PyRef::steal(PyObject_GetAttrString(asyncio.get(), "Runner"));
     if (runner_type) return run_with_runner(runner_type, main, debug);

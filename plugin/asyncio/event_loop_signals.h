@@ -10,9 +10,9 @@ namespace python {
 
 class EventLoop;
 
-// CPython's signal handler writes the number of each signal to its wake-up descriptor. With
-// this one there, a loop that sleeps wakes, so that Ctrl-C ends it, and add_signal_handler() gets
-// its numbers. A descriptor that somebody else has set is left alone.
+// CPython's signal handler notes a signal and writes its number to the process's wake-up descriptor. While a
+// loop runs on the main thread this one is it: a loop that sleeps wakes, so that Python's handlers run, and
+// add_signal_handler() gets its numbers. A descriptor that the application has set is left alone.
 class SignalWakeup {
  public:
   SignalWakeup(EventLoop& owner, loop::IoLoop& io) noexcept;
@@ -24,17 +24,22 @@ class SignalWakeup {
   int descriptor();
   // Hands the numbers that came to asyncio's _handle_signal(). Throws PyError.
   void handle_signals();
-  // Round a run of the loop on the main thread.
+  // The loop runs, on the main thread or another. Throws PyError.
   void run_begins();
   void run_ends() noexcept;
+  // asyncio may have dropped the process's descriptor with the last handler: a loop that runs takes it back.
+  void handlers_changed() noexcept;
+  // In a child: its signals are not the parent's. Calls nothing of Python's.
+  void after_fork() noexcept;
 
  private:
+  void take();
   void on_byte(int) noexcept;
   bool has_handlers() noexcept;
 
   EventLoop& owner_;
   int ends_[2] = {-1, -1};
-  bool ours_ = false;  // CPython writes to it since run_begins().
+  bool running_ = false;  // On the main thread.
   std::vector<unsigned char> numbers_;
   loop::IoWatcher<SignalWakeup, &SignalWakeup::on_byte> readable_;
 };

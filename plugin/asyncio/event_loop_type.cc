@@ -27,8 +27,7 @@ bool is_named(PyObject* name, const char* text) noexcept {
 }
 
 [[noreturn]] void throw_missing(const char* method, const char* name) {
-  PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", method, name);
-  throw PyError{};
+  raise(PyExc_TypeError, "%s() missing required argument '%s'", method, name);
 }
 
 // method([moment,] callback, *args, context=None). `moment` is null for the methods without.
@@ -52,8 +51,7 @@ Scheduled parse(const char* method, const char* moment, PyObject* const* args, P
     } else if (moment != nullptr && parsed.moment == nullptr && is_named(name, moment)) {
       parsed.moment = value;
     } else {
-      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", method, name);
-      throw PyError{};
+      raise(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", method, name);
     }
   }
   if (moment != nullptr && parsed.moment == nullptr) throw_missing(method, moment);
@@ -78,8 +76,7 @@ PyObject* call_later(PyObject* self, PyObject* const* args, Py_ssize_t count, Py
   return py_boundary([=] {
     const Scheduled parsed = parse("call_later", "delay", args, count, names);
     if (parsed.moment == Py_None) {
-      PyErr_SetString(PyExc_TypeError, "delay must not be None");
-      throw PyError{};
+      raise(PyExc_TypeError, "delay must not be None");
     }
     EventLoop& loop = loop_of(self);
     return loop.call_at(loop.time_in(as_double(parsed.moment)), nullptr, parsed.call);
@@ -90,8 +87,7 @@ PyObject* call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObj
   return py_boundary([=] {
     const Scheduled parsed = parse("call_at", "when", args, count, names);
     if (parsed.moment == Py_None) {
-      PyErr_SetString(PyExc_TypeError, "when cannot be None");
-      throw PyError{};
+      raise(PyExc_TypeError, "when cannot be None");
     }
     PyObject* const given = PyFloat_CheckExact(parsed.moment) ? nullptr : parsed.moment;
     return loop_of(self).call_at(as_double(parsed.moment), given, parsed.call);
@@ -175,6 +171,27 @@ PyObject* ensure_fd_no_transport(PyObject* self, PyObject* file) noexcept {
     ensure_no_transport_of(self, file);
     return none();
   });
+}
+
+// --- Signals -----------------------------------------------------------------------------------
+
+// asyncio's methods drop the process's wake-up descriptor with the last handler, also as they fail.
+PyObject* change_signal_handlers(const char* method, PyObject* self, PyObject* args,
+                                 PyObject* kwargs) noexcept {
+  return py_boundary([=] {
+    const PyRef function = py_check(PyObject_GetAttrString(asyncio_names().base_loop, method));
+    const PyRef bound = py_check(PyMethod_New(function.get(), self));
+    PyRef result = PyRef::steal(PyObject_Call(bound.get(), args, kwargs));
+    if (loop_of(self).is_running()) loop_of(self).signals().handlers_changed();
+    return result ? std::move(result) : throw PyError{};
+  });
+}
+
+PyObject* add_signal_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  return change_signal_handlers("add_signal_handler", self, args, kwargs);
+}
+PyObject* remove_signal_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+  return change_signal_handlers("remove_signal_handler", self, args, kwargs);
 }
 
 // --- Running -----------------------------------------------------------------------------------
@@ -298,6 +315,11 @@ PyMethodDef core_methods[] = {
      "remove_reader($self, fd, /)\n--\n\nUndoes add_reader(); False where there was none."},
     {"remove_writer", remove_writer, METH_O,
      "remove_writer($self, fd, /)\n--\n\nUndoes add_writer(); False where there was none."},
+    {"add_signal_handler", as_method(add_signal_handler), METH_VARARGS | METH_KEYWORDS,
+     "add_signal_handler($self, sig, callback, /, *args)\n--\n\nCalls callback(*args) in a turn after the "
+     "signal came."},
+    {"remove_signal_handler", as_method(remove_signal_handler), METH_VARARGS | METH_KEYWORDS,
+     "remove_signal_handler($self, sig, /)\n--\n\nUndoes add_signal_handler(); False where there was none."},
     {"run_forever", run_forever, METH_NOARGS, "run_forever($self, /)\n--\n\nTurns until stop()."},
     {"run_until_complete", run_until_complete, METH_O,
      "run_until_complete($self, future, /)\n--\n\nRuns until the future is done and returns its result. In a "
@@ -396,12 +418,9 @@ PyObject* on_fork_in_child(PyObject*, PyObject*) noexcept {
 
 void watch_for_forks() {
   static PyMethodDef method = {"after_fork_in_child", on_fork_in_child, METH_NOARGS, nullptr};
-  const PyRef os = py_check(PyImport_ImportModule("os"));
-  const PyRef hook = py_check(PyObject_GetAttrString(os.get(), "register_at_fork"));
   const PyRef callback = py_check(PyCFunction_New(&method, nullptr));
-  const PyRef options = py_check(Py_BuildValue("{s:O}", "after_in_child", callback.get()));
-  const PyRef none_positional = py_check(PyTuple_New(0));
-  py_check(PyObject_Call(hook.get(), none_positional.get(), options.get()));
+  call_with_option(imported("os", "register_at_fork").get(), py_check(PyTuple_New(0)), "after_in_child",
+                   callback.get());
 }
 
 PyRef make_event_loop_type() {

@@ -15,8 +15,7 @@ PyRef of_asyncio(const char* own_module, const char* name) {
 #else
   (void)own_module;
 #endif
-  const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
-  return py_check(PyObject_GetAttrString(asyncio.get(), name));
+  return imported("asyncio", name);
 }
 
 }  // namespace
@@ -31,6 +30,18 @@ PyRef event_loop_policy() {
 void set_event_loop_policy(PyObject* policy) {
   const PyRef function = of_asyncio("asyncio.events", "set_event_loop_policy");
   py_check(PyObject_CallFunctionObjArgs(function.get(), policy, nullptr));
+}
+
+PyRef loop_set_here(PyObject* policy) {
+  const PyRef local = PyRef::steal(PyObject_GetAttrString(policy, "_local"));
+  PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
+  if (loop) return loop;
+  PyErr_Clear();
+  return none();
+}
+
+void set_event_loop(PyObject* loop) {
+  py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), loop, nullptr));
 }
 
 }  // namespace python

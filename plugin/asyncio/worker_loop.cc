@@ -8,15 +8,6 @@
 #include "plugin/blocking/gate.h"
 
 namespace python {
-
-PyRef loop_set_here(PyObject* policy) {
-  const PyRef local = PyRef::steal(PyObject_GetAttrString(policy, "_local"));
-  PyRef loop = local ? PyRef::steal(PyObject_GetAttrString(local.get(), "_loop")) : PyRef();
-  if (loop) return loop;
-  PyErr_Clear();
-  return none();
-}
-
 namespace {
 
 // --- The policy: the current event loop is the worker's --------------------------------------
@@ -63,6 +54,7 @@ void log_exit() noexcept { PyErr_WriteUnraisable(nullptr); }
 void WorkerLoop::after_fork() noexcept {
   if (instance_ == nullptr) return;
   instance_->io_.after_fork();
+  if (instance_->event_loop_) EventLoop::of(instance_->event_loop())->signals().after_fork();
   instance_->running_ = false;
 }
 
@@ -72,9 +64,8 @@ WorkerLoop& WorkerLoop::make() {
   };
   std::unique_ptr<WorkerLoop, Delete> made(new WorkerLoop());
   made->event_loop_ = make_attached_event_loop(made->io_, log_exit);
-  const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
   set_event_loop_policy(make_policy().get());
-  py_check(PyObject_CallMethod(asyncio.get(), "set_event_loop", "O", made->event_loop()));
+  set_event_loop(made->event_loop());
   pthread_atfork(nullptr, nullptr, &WorkerLoop::after_fork);
   instance_ = made.release();
   return *instance_;
@@ -87,8 +78,8 @@ void WorkerLoop::begin() {
 
 PyObject* WorkerLoop::real_threads() {
   if (!real_threads_) {
-    const PyRef futures = py_check(PyImport_ImportModule("concurrent.futures"));
-    real_threads_ = py_check(PyObject_CallMethod(futures.get(), "ThreadPoolExecutor", nullptr));
+    real_threads_ =
+        py_check(PyObject_CallObject(imported("concurrent.futures", "ThreadPoolExecutor").get(), nullptr));
   }
   return real_threads_.get();
 }

@@ -54,8 +54,4 @@ class WorkerLoop {
   static inline WorkerLoop* instance_ = nullptr;
 };
 
-// The loop that this thread, or request, was given by set_event_loop(); None where there is none, and where
-// the policy is of a kind that does not tell.
-PyRef loop_set_here(PyObject* policy);
-
 }  // namespace python

@@ -88,7 +88,6 @@ Engine::Engine(loop::IoLoop& loop)
       idle_grace_(loop.raw(), this),
       cut_off_timer_(loop.raw(), this),
       mercy_(loop.raw(), this),
-      python_signals_(loop),
       // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
       preemption_(options().native_blocking ? 0 : options().quantum_ms * 1e-3, note_gil_hog),
       spawned_threads_(*this),

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "plugin/asgi/lifespan.h"
-#include "plugin/asyncio/signal_pipe.h"
 #include "plugin/blocking/redirection.h"
 #include "plugin/engine/core.h"
 #include "plugin/engine/core_pool.h"
@@ -128,7 +127,6 @@ class Engine final : public RequestHost,
   loop::TimerWatcher<Engine, &Engine::close_idle_connections> idle_grace_;
   loop::TimerWatcher<Engine, &Engine::cut_off_requests> cut_off_timer_;
   loop::TimerWatcher<Engine, &Engine::on_mercy_over> mercy_;
-  python::SignalPipe python_signals_;
   python::Watchdog watchdog_;
   python::Preemption preemption_;
   SpawnedThreads spawned_threads_;

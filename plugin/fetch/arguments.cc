@@ -7,6 +7,7 @@
 #include <string>
 
 #include "plugin/http/libcurl.h"
+#include "plugin/http/response_head.h"
 #include "plugin/python/python_source.h"
 
 namespace python {
@@ -29,8 +30,7 @@ std::string line_of(const char* name, PyObject* value, Charset charset = Charset
   } else if (PyBytes_Check(value)) {
     encoded = PyRef::borrow(value);
   } else {
-    PyErr_Format(PyExc_TypeError, "%s is a str or bytes, not %s", name, Py_TYPE(value)->tp_name);
-    throw PyError{};
+    raise(PyExc_TypeError, "%s is a str or bytes, not %s", name, Py_TYPE(value)->tp_name);
   }
   std::string text(PyBytes_AS_STRING(encoded.get()),
                    static_cast<std::size_t>(PyBytes_GET_SIZE(encoded.get())));
@@ -40,7 +40,7 @@ std::string line_of(const char* name, PyObject* value, Charset charset = Charset
   return text;
 }
 
-double seconds_of(const char* name, PyObject* value) {
+double limit_of(const char* name, PyObject* value) {
   const double seconds = as_double(value);
   if (!(seconds >= 0 && seconds < 1e6))
     raise_value_error(std::string(name) + " is a number of seconds from 0 (no limit) up");
@@ -90,15 +90,10 @@ void add_header(http::Request& request, PyObject* name_object, PyObject* value) 
                                                                                : name + ": " + text);
 }
 
-bool is_header(const std::string& line, const char* name) noexcept {
-  const std::size_t length = std::strlen(name);
-  return line.size() > length && (line[length] == ':' || line[length] == ';') &&
-         strncasecmp(line.c_str(), name, length) == 0;
-}
-
 bool has_header(const http::Request& request, const char* name) noexcept {
-  return std::any_of(request.headers.begin(), request.headers.end(),
-                     [name](const std::string& line) { return is_header(line, name); });
+  return std::any_of(request.headers.begin(), request.headers.end(), [name](const std::string& line) {
+    return http::is_header(line, name, http::kEndsOfRequestName);
+  });
 }
 
 // Of pairs, or of a mapping.
@@ -161,7 +156,7 @@ void check_transfer_encoding(const http::Request& request) {
   constexpr std::size_t kLength = sizeof kName - 1;
   bool is_said = false;
   for (const std::string& line : request.headers) {
-    if (!is_header(line, kName)) continue;
+    if (!http::is_header(line, kName, http::kEndsOfRequestName)) continue;
     const bool chunked = strcasecmp(line.c_str() + kLength, ": chunked") == 0;
     if (!chunked || is_said || !request.has_body) {
       raise_value_error("the header Transfer-Encoding may be \"chunked\" once, where there is a body");
@@ -244,7 +239,7 @@ void line(FetchCall& call, const char* name, PyObject* value) {
 }
 template <auto Member>
 void seconds(FetchCall& call, const char* name, PyObject* value) {
-  call.request.*Member = seconds_of(name, value);
+  call.request.*Member = limit_of(name, value);
 }
 template <auto Member>
 void count(FetchCall& call, const char* name, PyObject* value) {
@@ -359,8 +354,7 @@ bool given(PyObject* kwargs, const char* name) {
 FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
   const bool url_by_name = given(kwargs, "url");
   if (PyTuple_GET_SIZE(args) + (url_by_name ? 1 : 0) != 1) {
-    PyErr_Format(PyExc_TypeError, "%s() takes a URL, and all else by name", function);
-    throw PyError{};
+    raise(PyExc_TypeError, "%s() takes a URL, and all else by name", function);
   }
   FetchCall call;
   http::Request& request = call.request;
@@ -372,8 +366,7 @@ FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
   while (kwargs != nullptr && PyDict_Next(kwargs, &at, &name, &value) != 0) {
     const Field* const field = field_of(name);
     if (field == nullptr) {
-      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
-      throw PyError{};
+      raise(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
     }
     if (value != Py_None) field->take(call, field->name, value);
   }

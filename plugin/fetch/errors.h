@@ -34,8 +34,7 @@ PyObject* fetch_boundary(Body body) noexcept {
     try {
       return body();
     } catch (const std::invalid_argument& refusal) {
-      PyErr_SetString(PyExc_ValueError, refusal.what());
-      throw PyError{};
+      raise(PyExc_ValueError, refusal.what());
     }
   });
 }

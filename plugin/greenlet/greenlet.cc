@@ -317,9 +317,8 @@ suspend::Coroutine& GreenletThread::finish(Greenlet* self, PyRef result) noexcep
 // In a request: waits on the loop until somebody switches to one of the request's greenlets.
 PyRef GreenletThread::go_to_loop(Greenlet* target) {
   if (!fiber_->may_suspend()) {
-    PyErr_SetString(PyExc_RuntimeError,
-                    "this request may not be suspended here, so it cannot switch to the loop's greenlet");
-    throw PyError{};
+    raise(PyExc_RuntimeError,
+          "this request may not be suspended here, so it cannot switch to the loop's greenlet");
   }
   PyRef args = take(&target->args);
   PyRef kwargs = take(&target->kwargs);

@@ -86,8 +86,7 @@ void set_exception(PyObject* type, PyObject* value, PyObject* traceback) {
     PyErr_Restore(PyRef::borrow(PyExceptionInstance_Class(type)).release(), PyRef::borrow(type).release(),
                   PyRef::borrow(traceback).release());
   } else {
-    PyErr_Format(PyExc_TypeError, "exceptions must be classes, or instances, not %s", Py_TYPE(type)->tp_name);
-    throw PyError{};
+    raise(PyExc_TypeError, "exceptions must be classes, or instances, not %s", Py_TYPE(type)->tp_name);
   }
 }
 
@@ -139,9 +138,7 @@ void set_parent(Greenlet* self, PyObject* value) {
   refuse_deletion(value, "can't delete attribute");
   if (self->is_main) raise(PyExc_AttributeError, "cannot set the parent of a main greenlet");
   if (!PyObject_TypeCheck(value, greenlet_type())) {
-    PyErr_Format(PyExc_TypeError, "GreenletChecker: Expected any type of greenlet, not %s",
-                 Py_TYPE(value)->tp_name);
-    throw PyError{};
+    raise(PyExc_TypeError, "GreenletChecker: Expected any type of greenlet, not %s", Py_TYPE(value)->tp_name);
   }
   for (const Greenlet* parent = greenlet_of(value); parent != nullptr; parent = parent->parent) {
     if (parent == self) raise(PyExc_ValueError, "cyclic parent chain");

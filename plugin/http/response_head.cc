@@ -25,9 +25,10 @@ int status_in(std::string_view text) noexcept {
 
 }  // namespace
 
-bool is_header(const std::string& line, const char* name) noexcept {
+bool is_header(const std::string& line, const char* name, std::string_view ends) noexcept {
   const std::size_t length = std::strlen(name);
-  return line.size() > length && line[length] == ':' && strncasecmp(line.data(), name, length) == 0;
+  return line.size() > length && ends.find(line[length]) != std::string_view::npos &&
+         strncasecmp(line.data(), name, length) == 0;
 }
 
 // "HTTP/1.1 200 OK": each head begins anew.

@@ -9,8 +9,11 @@
 
 namespace http {
 
+// What ends the name of a field: of a request's, libcurl writes an empty one as "Name;".
+constexpr std::string_view kEndsOfName = ":", kEndsOfRequestName = ":;";
+
 // Whether `line` is that field ("Name: value"), in whatever case.
-bool is_header(const std::string& line, const char* name) noexcept;
+bool is_header(const std::string& line, const char* name, std::string_view ends = kEndsOfName) noexcept;
 
 class ResponseHead {
  public:

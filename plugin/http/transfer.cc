@@ -169,7 +169,7 @@ void Transfer::set_up_credentials() {
 void Transfer::set_up_headers() {
   bool says_expect = false;
   for (const std::string& line : request_.headers) {
-    says_expect = says_expect || is_header(line, "Expect");
+    says_expect = says_expect || is_header(line, "Expect", kEndsOfRequestName);
     add_header_line(line.c_str());
   }
   // libcurl's own, for large bodies, costs a second where the server does not know it.

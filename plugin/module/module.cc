@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "plugin/asyncio/await.h"
+#include "plugin/asyncio/await_functions.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_policy.h"
 #include "plugin/asyncio/spawn.h"
@@ -221,8 +221,7 @@ PyObject* module_getattr(PyObject* module, PyObject* name) noexcept {
       py_check_status(PyObject_SetAttr(module, name, value.get()));
       return value;
     }
-    PyErr_Format(PyExc_AttributeError, "module 'uwsgi_tornado' has no attribute %R", name);
-    throw PyError{};
+    raise(PyExc_AttributeError, "module 'uwsgi_tornado' has no attribute %R", name);
   });
 }
 

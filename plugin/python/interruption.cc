@@ -167,8 +167,7 @@ void turn_cancelled_calls_into_interruptions() noexcept {
 void shield_forks() {
   // What takes locks of its own, before us: the one registered last is called first.
   for (const char* name : {"logging", "concurrent.futures.thread"}) py_check(PyImport_ImportModule(name));
-  const PyRef os = py_check(PyImport_ImportModule("os"));
-  const PyRef register_calls = py_check(PyObject_GetAttrString(os.get(), "register_at_fork"));
+  const PyRef register_calls = imported("os", "register_at_fork");
   const PyRef before = py_check(PyCFunction_New(&before_fork_method, nullptr));
   const PyRef after = py_check(PyCFunction_New(&after_fork_method, nullptr));
   const PyRef calls = py_check(Py_BuildValue("{s:O,s:O,s:O}", "before", before.get(), "after_in_parent",

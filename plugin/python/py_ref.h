@@ -75,6 +75,12 @@ inline void py_check_status(int status) {
   PyErr_SetString(type, text);
   throw PyError{};
 }
+// With the arguments of PyErr_Format(), of which there is one at least.
+template <typename... Arguments>
+[[noreturn]] void raise(PyObject* type, const char* format, Arguments... arguments) {
+  PyErr_Format(type, format, arguments...);
+  throw PyError{};
+}
 
 // A Python error that is set aside, or none.
 class ErrorState {
@@ -168,6 +174,12 @@ inline double as_double(PyObject* number) {
   const double value = PyLong_CheckExact(number) ? PyLong_AsDouble(number) : PyFloat_AsDouble(number);
   if (value == -1 && PyErr_Occurred()) throw PyError{};
   return value;
+}
+
+// function(*args, name=value)
+inline PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
+  const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));
+  return py_check(PyObject_Call(function, args.get(), option.get()));
 }
 
 // from module import name

@@ -16,8 +16,7 @@ class CallArguments {
     if (next_ < PyTuple_GET_SIZE(args_)) return PyRef::borrow(PyTuple_GET_ITEM(args_, next_++));
     PyRef value = PyRef::borrow(kwargs_ ? PyDict_GetItemString(kwargs_.get(), name) : nullptr);
     if (!value) {
-      PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: '%s'", method_, name);
-      throw PyError{};
+      raise(PyExc_TypeError, "%s() missing 1 required positional argument: '%s'", method_, name);
     }
     py_check_status(PyDict_DelItemString(kwargs_.get(), name));
     return value;

@@ -104,8 +104,7 @@ PyObject* add_future(PyObject* self, PyObject* args, PyObject* kwargs) noexcept 
     const PyRef bound = py_check(PyTuple_Pack(2, self, arguments.take("callback").get()));
     const bool concurrent = is_concurrent_future(future.get());
     if (!concurrent && !is_asyncio_future(future.get())) {
-      PyErr_Format(PyExc_TypeError, "add_future() takes a Future, not %R", future.get());
-      throw PyError{};
+      raise(PyExc_TypeError, "add_future() takes a Future, not %R", future.get());
     }
     const PyRef callback = bind_to(concurrent ? on_concurrent_future_method : on_future_method, bound);
     py_check(PyObject_CallMethod(future.get(), "add_done_callback", "O", callback.get()));
@@ -141,8 +140,7 @@ void log_exception_of(PyObject* callback) {
       py_check(PyObject_CallFunction(imported("logging", "getLogger").get(), "s", "tornado.application"));
   const PyRef method = py_check(PyObject_GetAttrString(logger.get(), "error"));
   const PyRef args = py_check(Py_BuildValue("(sO)", "Exception in callback %r", callback));
-  const PyRef options = py_check(Py_BuildValue("{s:O}", "exc_info", error.get()));
-  py_check(PyObject_Call(method.get(), args.get(), options.get()));
+  call_with_option(method.get(), args, "exc_info", error.get());
 }
 
 PyRef as_future_of(PyObject* asyncio_loop, PyObject* result) {
@@ -152,10 +150,8 @@ PyRef as_future_of(PyObject* asyncio_loop, PyObject* result) {
   if (!concurrent && !is_true(py_check(PyObject_CallFunctionObjArgs(imported("inspect", "isawaitable").get(),
                                                                     result, nullptr))))
     return {};
-  const PyRef args = py_check(PyTuple_Pack(1, result));
-  const PyRef options = py_check(Py_BuildValue("{s:O}", "loop", asyncio_loop));
-  return py_check(
-      PyObject_Call(concurrent ? names.wrap_future : names.ensure_future, args.get(), options.get()));
+  return call_with_option(concurrent ? names.wrap_future : names.ensure_future,
+                          py_check(PyTuple_Pack(1, result)), "loop", asyncio_loop);
 }
 
 }  // namespace python

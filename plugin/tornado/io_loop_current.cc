@@ -18,7 +18,7 @@ bool policy_is_the_default() {
 PyRef current_asyncio_loop(bool make) {
   PyRef running = get_running_loop();
   if (running.get() != Py_None) return running;
-  const PyRef set = loop_set_here();
+  const PyRef set = loop_set_here(event_loop_policy().get());
   const bool usable = set.get() != Py_None && !is_closed(set.get());
   if (WorkerLoop::instance() == nullptr && !usable) {
     if (!make) return {};
@@ -38,12 +38,6 @@ PyRef current_asyncio_loop(bool make) {
 
 }  // namespace
 
-void set_event_loop(PyObject* loop) {
-  py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "set_event_loop").get(), loop, nullptr));
-}
-
-PyRef loop_set_here() { return python::loop_set_here(event_loop_policy().get()); }
-
 PyRef current(bool make) {
   const PyRef loop = current_asyncio_loop(make);
   if (!loop) return none();
@@ -54,7 +48,8 @@ PyRef current(bool make) {
 }
 
 void become_current(TornadoIoLoop& tornado_loop) {
-  if (tornado_loop.loop_before == nullptr) tornado_loop.loop_before = loop_set_here().release();
+  if (tornado_loop.loop_before == nullptr)
+    tornado_loop.loop_before = loop_set_here(event_loop_policy().get()).release();
   set_event_loop(tornado_loop.asyncio_loop);
 }
 

@@ -72,8 +72,7 @@ PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept
       throw PyError{};
     const PyRef fd = descriptor_named_by(file);
     if (entry_of(tornado_loop_of(self), fd.get())) {
-      PyErr_Format(PyExc_ValueError, "fd %S added twice", fd.get());
-      throw PyError{};
+      raise(PyExc_ValueError, "fd %S added twice", fd.get());
     }
     add(tornado_loop_of(self), fd.get(), file, handler, events);
     return none();

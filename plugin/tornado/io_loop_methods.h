@@ -65,11 +65,6 @@ PyObject* close(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
 
 // --- io_loop_current.cc ------------------------------------------------------------------------
 
-void set_event_loop(PyObject* loop);
-
-// The loop that this thread was given, or None. Nothing is made for the question.
-PyRef loop_set_here();
-
 // IOLoop.current(instance=make): None where there is none and none is to be made.
 PyRef current(bool make);
 

@@ -1,3 +1,4 @@
+#include "plugin/asyncio/policies.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/python/python_source.h"
 #include "plugin/tornado/io_loop_methods.h"
@@ -72,7 +73,7 @@ PyObject* start(PyObject* self, PyObject*) noexcept {
     TornadoIoLoop& tornado_loop = tornado_loop_of(self);
     refuse_for_worker(tornado_loop,
                       "uWSGI runs this IOLoop as soon as the worker is set up: do not start it");
-    const PyRef before = loop_set_here();
+    const PyRef before = loop_set_here(event_loop_policy().get());
     set_event_loop(tornado_loop.asyncio_loop);
     if (!PyRef::steal(PyObject_CallMethod(tornado_loop.asyncio_loop, "run_forever", nullptr))) {
       const ErrorAside error;

@@ -16,8 +16,7 @@ bool is_real_number(PyObject* object) {
 double moment_of(PyObject* deadline) {
   if (is_real_number(deadline)) return as_double(deadline);
   if (is_timedelta(deadline)) return loop::wall_clock_s() + total_seconds(deadline);
-  PyErr_Format(PyExc_TypeError, "Unsupported deadline %R", deadline);
-  throw PyError{};
+  raise(PyExc_TypeError, "Unsupported deadline %R", deadline);
 }
 
 }  // namespace

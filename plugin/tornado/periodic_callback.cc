@@ -150,8 +150,7 @@ PyObject* update_next_method(PyObject* self, PyObject* now) noexcept {
 double milliseconds_of(PyObject* time) {
   const double number = is_timedelta(time) ? total_seconds(time) * 1000 : as_double(time);
   if (number > 0) return number;
-  PyErr_SetString(PyExc_ValueError, "Periodic callback must have a positive callback_time");
-  throw PyError{};
+  raise(PyExc_ValueError, "Periodic callback must have a positive callback_time");
 }
 
 int init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {

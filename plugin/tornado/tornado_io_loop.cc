@@ -49,8 +49,7 @@ PyObject* new_io_loop(PyTypeObject* type, PyObject* args, PyObject* kwargs) noex
     const PyRef loop =
         given == Py_None ? py_check(PyObject_CallObject(event_loop_type(), nullptr)) : PyRef::borrow(given);
     if (kept_by(loop.get(), false)) {
-      PyErr_Format(PyExc_RuntimeError, "%R has an IOLoop already", loop.get());
-      throw PyError{};
+      raise(PyExc_RuntimeError, "%R has an IOLoop already", loop.get());
     }
     PyRef self = allocate(type, loop.get());
     if (free) become_current(tornado_loop_of(self.get()));

@@ -1,6 +1,7 @@
 """A loop attached to an IoLoop that a host turns, as the worker's is. The host here is _Host."""
 import asyncio
 import os
+import signal
 import socket
 import threading
 
@@ -187,8 +188,27 @@ def test_errors_go_to_the_exception_handler(running):
     assert told == [ZeroDivisionError]
 
 
+def wakeup_fd():
+    fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(fd)
+    return fd
+
+
+def test_it_has_the_wake_up_descriptor_while_it_runs_whatever_handlers_come_and_go(host):
+    host.begin()
+    kept = wakeup_fd()
+    assert kept >= 0
+    host.loop.add_signal_handler(signal.SIGUSR1, print)
+    assert host.loop.remove_signal_handler(signal.SIGUSR1)
+    assert wakeup_fd() == kept
+    with pytest.raises(RuntimeError, match='cannot be caught'):
+        host.loop.add_signal_handler(signal.SIGKILL, print)
+    assert wakeup_fd() == kept
+    host.end()
+    assert wakeup_fd() == -1
+
+
 def test_a_signal_handler_of_the_loop_runs(running):
-    import signal
     seen = []
     running.loop.add_signal_handler(signal.SIGUSR1, seen.append, 'signal')
     os.kill(os.getpid(), signal.SIGUSR1)

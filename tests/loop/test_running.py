@@ -136,6 +136,25 @@ loop.close()
     assert done.stdout == 'interrupted False\n', done.stderr
 
 
+def test_ctrl_c_ends_a_loop_that_sleeps_once_its_own_handlers_are_removed(run_python):
+    done = run_python('''
+import os, signal, threading
+loop = make_loop()
+def interrupt():
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.remove_signal_handler(signal.SIGUSR1)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+loop.call_soon(interrupt)
+loop.call_later(20, loop.stop)
+try:
+    loop.run_forever()
+except KeyboardInterrupt:
+    print('interrupted')
+loop.close()
+''')
+    assert done.stdout == 'interrupted\n', done.stderr
+
+
 def test_ctrl_c_cancels_the_main_task_of_a_runner(run_python):
     done = run_python('''
 import os, signal, threading
