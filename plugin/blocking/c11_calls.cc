@@ -1,14 +1,11 @@
-
 #include <pthread.h>
 #include <threads.h>
 #include <time.h>
 
 #include <cerrno>
 
-#include "plugin/blocking/condition_calls.h"
 #include "plugin/blocking/groups.h"
-#include "plugin/blocking/mutex_calls.h"
-#include "plugin/blocking/thread_calls.h"
+#include "plugin/blocking/lock_calls.h"
 
 // In glibc the types are POSIX's (sysdeps/pthread/thrd_priv.h), and so is all that they do.
 

@@ -1,5 +1,4 @@
-#include "plugin/blocking/condition_calls.h"
-
+// Condition variables of C libraries: whoever waits for one is suspended.
 #include <pthread.h>
 #include <time.h>
 
@@ -10,7 +9,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
-#include "plugin/blocking/mutex_calls.h"
+#include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/tally.h"
 #include "plugin/loop/clock.h"
 

@@ -1,6 +1,4 @@
-#include "plugin/blocking/lock_calls.h"
-#include "plugin/blocking/groups.h"
-
+// Semaphores: what every lock, condition, event, queue and future of Python is made of.
 #include <semaphore.h>
 #include <time.h>
 
@@ -8,8 +6,10 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/identity.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 #include "suspend/baton.h"

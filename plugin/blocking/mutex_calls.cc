@@ -1,6 +1,4 @@
-#include "plugin/blocking/mutex_calls.h"
-#include "plugin/blocking/groups.h"
-
+// The private mutexes of C libraries, where requests of one thread contend for them.
 #include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -15,7 +13,9 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/tally.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/clock.h"

@@ -1,7 +1,4 @@
-#include "plugin/blocking/thread_calls.h"
-#include "plugin/blocking/groups.h"
-#include "plugin/blocking/tally.h"
-
+// What else threads wait for each other by: read-write locks, barriers, once, the end of a thread.
 #include <pthread.h>
 #include <time.h>
 
@@ -10,8 +7,11 @@
 
 #include "plugin/blocking/address_waiters.h"
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/groups.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/lock_calls.h"
 #include "plugin/blocking/offload.h"
+#include "plugin/blocking/tally.h"
 #include "plugin/loop/clock.h"
 
 namespace blocking {

@@ -14,7 +14,6 @@
 #include "plugin/asyncio/executor.h"
 #include "plugin/asyncio/stopping.h"
 #include "plugin/engine/hooks.h"
-#include "plugin/engine/locks.h"
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/loop/clock.h"

@@ -1,9 +1,13 @@
-// The functions uWSGI calls when a request must wait.
+// What uWSGI's core calls of the engine.
 #pragma once
 
 namespace engine {
 
 // Points every hook of uWSGI's core at the engine of this worker.
 void install_hooks() noexcept;
+
+// Puts the engine's operations in uwsgi.lock_ops: a request that finds a lock of uWSGI's taken
+// (uwsgi.lock(), a shared area, a cache) is suspended until it is free. In a worker.
+void install_locks() noexcept;
 
 }  // namespace engine

@@ -1,5 +1,4 @@
-#include "plugin/engine/locks.h"
-
+// uWSGI's locks, taken by requests.
 #include <pthread.h>
 #include <sched.h>
 #include <sys/ipc.h>
@@ -16,6 +15,7 @@
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/wait.h"
 #include "plugin/engine/engine.h"
+#include "plugin/engine/hooks.h"
 #include "plugin/request/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 

@@ -26,6 +26,7 @@ using python::py_boundary;
 using python::py_check;
 using python::PyError;
 using python::PyRef;
+using python::raise;
 
 // What uWSGI had under that name, for the process's life.
 struct {
@@ -160,8 +161,7 @@ PyObject* signal_wait(PyObject*, PyObject* args) noexcept {
     const int received = Engine::instance()->signals().wait(*thread, wanted);
     python::raise_if_interrupted(*thread);
     if (received < 0) {
-      PyErr_SetString(PyExc_SystemError, "error waiting for signal");
-      throw PyError{};
+      raise(PyExc_SystemError, "error waiting for signal");
     }
     request->signal_received = received;
     return empty_bytes();
@@ -190,8 +190,7 @@ PyObject* sharedarea_wait(PyObject*, PyObject* args) noexcept {
     const int status =
         id < 0 || rest_ms < 0 || timeout_s < 0 ? -1 : uwsgi_sharedarea_wait(id, rest_ms, timeout_s);
     if (status == -1) {
-      PyErr_SetString(PyExc_ValueError, "error calling uwsgi_sharedarea_wait()");
-      throw PyError{};
+      raise(PyExc_ValueError, "error calling uwsgi_sharedarea_wait()");
     }
     return PyRef::borrow(status == 0 ? Py_True : Py_False);
   });

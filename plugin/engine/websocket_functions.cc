@@ -1,5 +1,6 @@
+// The websocket functions of the module uwsgi.
 #define PY_SSIZE_T_CLEAN
-#include "plugin/engine/websocket_functions.h"
+#include <Python.h>
 
 #include <memory>
 #include <new>
@@ -7,6 +8,7 @@
 #include <utility>
 
 #include "plugin/engine/engine.h"
+#include "plugin/engine/uwsgi_module.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/static_type.h"
 #include "plugin/uwsgi/python_bridge.h"

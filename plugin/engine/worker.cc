@@ -19,7 +19,6 @@
 #include "plugin/engine/engine.h"
 #include "plugin/engine/shutdown_signals.h"
 #include "plugin/engine/uwsgi_module.h"
-#include "plugin/engine/websocket_functions.h"
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/greenlet/greenlet_module.h"
 #include "plugin/module/module.h"
