@@ -1,4 +1,10 @@
 // How a fiber waits, how its wait ends, and how it is ended from outside.
+//
+// A task is what runs on a fiber, one after another: a request, or a function of spawn(). Whatever it waits
+// for, it waits in Baton::wait(): a source posts the baton, a deadline is a post of kTimedOut, and
+// Interrupt::begin() ends the wait of a task that is to end. Each of them makes the loop switch to the fiber
+// again (Fiber::resume()), and wait() returns how it was ended. Only a task that computes is suspended
+// without a baton: it gives way.
 #pragma once
 
 #include <atomic>
@@ -13,7 +19,7 @@ enum class Woken {
   kPosted,  // What it waited for has come, or may have come: the caller looks again.
   kTimedOut,
   kClosed,       // A descriptor was closed meanwhile; its number may mean another file by now.
-  kInterrupted,  // The task is to wait no more (Interrupt).
+  kInterrupted,  // The task is to wait no more (Interrupt). The caller fails, and its error ends the task.
 };
 
 // Whether a wait may be ended before what it waits for has come. Where it may, whoever would have
@@ -32,6 +38,7 @@ class Baton {
   // `what` lives for ever ("sleep", "lock"); `fd` is the descriptor waited for, or -1.
   Baton(Fiber& fiber, const char* what, Abort abort, int fd = -1) noexcept
       : fiber_(fiber), what_(what), fd_(fd), abort_(abort) {}
+  // Waits for a post that is on its way: whoever carries it has the baton's address.
   ~Baton() {
     if (woken() == kOnItsWay) wait();
   }
@@ -58,7 +65,7 @@ class Baton {
   friend class Interrupt;
   friend class Resumer;
 
-  // Posted, and to be delivered by the loop: until then the baton must not go.
+  // Posted, and to be delivered by the loop.
   static constexpr Woken kOnItsWay = static_cast<Woken>(-1);
 
   Woken woken() const noexcept { return woken_.load(std::memory_order_acquire); }
@@ -79,7 +86,7 @@ class Baton {
 };
 
 // Whether the waits of a task are to be ended. The layer above has one for each task
-// (SwitchObserver::interrupt()).
+// (python::TaskState), and begins it at a deadline, when a client leaves and when the worker ends.
 class Interrupt {
  public:
   // Ends the wait that `fiber`, which runs the task, is in, and each later one as it begins, until end().

@@ -273,7 +273,10 @@ void Core::name_thread() noexcept {
   thread_->fiber().release_unused_stack();  // Of four constructors in Python, one in the other.
 }
 
-// The life of a request, top to bottom. On the fiber.
+// The life of a request, top to bottom. On the fiber: wherever this, uWSGI or the application waits, the
+// fiber is suspended in the wait of a Baton (suspend/baton.h), the loop runs others, and the call returns
+// when the wait has ended. One that RequestLimits ends fails: the application has the exception, and this
+// goes on as after any.
 void Core::serve() noexcept {
   name_thread();
   if (engine_.draining()) announce_close();
@@ -374,6 +377,8 @@ bool Core::should_give_way() noexcept {
   return now - slice_began_ > kSliceS;
 }
 
+// As uWSGI's own async loop has it: the request is to go on in the next turn, unless it waits for something
+// it asked uWSGI's async API for, and until then the fiber is suspended.
 void Core::give_way() noexcept {
   if (uwsgi.schedule_fix) uwsgi.schedule_fix(request_);
   uwsgi.schedule_to_main(request_);
@@ -383,6 +388,7 @@ void Core::give_way() noexcept {
 
 // --- It is over ---------------------------------------------------------------------------
 
+// On the loop's stack, once serve() has returned and the fiber has been left.
 void Core::finished() noexcept {
   thread_->async_wait().end();  // Code that runs after the application may have asked too.
   if (is_kept_alive(*socket_, request_->async_id)) keep_alive();

@@ -18,7 +18,9 @@ class Engine;
 // Owns what belongs to the core: its fiber and thread state, made at its first request and
 // kept, its watchers, and the connection while there is one. The loop's thread only.
 //
-// free -> accepted -> parsing -> running <-> parked -> free, or kept alive -> parsing ...
+// A core is free, parses the header of a request, runs the request on its fiber, and is free again; or it
+// keeps the connection, and parses the next. A request that waits is still running: only its fiber is
+// suspended.
 class Core {
  public:
   Core(Engine& engine, wsgi_request* request) noexcept;

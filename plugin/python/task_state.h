@@ -1,4 +1,9 @@
 // What belongs to one task of a virtual thread: a request, or a function of spawn().
+//
+// The thread's fiber asks it before each wait: may the task be suspended, is it interrupted. How a task is
+// ended from outside: Interruption::begin() notes the exception and begins the task's Interrupt, which ends
+// the wait that the task is in; the call that waited fails, CPython raises the exception in its place, and
+// the application unwinds as from any other.
 #pragma once
 
 #include <cstdint>
