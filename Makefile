@@ -204,12 +204,12 @@ loop-test-asan: test-deps $(BUILD)/asan/$(EXTENSION)
 		PYTHONMALLOC=malloc PYTHONPATH=$(BUILD)/asan $(PYTEST) -o faulthandler_timeout=60 tests/loop
 
 test-asyncio: test-deps $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
-	PYTHONPATH=$(BUILD)/debug $(PYTHON) tests/asyncio_oracle/run.py
+	PYTHONPATH=$(BUILD)/debug:$(CURDIR)/tests $(PYTHON) tests/asyncio_oracle/run.py
 
 server-test: test-deps $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server
 
-CPYTHON_IN_REQUESTS = TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so PYTHONPATH=tests/server $(PYTHON) tests/cpython_in_requests/run.py
+CPYTHON_IN_REQUESTS = TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/tests/server $(PYTHON) tests/cpython_in_requests/run.py
 
 test-cpython: test-deps $(BUILD)/debug/tornado_plugin.so ## CPython's own tests inside requests, compared with --threads (half an hour)
 	$(CPYTHON_IN_REQUESTS)

@@ -2,52 +2,17 @@
 import faulthandler
 import json
 import sys
-import traceback
 import unittest
 import warnings
 
-TEST_TIMEOUT_S = 60
+import cpython_results
+
 PREFIX = 'test.test_asyncio.'
 
 
-def say(test, verdict):
-    print('@@' + json.dumps([test.id().removeprefix(PREFIX), verdict]), flush=True)
-
-
-class Lines(unittest.TestResult):
-    """A test's begin (verdict None) and its end. A test that hangs ends the process with its stacks."""
-
-    def startTest(self, test):
-        super().startTest(test)
-        self.verdict = 'ok'
-        faulthandler.dump_traceback_later(TEST_TIMEOUT_S, exit=True)
-        say(test, None)
-
-    def stopTest(self, test):
-        super().stopTest(test)
-        faulthandler.cancel_dump_traceback_later()
-        say(test, self.verdict)
-
-    def failed(self, test, error):
-        self.verdict = ''.join(traceback.format_exception(*error))
-        if not isinstance(test, unittest.TestCase):  # Set-up of a class or module.
-            say(test, self.verdict)
-
-    def addError(self, test, error):
-        self.failed(test, error)
-
-    def addFailure(self, test, error):
-        self.failed(test, error)
-
-    def addSubTest(self, test, subtest, error):
-        if error is not None:
-            self.failed(test, error)
-
-    def addSkip(self, test, reason):
-        self.verdict = 'skipped'
-
-    def addUnexpectedSuccess(self, test):
-        self.verdict = 'unexpected success'
+class Lines(cpython_results.Lines):
+    def say(self, test, verdict):
+        print('@@' + json.dumps([test.id().removeprefix(PREFIX), verdict]), flush=True)
 
 
 def main():

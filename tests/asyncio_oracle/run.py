@@ -4,6 +4,7 @@
 Wherever a test takes the loop of the platform, it gets uwsgi_tornado.EventLoop (substitute.py).
 Tests that fail must be listed in known_differences.txt with a reason, and tests that are listed must
 fail. One that fails on asyncio's own loop too, on this machine, tells nothing about ours.
+tests must be in PYTHONPATH.
 """
 import concurrent.futures
 import json
@@ -12,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+
+from cpython_results import failures_of, known_differences
 
 HERE = pathlib.Path(__file__).parent
 MODULE_TIMEOUT_S = 240
@@ -59,24 +62,11 @@ def run_all(loop, names, at_once=2):
     return results
 
 
-def failures_of(results):
-    return {test: verdict for test, verdict in results.items() if verdict not in ('ok', 'skipped')}
-
-
-def known_differences():
-    known = {}
-    for line in (HERE / 'known_differences.txt').read_text().splitlines():
-        if line.strip() and not line.startswith('#'):
-            test, reason = line.split(None, 1)
-            known[test] = reason
-    return known
-
-
 def main():
     started = time.monotonic()
     asked = sys.argv[1:]
     results = run_all('ours', asked or modules())
-    failures, known = failures_of(results), known_differences()
+    failures, known = failures_of(results), known_differences(HERE)
     unlisted = sorted(set(failures) - set(known))
     if unlisted:
         here_too = failures_of(run_module('asyncio', unlisted))

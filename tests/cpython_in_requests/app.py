@@ -2,19 +2,16 @@
 
 SKIPPED lists patterns of tests, one a line, that are not run: an earlier try has run them, or was ended by them.
 """
-import faulthandler
 import fnmatch
 import json
 import os
 import signal
 import sys
 import threading
-import traceback
 import unittest
 
+import cpython_results
 from test import support
-
-TEST_TIMEOUT_S = 60
 
 sys.executable = os.environ['PYTHON']  # uWSGI's own is no Python.
 sys.argv = ['app.py']
@@ -24,44 +21,10 @@ results = open(os.environ['RESULTS'], 'a', buffering=1)
 skipped = ['test.' + pattern for pattern in os.environ['SKIPPED'].split('\n')]
 
 
-class Lines(unittest.TestResult):
-    """A test's begin (verdict None) and its end. A test that hangs ends the process with its stacks."""
-
+class Lines(cpython_results.Lines):
     def say(self, test, verdict):
         if os.getpid() == worker:  # A child that a test forked, and did not end, is no witness.
             results.write(json.dumps([test.id(), verdict]) + '\n')
-
-    def startTest(self, test):
-        super().startTest(test)
-        self.verdict = 'ok'
-        faulthandler.dump_traceback_later(TEST_TIMEOUT_S, exit=True)
-        self.say(test, None)
-
-    def stopTest(self, test):
-        super().stopTest(test)
-        faulthandler.cancel_dump_traceback_later()
-        self.say(test, self.verdict)
-
-    def failed(self, test, error):
-        self.verdict = ''.join(traceback.format_exception(*error))
-        if not isinstance(test, unittest.TestCase):  # Set-up of a class or module.
-            self.say(test, self.verdict)
-
-    def addError(self, test, error):
-        self.failed(test, error)
-
-    def addFailure(self, test, error):
-        self.failed(test, error)
-
-    def addSubTest(self, test, subtest, error):
-        if error is not None:
-            self.failed(test, error)
-
-    def addSkip(self, test, reason):
-        self.verdict = 'skipped'
-
-    def addUnexpectedSuccess(self, test):
-        self.verdict = 'unexpected success'
 
 
 def is_skipped(test):

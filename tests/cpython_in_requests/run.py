@@ -4,7 +4,7 @@
 Each module is run by a request of a server with this engine and by one of a server with --threads. A test that passes
 there and not here must be listed in known_differences.txt with a reason, and tests that are listed must differ.
 Not asked: test_sqlite3, which Debian's package leaves out, and what needs another machine (test_timeout).
-TORNADO_PLUGIN is the plugin; tests/server must be in PYTHONPATH.
+TORNADO_PLUGIN is the plugin; tests and tests/server must be in PYTHONPATH.
 """
 import argparse
 import collections
@@ -22,6 +22,7 @@ import threading
 import time
 
 from conftest import OTHER_PYTHON, Server, ThreadedServer
+from cpython_results import failures_of, known_differences
 
 HERE = pathlib.Path(__file__).parent
 MODULE_TIMEOUT_S = 1800  # test_multiprocessing_fork beside other work; each test has a limit of its own.
@@ -132,20 +133,6 @@ def run(kind, names):
     return Run(seen, time.monotonic() - began, slowest)
 
 
-def failures_of(results):
-    return {test: verdict for test, verdict in results.items() if verdict not in ('ok', 'skipped')}
-
-
-def known_differences():
-    """{test: whether it differs each time}."""
-    known = {}
-    for line in (HERE / 'known_differences.txt').read_text().splitlines():
-        if line.strip() and not line.startswith('#'):
-            test, reason = line.split(None, 1)
-            known[test] = not reason.startswith('Sometimes: ')
-    return known
-
-
 def compare(name):
     """(tests here, {test that passes under threads only: how it failed here}) of a module."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -163,7 +150,7 @@ def main():
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('names', nargs='*')
     options = parser.parse_args()
-    began, known = time.monotonic(), known_differences()
+    began, known = time.monotonic(), known_differences(HERE)
     names = options.names or (QUICK if options.quick else MODULES)
     results, differ = {}, {}
     for name in names:
@@ -175,7 +162,8 @@ def main():
             print(f'passes at the second try, alone: {test}')
             del differ[test]
     unlisted = sorted(set(differ) - set(known))
-    healed = [test for test, always in known.items() if always and test in results and test not in differ]
+    healed = [test for test, reason in known.items()
+              if not reason.startswith('Sometimes: ') and test in results and test not in differ]
     for test in unlisted:
         print(f'\nFAILED HERE ONLY {test}\n{differ[test]}')
     for test in healed:

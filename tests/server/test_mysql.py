@@ -1,7 +1,7 @@
 """MariaDB with mysqlclient (C, waits in libmariadb) and PyMySQL (Python, waits in recv)."""
 import pytest
 
-from overlap import REQUESTS, ask_at_once, assert_far_below_serial, is_one_to_one, numbered
+from overlap import REQUESTS, ask_at_once, is_one_to_one, numbered
 from services import wait_until
 
 drivers = pytest.mark.parametrize('driver', ['mysqlclient', 'pymysql'])
@@ -12,40 +12,6 @@ NO_SUCH_TABLE = 1146
 def environ(mariadb):
     wait_until(lambda: mariadb.sessions() == 0, 'sessions of earlier tests to end')
     return {'MARIADB_PORT': str(mariadb.port)}
-
-
-@drivers
-@pytest.mark.smoke
-def test_each_core_keeps_a_connection_of_its_own(server, mariadb, environ, driver):
-    running = server('with_mysql.py', cores=REQUESTS, environ=environ)
-    pairs = set()
-    for _ in range(2):
-        answers, seconds = ask_at_once(running, f'/{driver}/on_kept')
-        assert_far_below_serial(seconds)
-        pairs.update(zip(*numbered(answers)))
-    assert is_one_to_one(pairs)
-    assert mariadb.sessions() == len(pairs) <= REQUESTS
-    running.drain()
-    wait_until(lambda: mariadb.sessions() == 0, 'sessions to end with the worker')
-
-
-@drivers
-def test_connections_made_and_closed_in_each_request_overlap(server, mariadb, environ, driver):
-    running = server('with_mysql.py', cores=REQUESTS, environ=environ)
-    descriptors = running.descriptors()
-    answers, seconds = ask_at_once(running, f'/{driver}/on_new')
-    sessions, = numbered(answers)
-    assert len(set(sessions)) == REQUESTS
-    assert_far_below_serial(seconds)
-    wait_until(lambda: mariadb.sessions() == 0, 'sessions to end with their requests')
-    wait_until(lambda: running.descriptors() == descriptors, 'descriptors to be closed')
-
-
-@drivers
-def test_large_results_arrive_whole(server, environ, driver):
-    running = server('with_mysql.py', cores=20, environ=environ)
-    answers, _ = ask_at_once(running, f'/{driver}/large', 20)
-    assert answers == [f"{n} 1000000 {{'{n % 10}'}}" for n in range(20)]
 
 
 @drivers
