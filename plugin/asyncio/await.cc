@@ -63,7 +63,7 @@ PyObject* future_is_done(PyObject* capsule, PyObject*) noexcept {
   auto* const handle = static_cast<WaiterHandle*>(PyCapsule_GetPointer(capsule, kWaiterHandleName));
   // In a turn of its own: this is called in the middle of a callback of asyncio's.
   if (handle->baton != nullptr) handle->baton->post_next_turn();
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 PyMethodDef future_is_done_method = {"uwsgi_tornado_resume", future_is_done, METH_O, nullptr};

@@ -51,24 +51,18 @@ class GatherOnLoop {
 
 PyObject* await_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"", "timeout", nullptr};
     PyObject *awaitable, *timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:await_", const_cast<char**>(names), &awaitable,
-                                     &timeout))
-      throw PyError{};
+    parse_arguments(args, kwargs, "O|O:await_", {"", "timeout"}, &awaitable, &timeout);
     return await_in_request(awaitable, timeout);
   });
 }
 
 PyObject* gather(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"return_exceptions", "timeout", nullptr};
     PyObject *return_exceptions = Py_False, *timeout = Py_None;
     const PyRef nothing = py_check(PyTuple_New(0));
-    if (!PyArg_ParseTupleAndKeywords(nothing.get(), kwargs, "|$OO:gather_", const_cast<char**>(names),
-                                     &return_exceptions, &timeout)) {
-      throw PyError{};
-    }
+    parse_arguments(nothing.get(), kwargs, "|$OO:gather_", {"return_exceptions", "timeout"},
+                    &return_exceptions, &timeout);
     VirtualThread& thread = waiting_thread("gather_");
     WorkerLoop& worker = running_worker_loop("gather_");
     const PyRef futures = py_check(PyList_New(0));

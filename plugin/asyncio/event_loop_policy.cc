@@ -61,10 +61,8 @@ PyObject* event_loop_policy_type() {
 
 PyObject* run(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"main", "debug", nullptr};
     PyObject *main, *debug = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:run", const_cast<char**>(names), &main, &debug))
-      throw PyError{};
+    parse_arguments(args, kwargs, "O|$O:run", {"main", "debug"}, &main, &debug);
     const PyRef asyncio = py_check(PyImport_ImportModule("asyncio"));
     const PyRef running = py_check(PyObject_CallMethod(asyncio.get(), "_get_running_loop", nullptr));
     if (running.get() != Py_None) {

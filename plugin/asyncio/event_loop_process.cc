@@ -93,7 +93,7 @@ PyObject* get_child_watcher(PyObject* self, PyObject*) noexcept {
 }
 
 PyObject* return_self(PyObject* self, PyObject*) noexcept { return PyRef::borrow(self).release(); }
-PyObject* return_none(PyObject*, PyObject*) noexcept { return PyRef::borrow(Py_None).release(); }
+PyObject* return_none(PyObject*, PyObject*) noexcept { return none().release(); }
 PyObject* is_active(PyObject*, PyObject*) noexcept { return PyRef::borrow(Py_True).release(); }
 
 PyMethodDef child_watcher_methods[] = {

@@ -13,8 +13,6 @@
 namespace python {
 namespace {
 
-PyRef boolean(bool value) noexcept { return PyRef::borrow(value ? Py_True : Py_False); }
-
 // --- Arguments of the calls that schedule ------------------------------------------------------
 
 struct Scheduled {
@@ -167,10 +165,7 @@ PyObject* remove_writer_unchecked(PyObject* self, PyObject* file) noexcept {
   return py_boundary([=] { return remove(EV_WRITE, self, file, false); });
 }
 PyObject* ensure_fd_no_transport(PyObject* self, PyObject* file) noexcept {
-  return py_boundary([=] {
-    ensure_no_transport_of(self, file);
-    return none();
-  });
+  return py_boundary([=] { ensure_no_transport_of(self, file); });
 }
 
 // --- Signals -----------------------------------------------------------------------------------
@@ -233,10 +228,7 @@ PyObject* get_debug(PyObject* self, PyObject*) noexcept { return PyBool_FromLong
 PyObject* time(PyObject*, PyObject*) noexcept { return PyFloat_FromDouble(EventLoop::time()); }
 
 PyObject* check_closed(PyObject* self, PyObject*) noexcept {
-  return py_boundary([=] {
-    loop_of(self).check_closed();
-    return none();
-  });
+  return py_boundary([=] { loop_of(self).check_closed(); });
 }
 
 // asyncio's close() does what it must first: it refuses while running and gives the signals back.
@@ -244,7 +236,6 @@ PyObject* close(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     py_check(PyObject_CallMethod(asyncio_names().base_loop, "close", "O", self));
     loop_of(self).close();
-    return none();
   });
 }
 
@@ -287,7 +278,6 @@ PyObject* make_self_pipe(PyObject* self, PyObject*) noexcept {
 PyObject* close_self_pipe(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(0)).get()));
-    return none();
   });
 }
 
@@ -369,10 +359,8 @@ int core_init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     PyErr_SetString(PyExc_TypeError, "EventLoop() takes no arguments");
     return -1;
   }
-  const PyRef done = PyRef::steal(py_boundary([=] {
-    py_check(PyObject_CallMethod(asyncio_names().base_loop, "__init__", "OO", self, self));
-    return none();
-  }));
+  const PyRef done = PyRef::steal(py_boundary(
+      [=] { py_check(PyObject_CallMethod(asyncio_names().base_loop, "__init__", "OO", self, self)); }));
   return done ? 0 : -1;
 }
 

@@ -36,7 +36,7 @@ PyObject* start(PyObject*, PyObject* function) noexcept {
     PyRef kept = PyRef::borrow(function);
     spawner()->spawn(run_thread, kept.get());
     static_cast<void>(kept.release());
-    return PyRef::borrow(Py_None);
+    return none();
   });
 }
 

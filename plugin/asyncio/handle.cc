@@ -160,7 +160,7 @@ int handle_init(PyObject*, PyObject*, PyObject*) noexcept { return 0; }
 PyObject* handle_cancel(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     self_of(self).cancel();
-    return PyRef::borrow(Py_None);
+    return none();
   });
 }
 
@@ -171,7 +171,7 @@ PyObject* handle_cancelled(PyObject* self, PyObject*) noexcept {
 PyObject* handle_run(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     self_of(self).run();
-    return PyRef::borrow(Py_None);
+    return none();
   });
 }
 
@@ -322,7 +322,7 @@ void Handle::drop() noexcept {
 }
 
 PyRef Handle::args_tuple() const {
-  if (state.cancelled && !state.callback) return PyRef::borrow(Py_None);
+  if (state.cancelled && !state.callback) return none();
   if (state.packed) return state.args[0];
   PyRef tuple = py_check(PyTuple_New(static_cast<Py_ssize_t>(state.count)));
   for (std::size_t i = 0; i < state.count; ++i) {
@@ -334,7 +334,7 @@ PyRef Handle::args_tuple() const {
 // Calls the callback in its context. It may cancel this handle meanwhile, so what the call
 // needs is owned here.
 PyObject* Handle::call() noexcept {
-  const PyRef callback = state.callback ? state.callback : PyRef::borrow(Py_None);
+  const PyRef callback = state.callback ? state.callback : none();
   const PyRef context = state.context;
   const bool packed = state.packed;
   const std::size_t count = state.count;

@@ -78,16 +78,14 @@ void block_until_set(double seconds) {
 
 PyObject* wait(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"timeout", nullptr};
     PyObject* timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", const_cast<char**>(names), &timeout))
-      throw PyError{};
+    parse_arguments(args, kwargs, "|O:wait", {"timeout"}, &timeout);
     const double seconds = seconds_of(timeout);
     const WorkerLoop* const worker = WorkerLoop::instance();
     const bool in_worker = worker != nullptr && worker->running() && blocking::on_loop_thread();
     if (!begun && in_worker) suspend_until_set(seconds);
     else if (!begun) block_until_set(seconds);
-    return PyRef::borrow(begun ? Py_True : Py_False);
+    return boolean(begun);
   });
 }
 

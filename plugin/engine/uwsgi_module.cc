@@ -21,6 +21,7 @@
 namespace engine {
 namespace {
 
+using python::boolean;
 using python::none;
 using python::py_boundary;
 using python::py_check;
@@ -192,7 +193,7 @@ PyObject* sharedarea_wait(PyObject*, PyObject* args) noexcept {
     if (status == -1) {
       raise(PyExc_ValueError, "error calling uwsgi_sharedarea_wait()");
     }
-    return PyRef::borrow(status == 0 ? Py_True : Py_False);
+    return boolean(status == 0);
   });
 }
 

@@ -17,6 +17,7 @@ namespace engine {
 namespace {
 
 using python::as_method;
+using python::none;
 using python::py_boundary;
 using python::py_check;
 using python::py_check_status;
@@ -145,8 +146,7 @@ PyRef send(PyObject* args, PyObject* kwargs, Opcode opcode) {
   }
   RequestThread& thread = calling_thread();
   const std::shared_ptr<WebSocket> websocket = websocket_of(context, thread);
-  if (websocket->send(thread, opcode, {message, static_cast<std::size_t>(size)}))
-    return PyRef::borrow(Py_None);
+  if (websocket->send(thread, opcode, {message, static_cast<std::size_t>(size)})) return none();
   raise_closed(*websocket,
                text ? "unable to send websocket message" : "unable to send websocket binary message");
 }
@@ -177,7 +177,7 @@ PyObject* websocket_close(PyObject*, PyObject* args, PyObject* kwargs) noexcept 
     if (size > 123) raise(PyExc_ValueError, "a reason has 123 bytes at most");
     RequestThread& thread = calling_thread();
     websocket_of(context, thread)->close(thread, code, {reason, static_cast<std::size_t>(size)});
-    return PyRef::borrow(Py_None);
+    return none();
   });
 }
 

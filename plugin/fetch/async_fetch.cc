@@ -225,17 +225,11 @@ PyObject* write(PyObject* self, PyObject* chunk) noexcept {
 }
 
 PyObject* finish(PyObject* self, PyObject*) noexcept {
-  return py_boundary([=] {
-    fetch_of(self).finish_body();
-    return none();
-  });
+  return py_boundary([=] { fetch_of(self).finish_body(); });
 }
 
 PyObject* abort_with(PyObject* self, PyObject* exception) noexcept {
-  return py_boundary([=] {
-    fetch_of(self).abort(exception);
-    return none();
-  });
+  return py_boundary([=] { fetch_of(self).abort(exception); });
 }
 
 PyObject* future_done(PyObject* self, PyObject*) noexcept {

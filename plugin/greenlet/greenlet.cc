@@ -51,7 +51,7 @@ PyRef switch_result(PyRef args, PyRef kwargs) {
   if (has_keywords && PyTuple_GET_SIZE(args.get()) > 0)
     return py_check(PyTuple_Pack(2, args.get(), kwargs.get()));
   if (has_keywords) return kwargs;
-  if (!args) return PyRef::borrow(Py_None);
+  if (!args) return none();
   if (PyTuple_Check(args.get()) && PyTuple_GET_SIZE(args.get()) == 1) {
     return PyRef::borrow(PyTuple_GET_ITEM(args.get(), 0));
   }
@@ -230,7 +230,7 @@ void GreenletThread::trace(const char* event, Greenlet* origin, Greenlet* target
   }
   // It is removed, and its exception is thrown in place of what was.
   const ErrorAside own;
-  set_trace_function(PyRef::borrow(Py_None));
+  set_trace_function(none());
   throw PyError{};
 }
 

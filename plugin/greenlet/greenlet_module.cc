@@ -47,7 +47,7 @@ PyObject* set_thread_local(PyObject*, PyObject* args) noexcept {
     PyObject* value = nullptr;
     if (!PyArg_UnpackTuple(args, "set_thread_local", 2, 2, &key, &value)) throw PyError{};
     py_check_status(PyDict_SetItem(PyThreadState_GetDict(), key, value));
-    return PyRef::borrow(Py_None);
+    return none();
   });
 }
 
@@ -61,14 +61,14 @@ bool optional_cleanup = true;
 
 // There is no such clean-up here, so it takes no time.
 PyObject* get_clocks_used(PyObject*, PyObject*) noexcept {
-  return optional_cleanup ? PyLong_FromLong(0) : PyRef::borrow(Py_None).release();
+  return optional_cleanup ? PyLong_FromLong(0) : none().release();
 }
 
 PyObject* enable_optional_cleanup(PyObject*, PyObject* flag) noexcept {
   const int enabled = PyObject_IsTrue(flag);
   if (enabled < 0) return nullptr;
   optional_cleanup = enabled != 0;
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 PyMethodDef functions[] = {

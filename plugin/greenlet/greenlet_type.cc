@@ -153,12 +153,9 @@ void set_parent(Greenlet* self, PyObject* value) {
 
 int greenlet_init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return setting([=] {
-    static const char* const names[] = {"run", "parent", nullptr};
     PyObject* run = nullptr;
     PyObject* parent = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:green", const_cast<char**>(names), &run, &parent)) {
-      throw PyError{};
-    }
+    parse_arguments(args, kwargs, "|OO:green", {"run", "parent"}, &run, &parent);
     if (run != nullptr) set_run(greenlet_of(self), run);
     if (parent != nullptr && parent != Py_None) set_parent(greenlet_of(self), parent);
   });
@@ -297,7 +294,7 @@ PyObject* get_frame(PyObject* self, void*) noexcept {
   if (greenlet->active() && greenlet->thread->alive() && !runs(greenlet)) {
     frame = reinterpret_cast<PyObject*>(PyThreadState_GetFrame(greenlet->state));
   }
-  return frame != nullptr ? frame : PyRef::borrow(Py_None).release();
+  return frame != nullptr ? frame : none().release();
 }
 
 // The state that has the greenlet's context; null where the greenlet has it itself.

@@ -146,7 +146,7 @@ void Client::touch(Transfer& transfer) {
 }
 
 void Client::pass_soon() noexcept {
-  if (!in_curl_) before_poll_.start();
+  if (!in_curl_ && !before_poll_.active()) before_poll_.start();
 }
 
 // --- From the loop ------------------------------------------------------------------------------

@@ -66,107 +66,68 @@ class TimerWatcher {
   Activity activity_;
 };
 
-// Calls (owner->*About)() each time the loop is about to poll, until stopped. Whether that poll may
-// sleep is settled by then: only a watcher that is started there can keep it from sleeping.
-template <typename Owner, void (Owner::*About)() noexcept>
-class PrepareWatcher {
+// What the watchers below have in common: an event of libev's that is active from start() to stop(), and
+// calls (owner->*Called)().
+template <typename Event, auto Start, auto Stop, typename Owner, void (Owner::*Called)() noexcept>
+class Watcher {
  public:
-  PrepareWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop) {
-    ev_prepare_init(&prepare_, &on_about);
-    prepare_.data = owner;
+  Watcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop) {
+    ev_init(&event_, &on_event);
+    event_.data = owner;
   }
-  PrepareWatcher(const PrepareWatcher&) = delete;
-  PrepareWatcher& operator=(const PrepareWatcher&) = delete;
-  ~PrepareWatcher() { stop(); }
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+  ~Watcher() { stop(); }
 
-  // Does nothing when active.
+  // REQUIRES: not active.
   void start() noexcept {
-    if (active()) return;
-    libev.prepare_start(loop_, &prepare_);
+    assert(!active());
+    (libev.*Start)(loop_, &event_);
     ++active_watchers;
   }
   void stop() noexcept {
     if (!active()) return;
-    libev.prepare_stop(loop_, &prepare_);
+    (libev.*Stop)(loop_, &event_);
     --active_watchers;
   }
-  bool active() const noexcept { return ev_is_active(&prepare_); }
+  bool active() const noexcept { return ev_is_active(&event_); }
+
+ protected:
+  struct ev_loop* const loop_;
+  Event event_;
 
  private:
-  static void on_about(struct ev_loop*, ev_prepare* prepare, int) noexcept {
-    (static_cast<Owner*>(prepare->data)->*About)();
+  static void on_event(struct ev_loop*, Event* event, int) noexcept {
+    (static_cast<Owner*>(event->data)->*Called)();
   }
-
-  struct ev_loop* const loop_;
-  ev_prepare prepare_;
 };
+
+// Calls (owner->*About)() each time the loop is about to poll, until stopped. Whether that poll may
+// sleep is settled by then: only a watcher that is started there can keep it from sleeping.
+template <typename Owner, void (Owner::*About)() noexcept>
+using PrepareWatcher = Watcher<ev_prepare, &Libev::prepare_start, &Libev::prepare_stop, Owner, About>;
 
 // Calls (owner->*Sent)() on the loop's thread after send() on any thread.
 // Several sends before the loop looks are one call.
 template <typename Owner, void (Owner::*Sent)() noexcept>
-class AsyncWatcher {
+class AsyncWatcher : public Watcher<ev_async, &Libev::async_start, &Libev::async_stop, Owner, Sent> {
  public:
-  AsyncWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop) {
-    ev_async_init(&async_, &on_sent);
-    async_.data = owner;
-  }
-  AsyncWatcher(const AsyncWatcher&) = delete;
-  AsyncWatcher& operator=(const AsyncWatcher&) = delete;
-  ~AsyncWatcher() { stop(); }
+  using AsyncWatcher::Watcher::Watcher;
 
-  void start() noexcept {
-    assert(!ev_is_active(&async_));
-    libev.async_start(loop_, &async_);
-    ++active_watchers;
-  }
-  void stop() noexcept {
-    if (!ev_is_active(&async_)) return;
-    libev.async_stop(loop_, &async_);
-    --active_watchers;
-  }
   // Any thread; also a signal handler.
-  void send() noexcept { libev.async_send(loop_, &async_); }
-
- private:
-  static void on_sent(struct ev_loop*, ev_async* async, int) noexcept {
-    (static_cast<Owner*>(async->data)->*Sent)();
-  }
-
-  struct ev_loop* const loop_;
-  ev_async async_;
+  void send() noexcept { libev.async_send(this->loop_, &this->event_); }
 };
 
-// Calls (owner->*Caught)() on the loop's thread after the process got `signal_number`.
+// Calls (owner->*Caught)() on the loop's thread after the process got the signal.
 template <typename Owner, void (Owner::*Caught)() noexcept>
-class SignalWatcher {
+class SignalWatcher : public Watcher<ev_signal, &Libev::signal_start, &Libev::signal_stop, Owner, Caught> {
  public:
-  SignalWatcher(struct ev_loop* loop, Owner* owner) noexcept : loop_(loop) {
-    ev_init(&signal_, &on_caught);
-    signal_.data = owner;
-  }
-  SignalWatcher(const SignalWatcher&) = delete;
-  SignalWatcher& operator=(const SignalWatcher&) = delete;
-  ~SignalWatcher() { stop(); }
+  using SignalWatcher::Watcher::Watcher;
 
   void start(int signal_number) noexcept {
-    assert(!ev_is_active(&signal_));
-    ev_signal_set(&signal_, signal_number);
-    libev.signal_start(loop_, &signal_);
-    ++active_watchers;
+    ev_signal_set(&this->event_, signal_number);
+    SignalWatcher::Watcher::start();
   }
-  void stop() noexcept {
-    if (!ev_is_active(&signal_)) return;
-    libev.signal_stop(loop_, &signal_);
-    --active_watchers;
-  }
-
- private:
-  static void on_caught(struct ev_loop*, ev_signal* signal, int) noexcept {
-    (static_cast<Owner*>(signal->data)->*Caught)();
-  }
-
-  struct ev_loop* const loop_;
-  ev_signal signal_;
 };
 
 }  // namespace loop

@@ -71,18 +71,18 @@ void host_dealloc(PyObject* self) noexcept {
 PyObject* host_begin(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     loop_of(self).begin_running();
-    return PyRef::borrow(Py_None);
+    return none();
   });
 }
 
 PyObject* host_end(PyObject* self, PyObject*) noexcept {
   loop_of(self).end_running();
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 PyObject* host_turn(PyObject* self, PyObject*) noexcept {
   host_of(self).io.turn();
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 // The types of the exceptions that ended callbacks and were for nobody; forgets them.

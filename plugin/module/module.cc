@@ -78,7 +78,7 @@ PyObject* section_enter(PyObject* self, PyObject*) noexcept {
 template <typename Kind>
 PyObject* section_exit(PyObject* self, PyObject*) noexcept {
   auto* section = reinterpret_cast<Section*>(self);
-  if (section->task == 0) return PyRef::borrow(Py_None).release();
+  if (section->task == 0) return none().release();
   VirtualThread* const thread = VirtualThread::current();
   if (thread == nullptr || thread->task().number() != section->task) {
     PyErr_Format(PyExc_RuntimeError, "a %s() section ends in the request that began it", Kind::kName);
@@ -86,7 +86,7 @@ PyObject* section_exit(PyObject* self, PyObject*) noexcept {
   }
   Kind::end(thread->task());
   section->task = 0;
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 // Borrowed. Throws PyError.

@@ -77,12 +77,12 @@ int raise_in_lock_wait(void*) noexcept {
 
 PyObject* before_fork(PyObject*, PyObject*) noexcept {
   if (VirtualThread* const thread = VirtualThread::current()) thread->task().interrupt().shield();
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 PyObject* after_fork(PyObject*, PyObject*) noexcept {
   if (VirtualThread* const thread = VirtualThread::current()) thread->task().interrupt().unshield();
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 PyMethodDef before_fork_method = {"uwsgi_tornado_before_fork", before_fork, METH_NOARGS, nullptr};

@@ -144,12 +144,12 @@ bool is_start(PyObject* phase_name) noexcept {
 // Entries of gc.callbacks, the first and the last: (phase, info).
 PyObject* on_gc_begins(PyObject*, PyObject* const* args, Py_ssize_t) noexcept {
   if (is_start(args[0])) collector.store(VirtualThread::current(), std::memory_order_relaxed);
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 PyObject* on_gc_ends(PyObject*, PyObject* const* args, Py_ssize_t) noexcept {
   if (!is_start(args[0])) collector.store(nullptr, std::memory_order_relaxed);
-  return PyRef::borrow(Py_None).release();
+  return none().release();
 }
 
 PyMethodDef gc_methods[] = {

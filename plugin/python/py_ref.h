@@ -3,10 +3,12 @@
 
 #include <Python.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <exception>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 namespace python {
@@ -155,6 +157,7 @@ class ErrorAside {
 };
 
 inline PyRef none() noexcept { return PyRef::borrow(Py_None); }
+inline PyRef boolean(bool value) noexcept { return PyRef::borrow(value ? Py_True : Py_False); }
 
 inline bool is_true(const PyRef& object) {
   const int truth = PyObject_IsTrue(object.get());
@@ -187,6 +190,17 @@ inline PyRef imported(const char* module, const char* name) {
   return py_check(PyObject_GetAttrString(py_check(PyImport_ImportModule(module)).get(), name));
 }
 
+// PyArg_ParseTupleAndKeywords(). Not for formats with '#', which mean what the file that asks has defined.
+// Throws PyError.
+template <std::size_t Count, typename... Values>
+void parse_arguments(PyObject* args, PyObject* kwargs, const char* format, const char* const (&names)[Count],
+                     Values*... values) {
+  const char* ended[Count + 1] = {};
+  std::copy_n(names, Count, ended);
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, const_cast<char**>(ended), values...))
+    throw PyError{};
+}
+
 // A method table's entry of a function whose signature its flags tell (METH_KEYWORDS and such).
 template <typename Function>
 PyCFunction as_method(Function* function) noexcept {
@@ -204,12 +218,17 @@ inline PyObject* vectorcall(PyObject* callable, PyObject* const* args, std::size
 }
 
 // Runs `body` for CPython: exceptions become Python errors, a result becomes a new
-// reference. There is no catch (...): anything else is a bug, so noexcept ends the
+// reference, no result None. There is no catch (...): anything else is a bug, so noexcept ends the
 // process here rather than unwinding through the interpreter.
 template <typename Body>
 PyObject* py_boundary(Body body) noexcept {
   try {
-    return body().release();
+    if constexpr (std::is_void_v<decltype(body())>) {
+      body();
+      return none().release();
+    } else {
+      return body().release();
+    }
   } catch (const PyError&) {
     assert(PyErr_Occurred());
   } catch (const std::bad_alloc&) {

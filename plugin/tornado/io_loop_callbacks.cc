@@ -16,7 +16,6 @@ bool is_asyncio_future(PyObject* object) {
 PyObject* on_result(PyObject* callback, PyObject* future) noexcept {
   return py_boundary([=] {
     if (!PyRef::steal(PyObject_CallMethod(future, "result", nullptr))) log_exception_of(callback);
-    return none();
   });
 }
 
@@ -85,7 +84,6 @@ PyObject* add_callback(PyObject* self, PyObject* args, PyObject* kwargs) noexcep
   return py_boundary([=] {
     const PyRef callback = CallArguments("add_callback", args, kwargs).bind_callback();
     call_soon(tornado_loop_of(self), call_soon_method(tornado_loop_of(self)), callback);
-    return none();
   });
 }
 
@@ -93,7 +91,6 @@ PyObject* add_callback_from_signal(PyObject* self, PyObject* args, PyObject* kwa
   return py_boundary([=] {
     const PyRef callback = CallArguments("add_callback_from_signal", args, kwargs).bind_callback();
     call_soon(tornado_loop_of(self), "call_soon_threadsafe", callback);
-    return none();
   });
 }
 
@@ -108,7 +105,6 @@ PyObject* add_future(PyObject* self, PyObject* args, PyObject* kwargs) noexcept 
     }
     const PyRef callback = bind_to(concurrent ? on_concurrent_future_method : on_future_method, bound);
     py_check(PyObject_CallMethod(future.get(), "add_done_callback", "O", callback.get()));
-    return none();
   });
 }
 

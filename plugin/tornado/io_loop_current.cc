@@ -60,10 +60,8 @@ void cease_to_be_current(TornadoIoLoop& tornado_loop) {
 
 PyObject* current_function(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"instance", nullptr};
     int instance = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:current", const_cast<char**>(names), &instance))
-      throw PyError{};
+    parse_arguments(args, kwargs, "|p:current", {"instance"}, &instance);
     return current(instance == 1);
   });
 }
@@ -86,7 +84,6 @@ PyObject* clear_current(PyObject*, PyObject*) noexcept {
   return py_boundary([] {
     const PyRef tornado_loop = current(false);
     if (tornado_loop.get() != Py_None) cease_to_be_current(tornado_loop_of(tornado_loop.get()));
-    return none();
   });
 }
 

@@ -64,29 +64,22 @@ void forget_handler(TornadoIoLoop& tornado_loop, PyObject* fd) {
 
 PyObject* add_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"fd", "handler", "events", nullptr};
     PyObject *file, *handler;
     long events;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOl:add_handler", const_cast<char**>(names), &file,
-                                     &handler, &events))
-      throw PyError{};
+    parse_arguments(args, kwargs, "OOl:add_handler", {"fd", "handler", "events"}, &file, &handler, &events);
     const PyRef fd = descriptor_named_by(file);
     if (entry_of(tornado_loop_of(self), fd.get())) {
       raise(PyExc_ValueError, "fd %S added twice", fd.get());
     }
     add(tornado_loop_of(self), fd.get(), file, handler, events);
-    return none();
   });
 }
 
 PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"fd", "events", nullptr};
     PyObject* file;
     long events;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ol:update_handler", const_cast<char**>(names), &file,
-                                     &events))
-      throw PyError{};
+    parse_arguments(args, kwargs, "Ol:update_handler", {"fd", "events"}, &file, &events);
     const PyRef fd = descriptor_named_by(file);
     const PyRef entry = entry_of(tornado_loop_of(self), fd.get());
     if (!entry) {
@@ -96,15 +89,11 @@ PyObject* update_handler(PyObject* self, PyObject* args, PyObject* kwargs) noexc
     change(tornado_loop_of(self), fd.get(), events_of(entry), events);
     keep(tornado_loop_of(self), fd.get(), PyTuple_GET_ITEM(entry.get(), 0), PyTuple_GET_ITEM(entry.get(), 1),
          events);
-    return none();
   });
 }
 
 PyObject* remove_handler(PyObject* self, PyObject* file) noexcept {
-  return py_boundary([=] {
-    forget_handler(tornado_loop_of(self), descriptor_named_by(file).get());
-    return none();
-  });
+  return py_boundary([=] { forget_handler(tornado_loop_of(self), descriptor_named_by(file).get()); });
 }
 
 PyObject* handle_events(PyObject* self, PyObject* args) noexcept {

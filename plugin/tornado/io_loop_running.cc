@@ -96,11 +96,8 @@ PyObject* stop(PyObject* self, PyObject*) noexcept {
 
 PyObject* run_sync(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"func", "timeout", nullptr};
     PyObject *func, *timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:run_sync", const_cast<char**>(names), &func,
-                                     &timeout))
-      throw PyError{};
+    parse_arguments(args, kwargs, "O|O:run_sync", {"func", "timeout"}, &func, &timeout);
     PyObject* const loop = tornado_loop_of(self).asyncio_loop;
     const PyRef as_future = bind_to(as_future_method, PyRef::borrow(loop));
     const PyRef coroutine =
@@ -116,10 +113,8 @@ PyObject* run_sync(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
 
 PyObject* close(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"all_fds", nullptr};
     int all_fds = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:close", const_cast<char**>(names), &all_fds))
-      throw PyError{};
+    parse_arguments(args, kwargs, "|p:close", {"all_fds"}, &all_fds);
     TornadoIoLoop& tornado_loop = tornado_loop_of(self);
     refuse_for_worker(tornado_loop, "uWSGI closes this IOLoop as the worker ends");
     if (is_true(py_check(PyObject_CallMethod(tornado_loop.asyncio_loop, "is_running", nullptr)))) {

@@ -69,7 +69,6 @@ PyObject* on_awaited(PyObject* bound, PyObject* future) noexcept {
     const PyRef result = PyRef::steal(PyObject_CallMethod(future, "result", nullptr));
     if (!result) log_exception_of(periodic.callback);
     if (same_run) schedule_next(periodic);
-    return none();
   });
 }
 
@@ -120,15 +119,11 @@ PyObject* start(PyObject* self, PyObject*) noexcept {
     periodic.running = true;
     periodic.next_timeout = loop::wall_clock_s();
     schedule_next(periodic);
-    return none();
   });
 }
 
 PyObject* stop(PyObject* self, PyObject*) noexcept {
-  return py_boundary([=] {
-    end_run(periodic_of(self));
-    return none();
-  });
+  return py_boundary([=] { end_run(periodic_of(self)); });
 }
 
 PyObject* is_running(PyObject* self, PyObject*) noexcept {
@@ -140,7 +135,6 @@ PyObject* update_next_method(PyObject* self, PyObject* now) noexcept {
     const double seconds = PyFloat_AsDouble(now);
     if (seconds == -1 && PyErr_Occurred()) throw PyError{};
     update_next(periodic_of(self), seconds);
-    return none();
   });
 }
 
@@ -155,18 +149,14 @@ double milliseconds_of(PyObject* time) {
 
 int init(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   const PyRef done = PyRef::steal(py_boundary([=] {
-    static const char* const names[] = {"callback", "callback_time", "jitter", nullptr};
     PyObject *callback, *time;
     double jitter = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|d:PeriodicCallback", const_cast<char**>(names),
-                                     &callback, &time, &jitter)) {
-      throw PyError{};
-    }
+    parse_arguments(args, kwargs, "OO|d:PeriodicCallback", {"callback", "callback_time", "jitter"}, &callback,
+                    &time, &jitter);
     PeriodicCallback& periodic = periodic_of(self);
     periodic.callback_time = milliseconds_of(time);
     periodic.jitter = jitter;
     put(periodic.callback, callback);
-    return none();
   }));
   return done ? 0 : -1;
 }

@@ -38,11 +38,8 @@ namespace {
 
 PyObject* new_io_loop(PyTypeObject* type, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static const char* const names[] = {"make_current", "asyncio_loop", nullptr};
     PyObject *to_be_current = Py_None, *given = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OO:IOLoop", const_cast<char**>(names), &to_be_current,
-                                     &given))
-      throw PyError{};
+    parse_arguments(args, kwargs, "|$OO:IOLoop", {"make_current", "asyncio_loop"}, &to_be_current, &given);
     const bool asked = is_true(PyRef::borrow(to_be_current));
     const bool free = (asked || to_be_current == Py_None) && current(false).get() == Py_None;
     if (asked && !free) raise(PyExc_RuntimeError, "current IOLoop already exists");
