@@ -64,12 +64,14 @@ EventLoop::~EventLoop() {
   --live_event_loops;
 }
 
+void EventLoop::after_fork() noexcept {
+  if (!io_) return;
+  signals().after_fork();
+  if (!attached()) io().after_fork();
+}
+
 void EventLoop::after_fork_in_child() noexcept {
-  for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_) {
-    if (!loop->io_) continue;
-    loop->signals().after_fork();
-    if (!loop->attached()) loop->io().after_fork();
-  }
+  for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_) loop->after_fork();
 }
 
 double EventLoop::time() noexcept { return loop::monotonic_s(); }
@@ -204,12 +206,12 @@ void EventLoop::begin_running() {
   const PyRef last = py_check(PyObject_GetAttrString(self_, "_asyncgen_finalizer_hook"));
   py_check(PyObject_CallFunctionObjArgs(names.set_asyncgen_hooks, first.get(), last.get(), nullptr));
   set_running_loop(self_);
-  signals().run_begins();
+  if (io_) signals().run_begins();  // An application may have closed it at import.
   if (attached() && (!ready_.empty() || !timers_.empty())) ask_for_drain();
 }
 
 void EventLoop::end_running() noexcept {
-  signals().run_ends();
+  if (io_) signals().run_ends();
   stopping_ = false;
   thread_ident_ = 0;
   try {

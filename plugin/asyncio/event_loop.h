@@ -99,7 +99,9 @@ class EventLoop final : public loop::TurnObserver {
   void begin_running();
   void end_running() noexcept;
 
-  // In a child that was forked by Python: its loops no longer share descriptors with the parent.
+  // In a child: this loop no longer shares descriptors with the parent's.
+  void after_fork() noexcept;
+  // The same for each loop, after a fork by Python.
   static void after_fork_in_child() noexcept;
 
   // --- Fields that asyncio's own code sets, and the garbage collector ----------------------

@@ -54,7 +54,7 @@ void log_exit() noexcept { PyErr_WriteUnraisable(nullptr); }
 void WorkerLoop::after_fork() noexcept {
   if (instance_ == nullptr) return;
   instance_->io_.after_fork();
-  if (instance_->event_loop_) EventLoop::of(instance_->event_loop())->signals().after_fork();
+  if (instance_->event_loop_) EventLoop::of(instance_->event_loop())->after_fork();
   instance_->running_ = false;
 }
 

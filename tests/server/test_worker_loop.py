@@ -24,6 +24,13 @@ def test_loop_of_import_is_the_workers(start, options):
     assert answers <= {f'{pid} True True True' for pid in running.worker_pids()}
 
 
+@pytest.mark.parametrize('options', [[], ['--master'], ['--master', '--lazy-apps']], ids=' '.join)
+def test_a_worker_whose_loop_was_closed_at_import_serves(server, options):
+    running = server('closed_loop.py', *options, cores=5)
+    assert running.get()[2] == b'served'
+    assert running.drain() == (0 if options else 17)
+
+
 def test_error_in_a_callback_does_not_end_the_worker(start):
     running = start()
     assert running.get('/errors')[2].decode() == f'{running.process.pid} 7 alive'
