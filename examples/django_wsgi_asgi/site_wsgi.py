@@ -1,0 +1,4 @@
+import mysite  # noqa: F401
+from django.core.handlers.wsgi import WSGIHandler
+
+application = WSGIHandler()
