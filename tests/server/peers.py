@@ -83,6 +83,29 @@ class Peer:
 
     # --- What the comparison asks; each is True or False ---
 
+    def serves(self, application):
+        """Whether the same server, started with that application instead, answers."""
+        port = free_port()
+        command = COMMANDS[self.name](port)
+        if '--wsgi-file' in command:
+            place = command.index('--wsgi-file')
+            command[place:place + 2] = ['--module', application]
+        else:
+            command[-1] = application
+        with open(f'{self.log_path}-serves', 'wb') as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=APPS, start_new_session=True)
+        try:
+            wait_until(lambda: process.poll() is not None or accepts(port), self.name)
+            connection = http.client.HTTPConnection('127.0.0.1', port, timeout=LIMIT_S)
+            connection.request('GET', '/')
+            return self.answer(connection) != ''
+        except OSError:
+            return False
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
     def meets(self, path):
         """Whether one of two requests saw the other run while it did; an error is a no."""
         answers = self.both(path)

@@ -25,6 +25,9 @@ TRIES = 3
 
 # A row of the table: how it is asked, and for which path.
 ROWS = {
+    'WSGI applications (Flask, Django)': ('serves', 'interfaces:application'),
+    'ASGI applications (FastAPI, Starlette)': ('serves', 'interfaces:asgi'),
+    "Tornado's applications": ('serves', 'tornado_interfaces:application'),
     'Python is patched': ('is_so', '/patched'),
     '`time.sleep`': ('meets', '/sleep'),
     '`requests.get`': ('meets', '/requests'),
