@@ -9,7 +9,7 @@ namespace {
 
 constexpr char kPolicyDoc[] =
     "EventLoopPolicy()\n--\n\n"
-    "asyncio's default policy with loops of the type EventLoop:\n"
+    "asyncio's default policy, with EventLoop as its loops:\n"
     "asyncio.set_event_loop_policy(uwsgi_tornado.EventLoopPolicy())";
 
 // Before asyncio.Runner: asyncio.run() with our policy for as long.
@@ -77,7 +77,7 @@ PyObject* run(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
 
 const char kRunDoc[] =
     "run($module, main, /, *, debug=None)\n--\n\n"
-    "asyncio.run() with a loop of the type EventLoop: runs the coroutine `main` and returns its result.\n"
-    "Raises RuntimeError where a loop runs already, or inside a request.";
+    "asyncio.run() with an EventLoop: runs the coroutine `main` and returns its result. Raises\n"
+    "RuntimeError if a loop runs already, and inside a request.";
 
 }  // namespace python

@@ -206,7 +206,8 @@ PyMethodDef timer_handle_methods[] = {
     {"cancel", handle_cancel, METH_NOARGS, "cancel($self, /)\n--\n\nThe callback will not be called."},
     {"cancelled", handle_cancelled, METH_NOARGS, "cancelled($self, /)\n--\n\nTrue once cancel() was called."},
     {"get_context", get_context, METH_NOARGS,
-     "get_context($self, /)\n--\n\nThe contextvars.Context of the call."},
+     "get_context($self, /)\n--\n\n"
+     "Returns the contextvars.Context of the call."},
     {"_run", handle_run, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -240,7 +241,7 @@ PyTypeObject* make_type(const char* name, PyMethodDef* methods, PyGetSetDef* fie
       {Py_tp_clear, reinterpret_cast<void*>(handle_clear)},
       {Py_tp_methods, methods},
       {Py_tp_getset, fields},
-      {Py_tp_doc, const_cast<char*>("A callback that a loop is to call, which cancel() prevents.")},
+      {Py_tp_doc, const_cast<char*>("A callback that a loop will call unless cancel() is called first.")},
       {0, nullptr},
   };
   PyType_Spec spec = {name, sizeof(Handle), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};

@@ -227,12 +227,12 @@ PyGetSetDef attributes[] = {
     {"status", get_status, nullptr, "The status, a number.", nullptr},
     {"reason", get_reason, nullptr, "The reason phrase; empty over HTTP/2.", nullptr},
     {"http_version", get_http_version, nullptr, "'1.0', '1.1' or '2'.", nullptr},
-    {"effective_url", get_effective_url, nullptr, "Where it came from in the end, after redirects.", nullptr},
+    {"effective_url", get_effective_url, nullptr, "The URL of the response, after redirects.", nullptr},
     {"headers", get_headers, nullptr,
      "An http.client.HTTPMessage: a mapping whose names ignore case. get_all(name) returns all headers\n"
      "of a name.",
      nullptr},
-    {"body", get_body, nullptr, "The body as bytes; None where it is streamed.", nullptr},
+    {"body", get_body, nullptr, "The body as bytes; None if it is streamed.", nullptr},
     {"timings", get_timings, nullptr,
      "A dict of seconds since the start, with libcurl's names: namelookup, connect, appconnect,\n"
      "pretransfer, starttransfer, total, redirect. For a streamed response they end at its headers.",

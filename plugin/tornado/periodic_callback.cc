@@ -189,16 +189,18 @@ PyMethodDef methods[] = {
     {"stop", stop, METH_NOARGS,
      "stop($self, /)\n--\n\n"
      "Stops the calls. A call that is being awaited runs to its end."},
-    {"is_running", is_running, METH_NOARGS, "is_running($self, /)\n--\n\nTrue from start() to stop()."},
+    {"is_running", is_running, METH_NOARGS,
+     "is_running($self, /)\n--\n\n"
+     "Returns True between start() and stop()."},
     {"_run", run, METH_NOARGS, nullptr},
     {"_update_next", update_next_method, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 
 PyMemberDef members[] = {
-    {"callback", T_OBJECT, offsetof(PeriodicCallback, callback), 0, "What is called."},
+    {"callback", T_OBJECT, offsetof(PeriodicCallback, callback), 0, "The function to call."},
     {"callback_time", T_DOUBLE, offsetof(PeriodicCallback, callback_time), 0, "The period in milliseconds."},
-    {"jitter", T_DOUBLE, offsetof(PeriodicCallback, jitter), 0, "By what part of itself a period varies."},
+    {"jitter", T_DOUBLE, offsetof(PeriodicCallback, jitter), 0, "The part by which a period varies."},
     {"io_loop", T_OBJECT, offsetof(PeriodicCallback, io_loop), READONLY, "The IOLoop of the last start()."},
     {"_next_timeout", T_DOUBLE, offsetof(PeriodicCallback, next_timeout), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr},

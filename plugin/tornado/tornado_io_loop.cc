@@ -95,7 +95,8 @@ PyMethodDef methods[] = {
      "make_current($self, /)\n--\n\n"
      "Makes this IOLoop the thread's current one, for asyncio as well (asyncio.set_event_loop())."},
     {"clear_current", clear_current, METH_NOARGS | METH_STATIC,
-     "clear_current()\n--\n\nUndoes make_current() of the thread's current IOLoop."},
+     "clear_current()\n--\n\n"
+     "Undoes make_current() of the thread's current IOLoop."},
     {"install", make_current, METH_NOARGS, "install($self, /)\n--\n\nThe old name of make_current()."},
     {"clear_instance", clear_current, METH_NOARGS | METH_STATIC,
      "clear_instance()\n--\n\nThe old name of clear_current()."},
