@@ -1,4 +1,4 @@
-// What is needed of asyncio, looked up once.
+// Objects of asyncio, looked up once.
 #pragma once
 
 #include "plugin/python/py_ref.h"

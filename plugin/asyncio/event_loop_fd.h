@@ -13,10 +13,10 @@
 
 namespace python {
 
-// What the loop watches one descriptor for: at most one handle for reading and one for writing.
-//
-// In a worker a close by anybody takes the descriptor out of the loop's hands; the handles stay, and
-// are not called, as with epoll. Without a worker closes are not heard of, and seen at the next poll.
+// Watches one descriptor for the loop: at most one handle for reading and one for writing. In a
+// worker, when anybody closes the descriptor, the loop lets go of it; the handles stay and are
+// not called, as with epoll. Without a worker closes are not reported, but seen at the next
+// poll.
 class FdWatch final : public blocking::CloseListener {
  public:
   FdWatch(EventLoop& owner, int fd) noexcept;
@@ -24,12 +24,12 @@ class FdWatch final : public blocking::CloseListener {
   PyRef& handle_for(int event) noexcept { return event == EV_READ ? reader : writer; }
   int events() const noexcept { return (reader ? EV_READ : 0) | (writer ? EV_WRITE : 0); }
   int fd() const noexcept { return fd_; }
-  // The descriptor means this file. Handles for another that had its number are dropped.
+  // The descriptor refers to this file. Handles for another file that had its number are dropped.
   void set_file(const loop::FileIdentity& identity) noexcept;
-  // Watches for what there are handles for.
+  // Watches for the events that have handles.
   void update();
 
-  PyRef file;  // What the caller named the descriptor by: it may have been closed since.
+  PyRef file;  // The object that the caller passed; it may have been closed since.
   PyRef reader;
   PyRef writer;
 

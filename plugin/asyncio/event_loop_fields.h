@@ -1,4 +1,4 @@
-// What a Python EventLoop has of C++, and those attributes of asyncio's loops that are kept there.
+// The C++ side of a Python EventLoop, and the attributes of asyncio's loops that are kept there.
 #pragma once
 
 #include <Python.h>

@@ -1,5 +1,5 @@
-// Executors whose threads are virtual: what an asynchronous application hands to a thread of a pool may wait
-// as a request does.
+// Executors with virtual threads: a function that an asynchronous application hands to a thread of a pool may
+// wait as a request may.
 #pragma once
 
 namespace python {
@@ -12,8 +12,8 @@ void use_virtual_executors();
 // In the worker, once its loop runs. Throws PyError.
 void install_default_executor();
 
-// Virtual threads of executors that wait for work are to end. What fails is written to the log. With the GIL
-// held, on the loop's own stack.
+// Ends the virtual threads of executors that wait for work. Failures are logged. With the GIL held, on the
+// loop's own stack.
 void end_idle_executor_threads() noexcept;
 
 }  // namespace python

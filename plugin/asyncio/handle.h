@@ -14,7 +14,7 @@ class EventLoop;
 // Handles alive now, for leak checks.
 inline long live_handles = 0;
 
-// A call to make: what call_soon() and its kin are given.
+// A call to make: the arguments of call_soon() and the like.
 struct Call {
   PyObject* callback;
   PyObject* const* args;
@@ -22,7 +22,7 @@ struct Call {
   PyObject* context;  // Null: a copy of the caller's.
 };
 
-// What a handle holds. Its fields are Python's `_callback`, `_args` and so on.
+// The contents of a handle. Its fields are Python's `_callback`, `_args` and so on.
 struct HandleState {
   static constexpr std::size_t kInPlace = 3;
   static constexpr std::ptrdiff_t kNotScheduled = -1;
@@ -60,7 +60,7 @@ struct Handle {
   void cancel();
   // The arguments as a tuple; None once cancelled.
   PyRef args_tuple() const;
-  // Drops all that another object could own this handle through. For tp_clear.
+  // Drops every reference by which another object could own this handle. For tp_clear.
   void drop() noexcept;
 
  private:

@@ -1,4 +1,4 @@
-// uwsgi_tornado.stopping: the event that code which goes on for long waits for beside its own.
+// uwsgi_tornado.stopping: the event that long-running code waits for, besides its own.
 #pragma once
 
 #include <Python.h>
@@ -8,7 +8,7 @@ namespace python {
 // Adds `stopping` to the module. Throws PyError.
 void add_stopping(PyObject* module);
 
-// The worker begins to drain: sets the event, and wakes all who wait for it. With the GIL.
+// The worker begins to drain: sets the event and wakes all waiters. With the GIL.
 void set_stopping() noexcept;
 
 }  // namespace python

@@ -8,8 +8,8 @@
 
 namespace python {
 
-// A binary heap of owned handles. Each knows its place in it, so that cancelling one removes it
-// at once, in O(log n). Of timers due at the same time the one added first comes first.
+// A binary heap of owned handles. Each knows its place in it, so cancelling one removes it at once, in O(log
+// n). Of timers due at the same time, the first one added comes first.
 class TimerHeap {
  public:
   TimerHeap() = default;
@@ -22,14 +22,14 @@ class TimerHeap {
   // REQUIRES: not empty.
   double earliest() const noexcept { return entries_.front().when; }
 
-  // Owns a reference to `handle` from now on. By handle.state.when; NaN is due at once.
+  // Takes a reference to `handle`. Sorted by handle.state.when; NaN is due at once.
   void add(Handle& handle);
   // REQUIRES: `handle` is in this heap. Gives its reference up, which may destroy it.
   void remove(Handle& handle) noexcept;
   // REQUIRES: not empty.
   PyRef take_earliest() noexcept;
   void clear() noexcept;
-  // As clear(), and whoever still has one of the handles keeps nothing else alive by it.
+  // As clear(); a handle that is still referenced keeps nothing else alive.
   void drop() noexcept;
 
   int traverse(visitproc visit, void* arg) const noexcept;

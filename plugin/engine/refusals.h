@@ -1,4 +1,4 @@
-// Connections that are answered at once, without a core.
+// Answers connections at once, without a core.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 
 namespace engine {
 
-// An answer that needs no core, in the words of the socket's protocol. Empty where there is none: TLS
-// needs a handshake first, and a raw socket's protocol is the application's.
+// A response that needs no core, in the socket's protocol. Empty if there is none: TLS needs a handshake
+// first, and the protocol of a raw socket is up to the application.
 std::string refusal(const uwsgi_socket& socket, int status);
 
-// Gives such answers, and counts them. The loop's thread only.
+// Sends such responses and counts them. The loop's thread only.
 class Refusals {
  public:
   explicit Refusals(struct ev_loop* loop) noexcept : lingering_close_(loop) {}

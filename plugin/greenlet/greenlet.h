@@ -1,4 +1,4 @@
-// Greenlets: pieces of a Python thread that hand the CPU to each other.
+// Greenlets: parts of a Python thread that switch to each other directly.
 #pragma once
 
 #include <Python.h>
@@ -23,39 +23,39 @@ struct Greenlet {
   Greenlet* parent;
   PyObject* run;      // Until it has begun.
   PyObject* context;  // Until it has begun; then its state has it.
-  PyObject* args;     // What the switch to it gives; null where an exception is thrown.
+  PyObject* args;     // What the switch to it passes; null if an exception is thrown.
   PyObject* kwargs;
 
   GreenletThread* thread;         // Once started; counted by GreenletThread::keep().
   GreenletStack* stack;           // While active, unless it is the main one.
   suspend::Coroutine* coroutine;  // While active.
   PyThreadState* state;           // Where it stands; while active.
-  PyObject* entry;                // What it runs, from the start until it has begun.
+  PyObject* entry;                // The function it runs, from the start until it has begun.
   Phase phase;
   bool is_main;
   unsigned generation;  // GreenletStack::generation() of the process that it stands in.
   Greenlet* next;       // Among the active ones of its thread.
   Greenlet* previous;
 
-  // Stood on its stack as this process was forked from another: it cannot go on here.
+  // It was on its stack when this process was forked from another, so it cannot continue here.
   bool lost() const noexcept { return phase == Phase::kActive && generation != GreenletStack::generation(); }
   bool active() const noexcept { return phase == Phase::kActive && !lost(); }
 };
 
 inline PyObject* as_object(Greenlet* greenlet) noexcept { return reinterpret_cast<PyObject*>(greenlet); }
 
-// The greenlets of one Python thread: a request, the loop, or a thread of Python's. One of them
-// runs, the others stand where they switched. Greenlets of one thread switch to each other only;
-// but a request goes to the loop by switching to its parent, and waits there, suspended, until
-// somebody switches to one of its greenlets. With the GIL held, all of it.
+// The greenlets of one Python thread: of a request, the loop, or one of Python's threads. One of them runs;
+// the others wait where they switched. Greenlets switch only within their thread. But a request switches to
+// the loop by switching to its parent, and then waits, suspended, until somebody switches to one of its
+// greenlets. All members need the GIL.
 class GreenletThread {
  public:
-  // That of the thread which runs; made when first asked for. What is to be killed is killed first.
-  // Throws PyError.
+  // That of the running thread, made at the first call. Kills first what must be killed. Throws
+  // PyError.
   static GreenletThread& current();
-  // The same, or null where it has none.
+  // The same, or null if it has none.
   static GreenletThread* current_or_null() noexcept;
-  // What the greenlet belongs to, or would if it were started; null when an ancestor is gone.
+  // The one the greenlet belongs to, or would if it were started; null when an ancestor is gone.
   static GreenletThread* owner_of(const Greenlet* greenlet) noexcept;
 
   GreenletThread(const GreenletThread&) = delete;
@@ -68,10 +68,10 @@ class GreenletThread {
   // Throws GreenletExit into `greenlet`, which is active and not the one that runs.
   // REQUIRES: this is current(); no exception is pending.
   void kill(Greenlet* greenlet) noexcept;
-  // Has `greenlet` killed when this thread next asks for its greenlets. Takes a reference to it.
+  // Kills `greenlet` when this thread next asks for its greenlets. Takes a reference to it.
   void kill_later(Greenlet* greenlet);
 
-  // Kills what is active: the thread ends.
+  // Kills the active ones, because the thread ends.
   void end() noexcept;
 
   Greenlet* running() const noexcept { return running_; }
@@ -83,7 +83,7 @@ class GreenletThread {
   PyObject* trace_function() const noexcept { return trace_function_; }  // Borrowed, may be null.
   void set_trace_function(PyRef function) noexcept;
 
-  // Counts who points to it; it goes with the last.
+  // Counts the pointers to it; it is deleted with the last.
   void keep() noexcept { ++users_; }
   void let_go() noexcept;
 
@@ -102,7 +102,7 @@ class GreenletThread {
     if (!to_kill_.empty()) kill_deferred();
     return *this;
   }
-  // Lets current() find this thread by `state`, which runs, without a look into its dict.
+  // Lets current() find this thread by its running `state`, without looking into its dict.
   void note_running(PyThreadState* state) noexcept;
   void note_fork() noexcept;
   PyRef go_inside(Greenlet* target);
@@ -132,7 +132,7 @@ class GreenletThread {
   Greenlet* origin_ = nullptr;          // Owned; from enter() until arrived().
   GreenletStack* finished_ = nullptr;   // Likewise: what was left for good.
   PyObject* trace_function_ = nullptr;  // Owned.
-  Greenlet* first_active_ = nullptr;    // But for the main one.
+  Greenlet* first_active_ = nullptr;    // Except the main one.
   std::vector<PyObject*> to_kill_;      // Owned.
   suspend::Coroutine main_coroutine_;
   PyThreadState* main_state_ = nullptr;
@@ -141,7 +141,7 @@ class GreenletThread {
   suspend::Baton* baton_ = nullptr;
   PyRef wake_target_;
   ErrorState wake_error_;
-  // What it said to whoever switched to it from the loop.
+  // What it passed to the greenlet that switched to it from the loop.
   bool is_asked_ = false;
   PyRef answer_;
   ErrorState answer_error_;
@@ -149,9 +149,9 @@ class GreenletThread {
   static inline long count_ = 0;
 };
 
-// Ends the greenlets of `thread`, which runs, as its request ends.
+// Ends the greenlets of `thread`, which runs, when its request ends.
 void end_greenlets_of(VirtualThread& thread) noexcept;
-// Ends those of the loop, and the stacks kept for others, as the worker ends. On the loop.
+// Ends those of the loop and the stacks kept for reuse, when the worker ends. On the loop.
 void end_greenlets_of_loop() noexcept;
 
 PyTypeObject* greenlet_type();

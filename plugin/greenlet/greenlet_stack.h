@@ -10,21 +10,21 @@
 
 namespace python {
 
-// Kept for the next greenlet once one has ended, so that a greenlet costs no system call.
-// With the GIL held, all of it.
+// Kept for the next greenlet, so that a greenlet costs no system call. All members need the
+// GIL.
 class GreenletStack {
  public:
-  // One that is idle, for the Python thread that runs. Throws std::bad_alloc.
+  // An idle one, for the running Python thread. Throws std::bad_alloc.
   static GreenletStack* take();
-  // Back for others. REQUIRES: idle, and its state is not the one that runs.
+  // Gives it back for others. REQUIRES: idle, and its state is not the running one.
   static void give_back(GreenletStack* stack) noexcept;
   // Ends the idle ones. On the OS thread that used them.
   static void end_idle() noexcept;
 
   static void set_size(std::size_t bytes) noexcept { size_ = bytes; }
 
-  // In a child of a fork: CPython has freed every thread state but the one that runs, so the idle
-  // ones are of no use; greenlets that stood on others compare the generation.
+  // In a forked child: CPython has freed every thread state except the running one, so the idle ones are
+  // useless. Greenlets that were on others compare the generation.
   static void forget_in_child() noexcept;
   static unsigned generation() noexcept { return generation_; }
 

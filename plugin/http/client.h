@@ -17,23 +17,23 @@
 
 namespace http {
 
-// The transfers of one loop, and the connections they leave for the next. On the loop's thread.
+// The transfers of one loop, and the connections kept for later ones. On the loop's thread.
 //
-// libcurl is never entered from one of its own callbacks, nor are observers called from there: what is
-// to start, to go on or to be told is listed, and done by pass() and tell() at the loop's next step.
+// libcurl is never entered from one of its own callbacks, and observers are not called from there: what must
+// be started, resumed or reported is listed, and pass() and tell() do it in the loop's next step.
 class Client final : public loop::IoLoop::Part {
  public:
-  // The loop's client, made on the first call. In a child of a fork it is another one, and the
-  // parent's transfers are out of reach. Throws std::runtime_error.
+  // The loop's client, made on the first call. A forked child has its own, and cannot reach the parent's
+  // transfers. Throws std::runtime_error.
   static Client& of(loop::IoLoop& loop);
 
   ~Client() override;
 
-  // Destroys `transfer` on its client's thread, from any. With the lock held that keeps these
-  // threads apart (the GIL).
+  // Destroys `transfer` on its client's thread, from any thread. With the lock held that separates these
+  // threads (the GIL).
   static void destroy(std::unique_ptr<Transfer> transfer) noexcept;
 
-  // Transfers started and not yet over, except streams: those may have no end.
+  // Transfers started and not yet finished, except streams, which may have no end.
   std::size_t in_flight() const noexcept;
   loop::IoLoop& loop() const noexcept { return loop_; }
 
@@ -56,7 +56,7 @@ class Client final : public loop::IoLoop::Part {
   explicit Client(loop::IoLoop& loop);
   bool is_of_this_process() const noexcept { return generation_ == fork_generation; }
 
-  // For Transfer. A handle that is given back is used again.
+  // For Transfer. A returned handle is used again.
   CURL* take_easy();
   void give_easy_back(CURL* easy, bool may_be_used_again) noexcept;
   void know(Transfer& transfer) { transfers_.insert(&transfer); }
@@ -81,7 +81,7 @@ class Client final : public loop::IoLoop::Part {
   static inline int fork_generation = 0;
 
   loop::IoLoop& loop_;
-  const pid_t thread_ = gettid();  // The kernel's: a fiber has a pthread_t of its own.
+  const pid_t thread_ = gettid();  // The kernel's number, because a fiber has its own pthread_t.
   const int generation_ = fork_generation;
   std::vector<CURL*> spare_;
   std::vector<Transfer*> starting_;

@@ -1,4 +1,4 @@
-// What is asked of a server.
+// A request to a server.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,11 @@ namespace http {
 
 enum class AuthMode { kBasic, kDigest };
 
-// Texts are as they go over the wire. Times in seconds; 0 is no limit.
+// Texts are as sent. Times are in seconds; 0 means no limit.
 struct Request {
   std::string url;
   std::string method = "GET";
-  // "Name: value" each; "Name:" leaves one out that libcurl would send.
+  // "Name: value" each; "Name:" omits one that libcurl would send.
   std::vector<std::string> headers;
 
   bool has_body = false;
@@ -26,7 +26,7 @@ struct Request {
 
   double connect_timeout_s = 20;
   double request_timeout_s = 20;
-  // That long without a byte, in either direction.
+  // The limit of silence, in either direction.
   double stall_timeout_s = 0;
   bool follow_redirects = true;
   long max_redirects = 5;
@@ -60,7 +60,7 @@ struct Request {
   bool streamed = false;
   // Each header line is handed over as it came, those of redirects too.
   bool keeps_header_lines = false;
-  // Options of libcurl's own, by number: for who knows them.
+  // libcurl options by number, for users who know them.
   std::vector<std::pair<int, std::int64_t>> curl_numbers;
   std::vector<std::pair<int, std::string>> curl_texts;
   bool has_curl_options() const noexcept { return !curl_numbers.empty() || !curl_texts.empty(); }

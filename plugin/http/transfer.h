@@ -1,4 +1,4 @@
-// One request under way, and what has come back so far.
+// One running request, and what has arrived so far.
 #pragma once
 
 #include <array>
@@ -20,10 +20,10 @@ class Transfer;
 
 class TransferObserver {
  public:
-  // Something has come, the request's body is wanted, or it is over. From the loop, outside of
-  // libcurl; may destroy the transfer.
+  // Data has arrived, more of the request's body is wanted, or the transfer has ended. Called from the loop,
+  // outside libcurl; may destroy the transfer.
   virtual void progressed(Transfer& transfer) noexcept = 0;
-  // It is over because its loop is; the transfer may be destroyed. Nothing can be waited for any more.
+  // It ended because its loop ended; the transfer may be destroyed. Nothing can be waited for any more.
   virtual void loop_ended(Transfer&) noexcept {}
 
  protected:
@@ -43,17 +43,17 @@ inline std::atomic<int> live_transfers{0};
 // On its client's thread. Destroying it before its end cancels it, and closes its connection.
 class Transfer {
  public:
-  // `client` may end before: then the transfer is over, with an error.
-  // Throws std::invalid_argument when libcurl refuses what is asked, std::bad_alloc.
+  // `client` may end first; then the transfer ends with an error. Throws std::invalid_argument if libcurl
+  // rejects the request, std::bad_alloc.
   Transfer(Client& client, Request request);
   ~Transfer();
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  // Who is told from now on; null for nobody. Outlives the transfer, or is replaced.
+  // Sets the observer; null for none. It must outlive the transfer or be replaced.
   void observe(TransferObserver* observer) noexcept { observer_ = observer; }
 
-  // Once. It goes out before the loop next sleeps.
+  // Call it once. The request goes out before the loop next sleeps.
   void start();
 
   const Request& request() const noexcept { return request_; }
@@ -72,7 +72,7 @@ class Transfer {
   // Every line as it came, since the last call. For a request that keeps them.
   std::vector<std::string> take_raw_header_lines() noexcept { return std::exchange(raw_lines_, {}); }
 
-  // What of the body has come since the last call. Lets a sender that was held back go on.
+  // The part of the body that arrived since the last call. Resumes a sender that was held back.
   std::string take_body();
   bool body_has_come() const noexcept { return !body_.empty(); }
 
@@ -88,7 +88,7 @@ class Transfer {
 
   // libcurl has nothing to send until give_body() or end_body().
   bool wants_body() const noexcept { return wants_body_; }
-  // What of it has not been sent yet, in bytes.
+  // How many bytes of it have not been sent yet.
   std::size_t body_waiting() const noexcept { return given_.size() - sent_; }
   void give_body(const char* data, std::size_t size);
   void end_body();
@@ -116,7 +116,7 @@ class Transfer {
   std::size_t hand_body_over(char* buffer, std::size_t size) noexcept;
   void go_on_sending();
   int seek(curl_off_t offset, int origin) noexcept;
-  // From the client: libcurl is through with it.
+  // Called by the client: libcurl has finished with it.
   void end(CURLcode result);
   void head_came();
   void take_info();

@@ -24,7 +24,7 @@ class FiberDump final : public python::WorkerView {
   const RequestHost& host_;
 };
 
-// In the master, each time round: the letter d in its FIFO has every worker log its dump.
+// In the master, in each cycle: the letter d in its FIFO makes every worker log its dump.
 void offer_dump_by_fifo() noexcept;
 
 // "GET /path (core 3)", or "a function of spawn()".

@@ -9,8 +9,8 @@
 
 namespace engine {
 
-// Puts it there, if the request asks for a websocket and the bytes on its connection are bare.
-// Returns it, or null. With the GIL held.
+// Adds it if the request asks for a websocket and its connection carries plain bytes. Returns it, or null.
+// With the GIL held.
 python::PyRef offer_connection(const wsgi_request& request, PyObject* environ) noexcept;
 
 // The request ends, and with it the connection. With the GIL held.

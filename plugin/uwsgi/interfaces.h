@@ -7,11 +7,11 @@ struct wsgi_request;
 
 namespace engine {
 
-// What uWSGI's python plugin calls for a request to an application: the first with the environ made and the
-// GIL held; its result, if not null, is the request's async_result, and then the second until it returns
-// UWSGI_OK.
+// What uWSGI's python plugin calls for a request to an application: the first with the environ ready and the
+// GIL held. If its result is not null, it is the request's async_result, and the second is called until it
+// returns UWSGI_OK.
 struct Interface {
-  const char* name;  // As --tornado-interface has it.
+  const char* name;  // As in --tornado-interface.
   const char* shown;
   void* (*request)(wsgi_request*, uwsgi_app*);
   int (*response)(wsgi_request*);
@@ -20,15 +20,15 @@ struct Interface {
 // Has applications of that interface served, beside WSGI's, which uWSGI serves itself. Before any is loaded.
 void serve_interface(const Interface& interface);
 
-// Has applications looked at from here on as uWSGI loads them: those of interfaces that are not served are
-// refused with a sentence in the log. Called once uWSGI has loaded those it was given by options other than
-// --mount; looks at them. With the GIL held.
+// From now on, checks applications when uWSGI loads them: those whose interface is not served are refused
+// with a sentence in the log. Called once uWSGI has loaded those given by options other than --mount, and
+// checks these as well. With the GIL held.
 void look_at_applications() noexcept;
 
 // How an application is to be served; null: by uWSGI. With the GIL held.
 const Interface* interface_of(const uwsgi_app& application) noexcept;
 
-// Whether its two functions are those of an Interface.
+// Whether its two functions belong to an Interface.
 bool is_served_by_us(const uwsgi_app& application) noexcept;
 
 }  // namespace engine

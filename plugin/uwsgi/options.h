@@ -1,4 +1,4 @@
-// What the command line asked for.
+// The options that were given.
 #pragma once
 
 #include <cstddef>
@@ -17,12 +17,12 @@ std::size_t default_stack_size() noexcept;
 struct Options {
   bool requested = false;                         // --tornado was given.
   std::size_t stack_size = default_stack_size();  // Bytes of each core's stack, reserved, not committed.
-  double quantum_ms = 10;          // How long a request computes before it gives way; 0: for ever.
-  double request_timeout_s = 0;    // After which a request is ended; 0: never.
-  bool client_disconnect = false;  // A request whose client has gone is ended.
-  int overload_status = 0;         // What is answered when no core is free in time; 0: nothing.
+  double quantum_ms = 10;          // How long a request computes before it gives way; 0 means for ever.
+  double request_timeout_s = 0;    // The limit of a request; 0 means none.
+  bool client_disconnect = false;  // Ends requests whose client has disconnected.
+  int overload_status = 0;         // The answer when no core becomes free in time; 0 means none.
   double overload_wait_s = 1;
-  double block_warn_ms = 0;      // Who holds the loop for longer is named; 0: nobody.
+  double block_warn_ms = 0;      // Code that holds the loop for longer is logged; 0 disables this.
   std::string metrics_path;      // Empty: none.
   bool server_timing = false;    // Responses say where their time went.
   bool greenlet = false;         // Our module greenlet instead of the package.
@@ -32,22 +32,22 @@ struct Options {
   bool callbacks = false;
   bool http_client = false;                               // Tornado's fetch() takes a callback.
   std::string interface = "auto";                         // Of applications: auto, wsgi, asgi, tornado.
-  std::map<std::string, std::string> interface_of_mount;  // Where it was given for one mount point.
+  std::map<std::string, std::string> interface_of_mount;  // The interfaces given for single mount points.
   std::vector<std::string> suspend_libs;
   std::vector<std::string> native_libs;
 };
 
-// Filled as uWSGI parses its options.
+// Filled while uWSGI parses its options.
 Options& options() noexcept;
 
 // The table uWSGI parses, ended by an empty entry.
 uwsgi_option* option_table() noexcept;
 
-// Whether an option, of uWSGI's too, is on the command line or in a configuration file.
+// Whether an option, ours or uWSGI's, was given on the command line or in a configuration file.
 bool was_given(const char* name) noexcept;
 
-// Why the options as a whole cannot be served, as a sentence; empty when they can.
-// Called once they have all been parsed.
+// A sentence that says why these options cannot be served together; empty if they can. Called once all have
+// been parsed.
 std::string why_options_clash();
 
 }  // namespace engine

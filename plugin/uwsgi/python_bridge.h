@@ -1,4 +1,4 @@
-// The one door to uWSGI's python plugin.
+// The only connection to uWSGI's python plugin.
 #pragma once
 
 #include <Python.h>
@@ -11,12 +11,12 @@ struct uwsgi_plugin;
 
 namespace engine {
 
-// Why the python plugin of this process cannot be served, as a sentence; empty when it can.
+// A sentence that says why the python plugin of this process cannot be served; empty if it can.
 std::string why_python_is_unusable();
 
-// Takes the GIL for the loop's thread, which keeps it except while it sleeps, and makes the
-// python plugin's own taking and releasing do nothing on that thread: its I/O suspends
-// instead. Other threads take and release it as before.
+// Takes the GIL for the loop's thread, which keeps it except while it sleeps. The python plugin's own taking
+// and releasing then does nothing on that thread: its I/O suspends instead. Other threads take and release it
+// as before.
 void take_over_gil() noexcept;
 
 // The python plugin's table of functions; null without it.
@@ -24,11 +24,11 @@ uwsgi_plugin* python_plugin() noexcept;
 // The modifier of requests for the python plugin; -1 without it.
 int python_modifier() noexcept;
 
-// What uWSGI is to call for an application of its. With the GIL held.
+// The function that uWSGI calls for one of its applications. With the GIL held.
 PyObject* callable_of(const uwsgi_app& application) noexcept;
 
-// Puts a name into the module uwsgi, over what it had of that name. With the GIL held, once the
-// module is there. Throws PyError.
+// Sets a name in the module uwsgi, replacing what it had. With the GIL held, once the module exists. Throws
+// PyError.
 void set_uwsgi_name(const char* name, PyObject* value);
 
 // Sets uwsgi.env, which app code may read after a wait. With the GIL held.

@@ -1,7 +1,7 @@
-// uWSGI's own header, for this room and those above it.
+// uWSGI's own header, for this folder and those above it.
 #pragma once
 
-// Python.h comes first, as it asks to; uwsgi.h is C and knows no C++.
+// Python.h must come first. uwsgi.h is C and not prepared for C++.
 #include <Python.h>
 
 extern "C" {

@@ -3,8 +3,8 @@
 
 namespace engine {
 
-// Has them do what PEP 3333 says where they do not; what they do right stays theirs. For the process's life.
-// With the GIL held.
+// Makes them follow PEP 3333 where they do not; the rest of their behaviour is kept. For the life of the
+// process. With the GIL held.
 void follow_pep_3333() noexcept;
 
 }  // namespace engine
