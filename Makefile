@@ -18,7 +18,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
+.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian test-container install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
 	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -185,7 +185,7 @@ docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the 
 run: $(BUILD)/tornado_plugin.so ## serve an example on 127.0.0.1:9090
 	@trap : INT; tools/run-example || [ $$? = 30 ]  # What uWSGI says at its end by Ctrl-C.
 
-test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke test-pip test-newer-debian ## build and run everything
+test: test-deps layers unit fuzz loop-test test-asyncio server-test test-cpython-quick preempt-test release-smoke test-bench test-package test-site embed-smoke test-pip test-newer-debian test-container ## build and run everything
 
 layers: | deps ## check that layers only look down, every header compiles alone, and C++ is formatted and in small pieces
 	$(PYTHON) .ci/check_layers.py
@@ -267,6 +267,13 @@ test-platforms: ## test-heart in a bare tree of each Debian in PLATFORMS (as roo
 
 test-newer-debian: ## test-heart in a bare Debian 13
 	@tools/platform trixie make TEST_GROUP=smoke test-heart
+
+# In namespaces that end with the tests, as do the containers.
+test-container: test-deps ## examples/container, built and run by podman, docker or in a chroot (as root; the first time some minutes)
+	@tools/install-deps containers
+	@tools/platform bookworm true
+	PYTHONPATH=tests/server OWN_MOUNTS=yes unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+		$(PYTEST) -s -p conftest -c tests/server/pytest.ini tests/package/test_container.py
 
 release-smoke: test-deps $(BUILD)/tornado_plugin.so ## a part of them with the build users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke

@@ -19,6 +19,7 @@ EXAMPLES = ROOT / 'examples'
 STARTED_BY_OTHERS = {
     'systemd': 'systemctl enable --now app.socket',
     'supervisor': 'supervisorctl update',
+    'container': 'docker compose up',
 }
 
 
