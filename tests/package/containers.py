@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -59,6 +60,8 @@ class Docker:
     def works(self):
         if not shutil.which(self.name) or not self.quiet('info'):
             return False
+        if self.name == 'podman':
+            self.quiet('rm', '--all', '--force')
         self.import_base()
         return self.quiet(*self.run_options(), BASE, 'true')
 
@@ -80,7 +83,7 @@ class Docker:
         run(*self.command, 'build', '--network=host', *options, '--tag', IMAGE, '--file', DOCKERFILE, '.', cwd=ROOT)
 
     def start(self, folder, environment, read_only=True):
-        name = f'uwsgi-tornado-{os.getpid()}-{folder.name}'
+        name = f'uwsgi-tornado-{secrets.token_hex(4)}'  # A run that was killed may have left its containers.
         hardened = ['--cap-drop=ALL', '--security-opt=no-new-privileges', '--tmpfs=/tmp', *(['--read-only'] if read_only else [])]
         values = [word for key, value in environment.items() for word in ('--env', f'{key}={value}')]
 
