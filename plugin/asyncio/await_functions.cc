@@ -110,29 +110,31 @@ PyObject* sleep(PyObject*, PyObject* seconds) noexcept {
 PyMethodDef await_methods[] = {
     {"await_", as_method(await_function), METH_VARARGS | METH_KEYWORDS,
      "await_($module, awaitable, /, timeout=None)\n--\n\n"
-     "Waits, in plain code of a request, for a coroutine, a future or task of the worker's event\n"
-     "loop, a Tornado future or a concurrent.futures one, and returns its result or raises its\n"
-     "exception. Only this request is suspended. A coroutine runs as a task with a copy of the\n"
-     "request's context variables. After `timeout` seconds what is awaited is cancelled, given 5\n"
-     "seconds to clean up, and TimeoutError is raised.\n\n"
-     "Raises RuntimeError where an event loop runs (use await there), outside a worker, and in a\n"
+     "Waits, in plain code of a request, for an awaitable: a coroutine, a future or task of the worker's\n"
+     "event loop, a Tornado future or a concurrent.futures one. Returns its result or raises its\n"
+     "exception. Only this request is suspended. A coroutine runs as a task with a copy of the request's\n"
+     "context variables. After `timeout` seconds the awaitable is cancelled, gets 5 seconds to clean up,\n"
+     "and TimeoutError is raised.\n\n"
+     "Raises RuntimeError while an event loop runs (use await there), outside a worker, and in a\n"
      "no_suspend() section."},
     {"gather_", as_method(gather), METH_VARARGS | METH_KEYWORDS,
      "gather_($module, /, *awaitables, return_exceptions=False, timeout=None)\n--\n\n"
-     "await_() for several at once: their results as a list, in order; as asyncio.gather(). The first\n"
-     "exception is raised, and the others run on; with return_exceptions=True exceptions are results. After\n"
-     "`timeout` seconds all are cancelled, given 5 seconds to clean up, and TimeoutError is raised.\n\n"
+     "Waits for several awaitables at once, as asyncio.gather() does, and returns their results as a\n"
+     "list in the same order. The first exception is raised, and the others continue; with\n"
+     "return_exceptions=True exceptions are returned as results. After `timeout` seconds all are\n"
+     "cancelled, get 5 seconds to clean up, and TimeoutError is raised.\n\n"
      "Raises RuntimeError where await_() does."},
     {"to_thread", as_method(to_thread), METH_VARARGS | METH_KEYWORDS,
      "to_thread($module, function, /, *args, **kwargs)\n--\n\n"
-     "Runs the function on a real thread of a pool while this request is\n"
-     "suspended, and returns its result or raises its exception; for C code that computes with the GIL\n"
-     "given up. Nothing stops the thread where the request is interrupted.\n\n"
-     "Raises RuntimeError where await_() does, TypeError without a function."},
+     "Runs the function on a real thread of a pool while this request is suspended, and returns its\n"
+     "result or raises its exception. Use it for C code that computes without the GIL. If the request is\n"
+     "interrupted, the thread continues.\n\n"
+     "Raises RuntimeError where await_() does, and TypeError without a function."},
     {"sleep", sleep, METH_O,
      "sleep($module, seconds, /)\n--\n\n"
-     "time.sleep() for that many seconds, that refuses to stop the event loop or the worker.\n\n"
-     "Raises RuntimeError where an event loop runs, outside a worker and in a no_suspend() section."},
+     "Sleeps for `seconds`, as time.sleep() does, but raises an error where that would block the event\n"
+     "loop or the worker.\n\n"
+     "Raises RuntimeError while an event loop runs, outside a worker and in a no_suspend() section."},
     {nullptr, nullptr, 0, nullptr},
 };
 
