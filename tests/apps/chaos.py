@@ -282,6 +282,8 @@ def run(environ):
 
 
 def report(environ):
+    for name in ('last_type', 'last_value', 'last_traceback', 'last_exc'):  # What was printed last, with all its frames.
+        vars(sys).pop(name, None)
     gc.collect()
     live = getattr(uwsgi_tornado, '_live', dict)()
     total = getattr(sys, 'gettotalrefcount', int)()
