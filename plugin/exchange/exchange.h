@@ -89,6 +89,10 @@ class Exchange {
   // The request is over, and no longer touched: what is called from here on does nothing.
   void leave() noexcept;
   bool over() const noexcept { return over_; }
+  // A step of the application (RequestThread::application_steps()), while the request is not over.
+  void step_begins() noexcept {
+    if (!over_) RequestThread::application_steps(&thread_);
+  }
 
   // --- Another protocol on the connection ------------------------------------------------------
 

@@ -164,6 +164,13 @@ PyObject* detach(PyObject* self, PyObject*) noexcept {
   return none().release();
 }
 
+// True: what runs from here on is a step of the request's application; False: it has ended.
+PyObject* step(PyObject* self, PyObject* begins) noexcept {
+  if (begins == Py_True) self_of(self).exchange.step_begins();
+  else RequestThread::application_steps(nullptr);
+  return none().release();
+}
+
 // As socket.recv_into(), None where there is nothing.
 PyObject* recv_into(PyObject* self, PyObject* into) noexcept {
   return py_boundary([=] {
@@ -266,6 +273,7 @@ PyMethodDef methods[] = {
     {"end", end, METH_NOARGS, nullptr},
     {"abort", abort, METH_NOARGS, nullptr},
     {"detach", detach, METH_NOARGS, nullptr},
+    {"step", step, METH_O, nullptr},
     {"recv_into", recv_into, METH_O, nullptr},
     {"send_now", send_now, METH_O, nullptr},
     {"fileno", fileno, METH_NOARGS, nullptr},

@@ -109,6 +109,7 @@ void RequestThread::application_steps(RequestThread* thread) noexcept {
     uwsgi.wsgi_req = &nobody;
     return;
   }
+  if (stepping_ == thread) return;  // The outer one begins the inner.
   stepping_ = thread;
   task = thread->task().number();
   if (RequestTimes::wanted()) thread->times_.runs();

@@ -1,5 +1,6 @@
 """A request of uWSGI's, as Tornado's interfaces have it: tornado.httputil.HTTPConnection."""
 import asyncio
+import collections.abc
 
 from tornado import http1connection, httpserver, httputil, iostream
 from tornado.log import app_log, gen_log
@@ -34,6 +35,39 @@ def context_of_server(server, remote_ip, scheme):
     context.remote_ip = context._orig_remote_ip = remote_ip or '0.0.0.0'
     server._connections.add(context)  # Until on_close().
     return context
+
+
+class Steps(collections.abc.Coroutine):
+    """A coroutine whose steps are its request's: for uWSGI's functions, for what is measured and what is warned of."""
+
+    __slots__ = 'exchange', 'coroutine', '__weakref__'
+
+    def __init__(self, exchange, coroutine):
+        self.exchange = exchange
+        self.coroutine = coroutine
+
+    def send(self, value):
+        self.exchange.step(True)
+        try:
+            return self.coroutine.send(value)
+        finally:
+            self.exchange.step(False)
+
+    def throw(self, *error):
+        self.exchange.step(True)
+        try:
+            return self.coroutine.throw(*error)
+        finally:
+            self.exchange.step(False)
+
+    def close(self):
+        self.coroutine.close()
+
+    def __await__(self):
+        return self.coroutine.__await__()
+
+    def __getattr__(self, name):  # asyncio and debuggers ask for frames and names.
+        return getattr(self.coroutine, name)
 
 
 class Connection(httputil.HTTPConnection):
@@ -99,7 +133,7 @@ class Connection(httputil.HTTPConnection):
         except Exception as error:
             self.failed(error)
             return
-        self.loop.create_task(self.receive_body(waits_for))
+        self.loop.create_task(Steps(self.exchange, self.receive_body(waits_for)))
 
     async def receive_body(self, waits_for):
         try:
@@ -259,7 +293,7 @@ class Connection(httputil.HTTPConnection):
     def execute(self, *args, **kwargs):
         """RequestHandler._execute(), as a task that a deadline can cancel."""
         self.coroutine = self.run(*args, **kwargs)
-        self.task = self.loop.create_task(self.run_handler(self.coroutine))
+        self.task = self.loop.create_task(Steps(self.exchange, self.run_handler(self.coroutine)))
         return self.task
 
     async def run_handler(self, coroutine):

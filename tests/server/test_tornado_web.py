@@ -460,3 +460,16 @@ def test_listen_goes_on_beside_it(serve):
     assert running.get('/')[2] == b'Hello, world'
     response, kept = exchange(port, REQUESTS['hello'])
     assert response.endswith(b'Hello, world') and kept
+
+
+# --- Steps after the first -----------------------------------------------------------------------
+
+
+def test_later_steps_of_a_handler_are_its_requests(server):
+    running = server('tornado_steps.py', '--tornado-block-warn', '100', '--tornado-server-timing', '--logformat',
+                     'who=%(who) waited for %(tornado_waited_for)', protocol='http11-socket')
+    assert running.get()[0] == running.get('/', 'POST', b'x' * 100_000)[0] == 200
+    running.wait_for_log('who=later waited for application', count=2)
+    timing = running.get('/?block=0.4')[1]['Server-Timing']
+    assert float(re.search(r'run;dur=([0-9.]+)', timing)[1]) >= 390
+    running.wait_for_log(r'tornado: GET /\?block=0\.4 on core \d+ held the loop for ')
