@@ -19,7 +19,7 @@ UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PHONY: all help deps test-deps test-heart test-platforms test-newer-debian test-container install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
-	soak-deps soak soak-asan soak-overload soak-preempt bench bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
+	soak-deps soak soak-asan soak-overload soak-preempt bench bench-apps bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -320,6 +320,10 @@ soak-overload: test-deps $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (1
 bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the peers, interleaved (at most 25 minutes); writes bench/RESULTS.md, its plots and results.json
 	@tools/install-deps bench
 	$(PYTHON) bench/run.py
+
+bench-apps: $(BUILD)/tornado_plugin.so ## measure Flask and Django on PostgreSQL, and what is behind nginx (at most 15 minutes); writes bench/applications/
+	@tools/install-deps bench
+	$(PYTHON) bench/run.py --out bench/applications $$($(PYTHON) -c 'import sys; sys.path.insert(0, "bench"); import applications; print(*applications.ROWS)')
 
 bench-draw: | deps ## write bench/RESULTS.md and its plots anew from bench/results.json
 	$(PYTHON) bench/run.py --draw

@@ -6,6 +6,7 @@ import shutil
 import statistics
 import time
 
+import applications
 import asgi
 import fetches
 import loop
@@ -215,3 +216,4 @@ def named():
 
 
 ROWS = named()
+ALL = {**ROWS, **applications.ROWS}  # Those of applications take too long for a run of all.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the engine beside its peers: run.py [--quick] [ROW...]; all rows without a name.
+"""Measures the engine beside its peers: run.py [--quick] [ROW...]; all rows but those of applications without a name.
 
 A run of every row in full writes results.json, RESULTS.md and plots/; others only print, or write to --out FOLDER.
 No figure is a failure.
@@ -37,7 +37,7 @@ def chosen(asked, known):
         if not found:
             raise SystemExit(f'run.py: no row {name}; there are {", ".join(known)}')
         names += found
-    return names or list(known)
+    return names
 
 
 def seconds_before(quick):
@@ -86,13 +86,13 @@ def main():
         folder = asked.out or servers.HERE
         return draw(results.load(folder), folder)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('run.py: ended'))  # With the servers it started.
-    from rows import ROWS
+    import rows
     if asked.list:
-        return print('\n'.join(ROWS))
-    names = chosen(asked.row, ROWS)
+        return print('\n'.join(rows.ALL))
+    names = chosen(asked.row, rows.ALL) if asked.row else [*rows.ROWS]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    found = measure_all(names, ROWS, asked.quick, servers.BUILD)
+    found = measure_all(names, rows.ALL, asked.quick, servers.BUILD)
     folder = asked.out or (None if asked.row or asked.quick else servers.HERE)
     if folder:
         results.save(found, folder)

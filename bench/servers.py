@@ -122,8 +122,10 @@ class Server:
 
 # --- The contenders --------------------------------------------------------------------------
 
-def uwsgi(name, options, app='wsgi.py', protocol='http-socket', environ=None, prefix=()):
+def uwsgi(name, options, app='wsgi.py', protocol='http-socket', environ=None, prefix=(), socket=None):
+    """socket: a path on which it serves the uwsgi protocol, too."""
     port = free_port()
+    options = [*options, '--socket', str(socket), '--chmod-socket=666'] if socket else options
     return Server(name, [*prefix, 'uwsgi', *options, f'--{protocol}', f'127.0.0.1:{port}', '--wsgi-file', app,
                          '--need-app', '--listen', str(backlog()), '--disable-logging'], port, environ)
 
@@ -166,11 +168,11 @@ def asyncio_engine(cores=2100, **how):
                                      '--greenlet'], app='callbacks.py', **how)
 
 
-def uvicorn(name='uvicorn', environ=None, app='asgi'):
+def uvicorn(name='uvicorn', environ=None, app='asgi', what='application'):
     port = free_port()
     return Server(name, ['uvicorn', '--host', '127.0.0.1', '--port', str(port), '--http', 'httptools', '--loop', 'uvloop',
                               '--no-access-log', '--log-level', 'warning', '--backlog', str(backlog()),
-                              f'{app}:application'], port, environ)
+                              f'{app}:{what}'], port, environ)
 
 
 def hypercorn(app='asgi'):
@@ -194,11 +196,12 @@ def tornado_hello():
     return TornadoServer("Tornado's own", [sys.executable, str(HERE / 'apps' / 'tornado_hello.py'), str(port), str(backlog())], port)
 
 
-def gunicorn():
+def gunicorn(kind='gevent', app='wsgi', environ=None):
+    """kind: gevent, or gthread, with as many threads as `threads` of applications.py has."""
     port = free_port()
-    return Server('gunicorn gevent', ['gunicorn', '--bind', f'127.0.0.1:{port}', '--worker-class', 'gevent', '--workers', '1',
-                                      '--worker-connections', '2100', '--backlog', str(backlog()), '--log-level', 'warning',
-                                      'wsgi:application'], port)
+    many = ['--worker-connections', '2100'] if kind == 'gevent' else ['--threads', '64', '--worker-connections', '600', '--keep-alive', '60']
+    return Server(f'gunicorn {kind}', ['gunicorn', '--bind', f'127.0.0.1:{port}', '--worker-class', kind, '--workers', '1', *many,
+                                       '--backlog', str(backlog()), '--log-level', 'warning', f'{app}:application'], port, environ)
 
 
 # --- What the applications call ---------------------------------------------------------------
