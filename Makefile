@@ -56,10 +56,22 @@ $(BUILD)/debug/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 	$(call build_plugin,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE),$(SANITIZE))
 
+# How compilers find thread-local data of an object that is opened: by a function of the loader's, or by a descriptor.
+ifeq ($(shell uname -m),x86_64)
+TLS_BY_CALL := gnu
+TLS_BY_DESCRIPTOR := gnu2
+else
+TLS_BY_CALL := trad
+TLS_BY_DESCRIPTOR := desc
+endif
+
 # $(call unit_tests,folder,extra flags)
 define unit_tests
-$(1)/unit_tests: $(UNIT_SOURCES:%.cc=$(1)/unit/%.o) $(UNIT_TESTS:%.cc=$(1)/unit/%.o)
+$(1)/unit_tests: $(UNIT_SOURCES:%.cc=$(1)/unit/%.o) $(UNIT_TESTS:%.cc=$(1)/unit/%.o) | $(1)/tls_by_call.so $(1)/tls_by_descriptor.so
 	@$(CXX) $(2) $$^ -o $$@ $(UNIT_LIBS)
+$(1)/tls_by_%.so: tests/unit/suspend/thread_local_object.c | test-deps
+	@mkdir -p $$(@D)
+	@$(CC) -shared -fPIC -O1 -mtls-dialect=$$(if $$(filter call,$$*),$(TLS_BY_CALL),$(TLS_BY_DESCRIPTOR)) $$< -o $$@
 $(1)/unit/%.o: %.cc $(HEADERS) $(UNIT_HEADERS) | test-deps
 	@mkdir -p $$(@D)
 	@echo "compiling $$<"
