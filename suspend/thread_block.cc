@@ -131,6 +131,11 @@ std::size_t offset_of_tid() noexcept {
   return offset;
 }
 
+// What the word that the kernel clears at a thread's end has while the thread runs and may be joined: up to
+// glibc 2.41 the thread's number, which clone() writes; later a state, the same for all, which pthread_join()
+// looks at.
+std::atomic<pid_t> running_and_joinable{0};
+
 // The kernel writes the number of the CPU to the OS thread's area alone: sched_getcpu() and its
 // kin ask the kernel where this is negative.
 void disown_rseq_area(ThreadPointer pointer) noexcept {
@@ -204,6 +209,7 @@ void* ThreadBlock::donate(void* self) noexcept {
     // A kernel without it: until 2.41 glibc has the kernel clear the number of the thread.
     self.cleared_ = reinterpret_cast<pid_t*>(reinterpret_cast<char*>(pthread_self()) + offset_of_tid());
   }
+  running_and_joinable.store(*self.cleared_, std::memory_order_relaxed);
   const ThreadPointer pointer = current_thread_pointer();
   __atomic_store_n(&self.pointer_, pointer, __ATOMIC_RELEASE);
   for (;;) syscall(SYS_exit, 0);
@@ -219,6 +225,7 @@ ThreadBlock::~ThreadBlock() {
   constexpr int kThread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |
                           CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
   const SignalsBlocked for_the_thread;
+  __atomic_store_n(cleared_, running_and_joinable.load(std::memory_order_relaxed), __ATOMIC_RELEASE);
   const int tid = clone(&ThreadBlock::come_back, stack_top_, kThread, this, tid_,
                         reinterpret_cast<void*>(pointer_), cleared_);
   if (tid > 0) pthread_join(id_, nullptr);
