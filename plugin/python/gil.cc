@@ -46,20 +46,39 @@ void GilStateKey::attach(PyThreadState* state) const noexcept {
   // The key first: debug builds of CPython compare the two inside the swap.
   pthread_setspecific(key_, state);
 #endif
-  PyThreadState_Swap(state);
+  swap_states(state);
 }
 
 #if PY_VERSION_HEX < 0x030C0000
+PyThreadState* swap_states(PyThreadState* state) noexcept { return PyThreadState_Swap(state); }
+bool changes_states() noexcept { return false; }
 void leave_gil() noexcept {}
 void take_gil(PyThreadState* state) noexcept { PyThreadState_Swap(state); }
 #else
+// The thread's own, of which a fiber is one.
+static thread_local bool changing = false;
+
+PyThreadState* swap_states(PyThreadState* state) noexcept {
+  changing = true;
+  PyThreadState* const before = PyThreadState_Swap(state);
+  changing = false;
+  return before;
+}
+
+bool changes_states() noexcept { return changing; }
+
 void leave_gil() noexcept {
   if (hands_gil_over()) detach_keeping_gil();
   else PyEval_SaveThread();
 }
 void take_gil(PyThreadState* state) noexcept {
-  if (hands_gil_over()) attach_with_gil_kept(state);
-  else PyEval_RestoreThread(state);
+  if (hands_gil_over()) {
+    attach_with_gil_kept(state);
+    return;
+  }
+  changing = true;
+  PyEval_RestoreThread(state);
+  changing = false;
 }
 #endif
 

@@ -39,6 +39,12 @@ class GilStateKey {
   bool found_ = false;
 };
 
+// PyThreadState_Swap(). From 3.12 on it gives the GIL up and takes it again; the caller is half one thread
+// and half another meanwhile, so that it does not give way there.
+PyThreadState* swap_states(PyThreadState* state) noexcept;
+// True in the middle of swap_states(), and where take_gil() takes the GIL.
+bool changes_states() noexcept;
+
 // Passes the GIL from one thread to another one on the same OS thread: the one that leaves calls
 // leave_gil(), and the next one calls take_gil() once it runs (suspend/thread_block.h). Up to 3.11 the GIL
 // belongs to no state, and the process has one running state, which is exchanged. From 3.12 on each thread
@@ -52,10 +58,10 @@ void take_gil(PyThreadState* state) noexcept;
 class InOwnInterpreter {
  public:
   explicit InOwnInterpreter(PyThreadState* own) noexcept : own_(own), entered_(current_state()) {
-    if (entered_ != own_) PyThreadState_Swap(own_);
+    if (entered_ != own_) swap_states(own_);
   }
   ~InOwnInterpreter() {
-    if (entered_ != own_) PyThreadState_Swap(entered_);
+    if (entered_ != own_) swap_states(entered_);
   }
   InOwnInterpreter(const InOwnInterpreter&) = delete;
   InOwnInterpreter& operator=(const InOwnInterpreter&) = delete;

@@ -68,8 +68,14 @@ void answer_watchdog() noexcept {
   asked.store(false, std::memory_order_release);
 }
 
-// The loop's thread is about to lock `mutex`, which is the GIL's.
+// The loop's thread is about to lock the GIL's mutex.
 void before_gil_lock() noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+  // A thread gives the GIL up, and takes it, with no state attached. With one this is neither: 3.13 looks
+  // under the mutex whom it has to tell of a pending call, and 3.12's PyThreadState_Swap() is nobody's place
+  // to give way.
+  if (current_state() != nullptr) return;
+#endif
   ++gil_locks;
   if (loop_threads_gil.load(std::memory_order_relaxed) == Gil::kHeld) {
     loop_threads_gil.store(Gil::kGivenUp, std::memory_order_relaxed);  // It drops the GIL.
@@ -78,7 +84,7 @@ void before_gil_lock() noexcept {
   }
   // It takes the GIL: given up, nothing held. The place to give way.
   VirtualThread* const thread = VirtualThread::current();
-  if (thread != nullptr && should_give_way(*thread)) {
+  if (thread != nullptr && !changes_states() && should_give_way(*thread)) {
     const auto saved = blocking::ErrorNumbers::of_this_thread();
     ++preempted;
     thread->give_way();

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 
 import uwsgi_tornado
 
@@ -162,6 +163,23 @@ def compete(_):
 def nap(_):
     time.sleep(0.1)
     return 'rested'
+
+
+def add_pending_call(_):
+    """One that any thread may run: CPython looks under the GIL's mutex for the thread that has to, with the GIL held."""
+    called = threading.Event()
+
+    @ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+    def call(_):
+        called.set()
+        return 0
+
+    api = ctypes.pythonapi
+    api.PyInterpreterState_Get.restype = ctypes.c_void_p
+    assert api._PyEval_AddPendingCall(ctypes.c_void_p(api.PyInterpreterState_Get()), call, None, 0) == 0
+    while not called.is_set():
+        pass
+    return 'called'
 
 
 def start_threads(own):
@@ -328,6 +346,14 @@ def process(own):
 def command(own):
     return subprocess.run(['sh', '-c', f'sleep 0.1; echo {own}'], capture_output=True, text=True,
                           check=True).stdout.strip()
+
+
+def warn(_):
+    try:
+        warnings.warn('one', stacklevel=1)
+    except UserWarning:
+        return 'an error'
+    return 'a line in the log'
 
 
 def pid(_):

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from conftest import EMBEDDED
+from conftest import EMBEDDED, python_version
 from test_isolation import ask_all, numbers
 
 
@@ -49,6 +49,16 @@ def test_computing_thread_does_not_stop_requests(gil):
     gil.get('/start_burner')
     results, seconds = gil.get_all(['/nap'] * 30)
     gil.get('/stop_burner')
+    assert [result[2] for result in results] == [b'rested'] * 30
+    assert seconds < 30 * 0.1 / 2
+
+
+def test_mutex_of_the_gil_may_be_locked_for_a_look(gil):
+    """Taken for the GIL given up it would have each wait after it keep the worker."""
+    if python_version() < (3, 13):
+        pytest.skip('earlier ones do not look')
+    assert gil.get('/add_pending_call')[2] == b'called'
+    results, seconds = gil.get_all(['/nap'] * 30)
     assert [result[2] for result in results] == [b'rested'] * 30
     assert seconds < 30 * 0.1 / 2
 
