@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <csignal>
 
+#include "plugin/python/py_ref.h"
+#include "plugin/python/state_fields.h"
 #include "plugin/request/request_thread.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
@@ -14,9 +16,55 @@ namespace {
 
 constexpr std::size_t kUriMax = 512;  // Of the line.
 
+#if PY_VERSION_HEX < 0x030D0000
 // Null where this Python has none.
 using DumpTraceback = void (*)(int fd, PyThreadState* state);
 DumpTraceback dump_traceback = nullptr;
+#else
+// CPython's dump has no name outside of it there. The module faulthandler answers a signal with it.
+bool dump_is_registered = false;
+
+// Of the real-time signals, which nobody has a name for.
+int dump_signal() noexcept { return SIGRTMAX - 7; }
+
+void register_dump() noexcept {
+  constexpr int kAllThreads = 0;
+  const auto faulthandler = python::PyRef::steal(PyImport_ImportModule("faulthandler"));
+  const auto done =
+      python::PyRef::steal(faulthandler ? PyObject_CallMethod(faulthandler.get(), "register", "iii",
+                                                              dump_signal(), STDERR_FILENO, kAllThreads)
+                                        : nullptr);
+  dump_is_registered = static_cast<bool>(done);
+  PyErr_Clear();
+}
+
+std::string_view text_of(PyObject* name) noexcept {
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(name, &size);
+  if (text == nullptr) PyErr_Clear();
+  return text == nullptr ? "?" : std::string_view(text, static_cast<std::size_t>(size));
+}
+
+void write_frame(PyFrameObject* frame, PyCodeObject* code) noexcept {
+  SignalLine line;
+  line << "  File \"" << text_of(code->co_filename) << "\", line "
+       << static_cast<std::uint64_t>(std::max(0, PyFrame_GetLineNumber(frame))) << " in "
+       << text_of(code->co_name) << "\n";
+  line.write();
+}
+
+// As CPython's dump does.
+void write_stack(PyThreadState* state) noexcept {
+  constexpr int kFramesMax = 100;
+  auto frame = python::PyRef::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(state)));
+  for (int i = 0; frame && i < kFramesMax; ++i) {
+    auto* const bare = reinterpret_cast<PyFrameObject*>(frame.get());
+    const auto code = python::PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(bare)));
+    write_frame(bare, reinterpret_cast<PyCodeObject*>(code.get()));
+    frame = python::PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetBack(bare)));
+  }
+}
+#endif
 
 }  // namespace
 
@@ -56,7 +104,11 @@ void name_request(SignalLine& line, const RequestThread& thread) noexcept {
 }
 
 void find_python_dump() noexcept {
+#if PY_VERSION_HEX < 0x030D0000
   dump_traceback = reinterpret_cast<DumpTraceback>(dlsym(RTLD_DEFAULT, "_Py_DumpTraceback"));
+#else
+  if (!dump_is_registered) register_dump();
+#endif
 }
 
 void handle_signal(int signal, void (*handler)(int)) noexcept {
@@ -73,10 +125,21 @@ void name_what_runs(SignalLine& line, const RequestThread* running) noexcept {
   else name_request(line, *running);
 }
 
+#if PY_VERSION_HEX < 0x030D0000
 void dump_python_stack() noexcept { dump_python_stack(PyGILState_GetThisThreadState()); }
 
 void dump_python_stack(PyThreadState* state) noexcept {
   if (dump_traceback != nullptr && state != nullptr) dump_traceback(STDERR_FILENO, state);
 }
+#else
+void dump_python_stack() noexcept {
+  // Python that ends takes its handler away.
+  if (dump_is_registered && !python::python_is_finalizing()) raise(dump_signal());
+}
+
+void dump_python_stack(PyThreadState* state) noexcept {
+  if (state != nullptr) write_stack(state);
+}
+#endif
 
 }  // namespace engine
