@@ -155,7 +155,8 @@ class PostgreSQL(Service):
 
 class MariaDB(Service):
     program = shutil.which('mariadbd') or '/usr/sbin/mariadbd'
-    share = pathlib.Path('/usr/share/mysql')
+    # As MariaDB 11 and earlier ones name it.
+    system_tables = [pathlib.Path('/usr/share/mariadb/mariadb_system_tables.sql'), pathlib.Path('/usr/share/mysql/mysql_system_tables.sql')]
 
     def settings(self):
         return ['--no-defaults', f'--datadir={self.folder}/data', '--innodb-buffer-pool-size=16M',
@@ -164,7 +165,7 @@ class MariaDB(Service):
     # What mariadb-install-db does, without the packages its script needs.
     def set_up(self):
         tables = self.folder / 'tables.sql'
-        script = (self.share / 'mysql_system_tables.sql').read_text()
+        script = next(filter(pathlib.Path.exists, self.system_tables)).read_text()
         tables.write_text('create database mysql;\nuse mysql;\n' + script)
         self.run('sh', '-c', 'mkdir data && exec "$@" < tables.sql', 'sh',
                  self.program, *self.settings(), '--bootstrap')

@@ -29,7 +29,7 @@ def uvicorn(tmp_path):
         port = free_port()
         with open(tmp_path / 'uvicorn.log', 'wb') as log:
             process = subprocess.Popen(
-                ['/usr/bin/python3', '-m', 'uvicorn', '--app-dir', str(APPS), '--port', str(port), f'{module}:application'],
+                ['/usr/bin/python3', '-m', 'uvicorn', '--http', 'httptools', '--app-dir', str(APPS), '--port', str(port), f'{module}:application'],
                 stdout=log, stderr=subprocess.STDOUT, env={**os.environ, 'PYTHONUNBUFFERED': '1', 'PYTHONHASHSEED': '0'}, cwd=tmp_path)
         started.append(process)
         deadline = time.monotonic() + 60

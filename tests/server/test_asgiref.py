@@ -1,4 +1,5 @@
 """asgiref's async_to_sync runs on the worker's loop, by asgiref's own rules."""
+import asgiref
 import pytest
 
 from overlap import ask_at_once, assert_far_below_serial
@@ -30,9 +31,11 @@ def test_functions_wrapped_at_import_run_on_the_workers_loop(start):
 
 def test_functions_wrapped_at_import_keep_to_asgirefs_rules(start):
     running = start()
+    assert running.get('/in_thread')[2] == b'False'
     assert running.get('/decorated')[2] == b'True'
     assert running.get('/forced')[2] == b'False'
-    assert running.get('/in_thread')[2] == b'False'
+    if tuple(map(int, asgiref.__version__.split('.')[:2])) < (3, 7):  # Later ones keep the loop of a function's first call.
+        assert running.get('/in_thread')[2] == b'False'
 
 
 def test_option_leaves_async_to_sync_as_it_is(start):
