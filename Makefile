@@ -18,7 +18,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian test-container install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
+.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian test-newer-pythons test-container install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
 	soak-deps soak soak-asan soak-overload soak-preempt bench bench-apps bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -240,16 +240,26 @@ soak-preempt: test-deps $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PREEMPTION_SOAK)
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 SOAK_PREEMPTIONS=200000 $(PREEMPTION_SOAK)
 
-# uWSGI 2.0.21's own python plugin does not compile with 3.12 and later.
-OTHER_PYTHONS = $(wildcard $(foreach version,8 9 10,$(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.$(version).*/bin/python3))
+# uWSGI 2.0.21's own python plugin does not compile with 3.12 and later: these run on Debian 13's uWSGI.
+pythons = $(wildcard $(foreach version,$(1),$(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.$(version).*/bin/python3))
+NEWER_PYTHONS = $(call pythons,12 13 14)
 
-test-pythons: | test-deps ## the heart's tests with every other Python, 3.8 to 3.10, that pyenv has here
-	@for python in $(OTHER_PYTHONS); do \
+# $(call test_pythons,each python3): the heart's tests
+define test_pythons
+	@for python in $(1); do \
 		folder=$(BUILD)/$$($$python -c 'import platform; print("python" + platform.python_version())') && \
 		echo "with $$python" && tools/build-for-python $$python $$folder && \
 		PYTHON_OF_UWSGI=$$python UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
 			$(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,preemption.py request_timeout.py) || exit 1; \
 	done
+endef
+
+test-pythons: | test-deps ## the heart's tests with every other Python, 3.8 to 3.14, that pyenv has here; 3.12 and later in a bare Debian 13
+	$(call test_pythons,$(call pythons,8 9 10))
+	@[ -z "$(NEWER_PYTHONS)" ] || tools/platform trixie make TEST_GROUP=smoke test-newer-pythons
+
+test-newer-pythons: | test-deps
+	$(call test_pythons,$(NEWER_PYTHONS))
 
 # Ways to end a request, with a Python that counts references and checks its own rules.
 DEBUG_PYTHON ?= /usr/bin/python3-dbg
@@ -265,7 +275,7 @@ test-debug-python: ## with Debian's debug Python: no reference is left; the hear
 
 # What differs with CPython, uWSGI, compiler and libc.
 HEART_TESTS := $(addprefix tests/server/test_,await.py gil.py greenlet.py isolation.py locks.py responses.py signal_masks.py \
-	stopping.py thread_local.py)
+	stopping.py thread_local.py tools_of_python.py)
 PLATFORMS ?= bookworm trixie
 
 test-heart: test-deps $(BUILD)/debug/tornado_plugin.so ## the server tests that differ with CPython, uWSGI, compiler and libc

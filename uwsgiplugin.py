@@ -39,9 +39,9 @@ def _python():
 
 def _ask_python():
     """What the Python to build for says of itself."""
-    code = ('import json, sysconfig as s; names = ("LIBDIR", "LDVERSION", "Py_ENABLE_SHARED"); '
-            'print(json.dumps({"version": s.get_python_version(), "include": s.get_path("include"), "platinclude": s.get_path("platinclude"), '
-            '**{name: s.get_config_var(name) for name in names}}))')
+    code = ('import json, platform, sysconfig as s; names = ("LIBDIR", "LDVERSION", "Py_ENABLE_SHARED", "Py_GIL_DISABLED"); '
+            'print(json.dumps({"release": platform.python_version(), "include": s.get_path("include"), '
+            '"platinclude": s.get_path("platinclude"), **{name: s.get_config_var(name) for name in names}}))')
     return json.loads(subprocess.check_output([_python(), '-c', code]).decode())
 
 
@@ -51,11 +51,17 @@ def _require(folder, header, remedy):
     return folder
 
 
-def _check_python(version):
+def _check_python(config):
     """What thread_state.cc, which knows CPython's insides, has been read against."""
-    if not (3, 8) <= tuple(map(int, version.split('.'))) < (3, 14):
-        raise SystemExit('uwsgiplugin.py: %s is Python %s: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='
-                         % (_python(), version))
+    release = tuple(map(int, re.findall(r'\d+', config['release'])[:3]))
+    described = 'uwsgiplugin.py: %s is Python %s' % (_python(), config['release'])
+    if not (3, 8) <= release < (3, 15):
+        raise SystemExit(described + ': the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON=')
+    if (3, 14) <= release < (3, 14, 2):
+        raise SystemExit(described + ', which cannot be told of a fiber\'s stack: take 3.14.2 or later')
+    if config['Py_GIL_DISABLED']:
+        raise SystemExit(described + ' without a GIL, which keeps state per OS thread that fibers cannot share: '
+                         'take the same one with its GIL, or name another with PYTHON=')
 
 
 def _version():
@@ -79,7 +85,7 @@ def _libcurl():
 
 
 _config = _ask_python()
-_check_python(_config['version'])
+_check_python(_config)
 # uwsgi_python.h: in the source tree of an embedded build, else where UWSGI_SRC or Debian puts it.
 _uwsgi_src = '.' if _embedding else os.environ.get('UWSGI_SRC', '/usr/src/uwsgi')
 

@@ -17,6 +17,7 @@
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/greenlet/greenlet.h"
 #include "plugin/loop/clock.h"
+#include "plugin/python/state_fields.h"
 #include "plugin/uwsgi/engineio_driver.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -97,6 +98,7 @@ Engine::Engine(loop::IoLoop& loop)
       harakiri_report_(*this),
       block_watch_(options().block_warn_ms * 1e-3, watchdog_) {
   loop.observe(this);
+  python::announce_main_state();
   redirection_.look();
   started = true;
   for (int i = 0; i < uwsgi.async; ++i) {
@@ -129,6 +131,7 @@ Engine::~Engine() {
   blocking::open_gate(nullptr, nullptr);
   python::set_spawner(nullptr);
   python::set_worker_view(nullptr);
+  python::withdraw_main_state();
   loop().observe(nullptr);
   stop_serving();
 }

@@ -20,6 +20,7 @@ void attach_with_gil_kept(PyThreadState*) noexcept {}
 #include <cstdint>
 #include <cstring>
 
+#include "plugin/python/gil.h"
 #include "suspend/thread_local_block.h"
 
 namespace python {
@@ -53,8 +54,12 @@ void set_drop_request(PyThreadState* state, std::uintptr_t request) noexcept {
 
 void mark(PyThreadState* state, bool attached) noexcept {
   state->_status.active = attached;
-#if PY_VERSION_HEX >= 0x030D0000
+#if PY_VERSION_HEX >= 0x030E0000
+  state->holds_gil = attached;
+#elif PY_VERSION_HEX >= 0x030D0000
   state->_status.holds_gil = attached;
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
   state->state = attached ? 1 : 0;  // _Py_THREAD_ATTACHED, _Py_THREAD_DETACHED (pycore_pystate.h).
 #endif
 }
@@ -179,7 +184,7 @@ bool writes_equal_functions(PyThreadState* own) noexcept {
   PyEval_RestoreThread(own);
   const bool same_before = Image(own) == attached;
   detach(own);
-  const bool same_detached = Image(own) == detached && _PyThreadState_UncheckedGet() == nullptr;
+  const bool same_detached = Image(own) == detached && current_state() == nullptr;
   attach(own);
   return same_before && same_detached && Image(own) == attached && PyThreadState_Get() == own &&
          PyGILState_Check() == 1;

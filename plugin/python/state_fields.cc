@@ -18,6 +18,9 @@
 #endif
 // Absent where uWSGI runs 3.14.0 or 3.14.1: to be told of, not to fail as the plugin is loaded.
 extern "C" [[gnu::weak]] int PyUnstable_ThreadState_SetStackProtection(PyThreadState*, void*, std::size_t);
+// Of the internal functions that CPython's own extension modules use (pycore_interp.h).
+extern "C" [[gnu::weak]] int _PyInterpreterState_SetRunningMain(PyInterpreterState*);
+extern "C" [[gnu::weak]] void _PyInterpreterState_SetNotRunningMain(PyInterpreterState*);
 #endif
 
 namespace python {
@@ -42,6 +45,20 @@ void bound_recursion(PyThreadState* state, const suspend::Stack& stack) noexcept
   (void)stack;
 #endif
 }
+
+#if PY_VERSION_HEX >= 0x030E0000
+void announce_main_state() noexcept {
+  if (_PyInterpreterState_SetRunningMain == nullptr) return;
+  if (_PyInterpreterState_SetRunningMain(PyInterpreterState_Get()) < 0) PyErr_Clear();  // It is announced.
+}
+void withdraw_main_state() noexcept {
+  if (_PyInterpreterState_SetNotRunningMain != nullptr)
+    _PyInterpreterState_SetNotRunningMain(PyInterpreterState_Get());
+}
+#else
+void announce_main_state() noexcept {}
+void withdraw_main_state() noexcept {}
+#endif
 
 PyThreadState* new_further_state(const suspend::Stack& stack) {
   PyThreadState* state = PyThreadState_New(PyInterpreterState_Get());

@@ -15,6 +15,11 @@ bool can_bound_recursion() noexcept;
 // Bounds the C recursion of a state that runs on `stack`, before it first runs.
 void bound_recursion(PyThreadState* state, const suspend::Stack& stack) noexcept;
 
+// Tells CPython which state is the main thread's, as the program `python3` does at its start and uWSGI does
+// not: sys.remote_exec() of another process (3.14) looks for it. REQUIRES: that state is attached.
+void announce_main_state() noexcept;
+void withdraw_main_state() noexcept;
+
 // Another state for Python threads, with its own frames and exceptions, for `stack`. It belongs to no thread
 // until one moves to it. Throws std::bad_alloc.
 PyThreadState* new_further_state(const suspend::Stack& stack);

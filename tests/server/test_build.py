@@ -97,15 +97,22 @@ def test_embedded_build_follows_the_interpreter_that_builds_uwsgi(other_python, 
     assert ask(other_python, 'sysconfig.get_path("include")') in result.stdout
 
 
-@pytest.mark.parametrize('version', ['3.7', '3.14'])
-def test_python_that_is_not_known_is_a_sentence(version, tmp_path):
+@pytest.mark.parametrize('release, gil_disabled, sentence', [
+    ('3.7.17', 'null', 'is Python 3.7.17: the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON='),
+    ('3.15.0a2', '0', 'is Python 3.15.0a2: the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON='),
+    ('3.14.1', '0', "is Python 3.14.1, which cannot be told of a fiber's stack: take 3.14.2 or later"),
+    ('3.14.2', '1', 'is Python 3.14.2 without a GIL, which keeps state per OS thread that fibers cannot share: '
+                    'take the same one with its GIL, or name another with PYTHON='),
+])
+def test_python_that_cannot_be_used_is_a_sentence(release, gil_disabled, sentence, tmp_path):
     # None such is on this machine: it answers as one would.
     python = tmp_path / 'python3'
-    python.write_text(f"#!/bin/sh\n{SYSTEM_PYTHON} \"$@\" | sed 's/\"version\": \"[0-9.]*\"/\"version\": \"{version}\"/'\n")
+    changes = f's/"release": "[^"]*"/"release": "{release}"/; s/"Py_GIL_DISABLED": [a-z0-9]*/"Py_GIL_DISABLED": {gil_disabled}/'
+    python.write_text(f"#!/bin/sh\n{SYSTEM_PYTHON} \"$@\" | sed '{changes}'\n")
     python.chmod(0o755)
     result = read_manifest(SYSTEM_PYTHON, tmp_path, PYTHON=str(python))
     assert result.returncode == 1
-    assert f'{python} is Python {version}: the plugin is for 3.8 to 3.13' in result.stdout
+    assert f'{python} {sentence}' in result.stdout
 
 
 def test_missing_source_of_uwsgi_is_a_sentence(tmp_path):
