@@ -56,6 +56,7 @@ void write_frame(PyFrameObject* frame, PyCodeObject* code) noexcept {
 // As CPython's dump does.
 void write_stack(PyThreadState* state) noexcept {
   constexpr int kFramesMax = 100;
+  (SignalLine() << "Stack (most recent call first):\n").write();
   auto frame = python::PyRef::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(state)));
   for (int i = 0; frame && i < kFramesMax; ++i) {
     auto* const bare = reinterpret_cast<PyFrameObject*>(frame.get());

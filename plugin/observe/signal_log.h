@@ -32,8 +32,8 @@ class SignalLine {
 // "GET /path on core 3", or "work beside the requests".
 void name_request(SignalLine& line, const RequestThread& thread) noexcept;
 
-// Finds CPython's dump for signal handlers, faulthandler's own. To be called before any handler is installed, with
-// the GIL.
+// Finds CPython's dump for signal handlers, faulthandler's own. To be called before any handler is installed,
+// with the GIL.
 void find_python_dump() noexcept;
 // Has `handler`, which may dump, called for `signal`: on the alternate stack, for a request's own may be
 // nearly used up.
