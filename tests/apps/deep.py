@@ -19,7 +19,7 @@ try:
 except ImportError:
     greenlet = None
 
-MEET_S = 25
+MEET_S = 100
 
 parties = {}
 parties_lock = threading.Lock()

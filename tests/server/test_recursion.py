@@ -25,13 +25,13 @@ def ask_each(running, wanted, place):
     """Outcomes by kind, while another request waits; all by the same worker."""
     pid = running.get('/pid')[2]
     waited = []
-    other = threading.Thread(target=lambda: waited.append(running.get('/wait?2', timeout_s=60)[2]))
+    other = threading.Thread(target=lambda: waited.append(running.get('/wait?2', timeout_s=120)[2]))
     other.start()
     kinds = json.loads(running.get('/kinds')[2])[wanted]
     assert len(kinds) > 10
     outcomes = {kind: outcome(running, f'/recurse?{kind}{place}') for kind in kinds}
     assert running.get('/wait?2')[2] == b'waited'
-    other.join(60)
+    other.join(120)
     assert waited == [b'waited']
     assert running.get('/pid')[2] == pid
     return outcomes
