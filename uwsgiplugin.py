@@ -55,13 +55,14 @@ def _check_python(config):
     """What thread_state.cc, which knows CPython's insides, has been read against."""
     release = tuple(map(int, re.findall(r'\d+', config['release'])[:3]))
     described = 'uwsgiplugin.py: %s is Python %s' % (_python(), config['release'])
-    if not (3, 8) <= release < (3, 15):
-        raise SystemExit(described + ': the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON=')
     if (3, 14) <= release < (3, 14, 2):
-        raise SystemExit(described + ', which cannot be told of a fiber\'s stack: take 3.14.2 or later')
+        raise SystemExit(described + ', which cannot be told about a fiber\'s stack: use 3.14.2 or later')
     if config['Py_GIL_DISABLED']:
-        raise SystemExit(described + ' without a GIL, which keeps state per OS thread that fibers cannot share: '
-                         'take the same one with its GIL, or name another with PYTHON=')
+        raise SystemExit(described + ' without a GIL, which keeps state for each OS thread that fibers cannot share: '
+                         'use the same one with its GIL, or name another with PYTHON=')
+    unfinished = (3, 14) <= release < (3, 15)
+    if not (3, 8) <= release < (3, 14) and not (unfinished and os.environ.get('UWSGI_TORNADO_UNFINISHED')):
+        raise SystemExit(described + ': the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON=')
 
 
 def _version():

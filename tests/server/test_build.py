@@ -98,11 +98,12 @@ def test_embedded_build_follows_the_interpreter_that_builds_uwsgi(other_python, 
 
 
 @pytest.mark.parametrize('release, gil_disabled, sentence', [
-    ('3.7.17', 'null', 'is Python 3.7.17: the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON='),
-    ('3.15.0a2', '0', 'is Python 3.15.0a2: the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON='),
-    ('3.14.1', '0', "is Python 3.14.1, which cannot be told of a fiber's stack: take 3.14.2 or later"),
-    ('3.14.2', '1', 'is Python 3.14.2 without a GIL, which keeps state per OS thread that fibers cannot share: '
-                    'take the same one with its GIL, or name another with PYTHON='),
+    ('3.7.17', 'null', 'is Python 3.7.17: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='),
+    ('3.14.2', '0', 'is Python 3.14.2: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='),
+    ('3.15.0a2', '0', 'is Python 3.15.0a2: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='),
+    ('3.14.1', '0', "is Python 3.14.1, which cannot be told about a fiber's stack: use 3.14.2 or later"),
+    ('3.13.5', '1', 'is Python 3.13.5 without a GIL, which keeps state for each OS thread that fibers cannot share: '
+                    'use the same one with its GIL, or name another with PYTHON='),
 ])
 def test_python_that_cannot_be_used_is_a_sentence(release, gil_disabled, sentence, tmp_path):
     # None such is on this machine: it answers as one would.
