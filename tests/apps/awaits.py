@@ -129,11 +129,16 @@ class Switches(asyncio.Future):
 
 
 class SwitchesLate(asyncio.Future):
-    """The same when it is told whom to call."""
+    """The same when it is told whom to call; it is done then. (From 3.12 on gather() tells nothing to one that is done before.)"""
 
     def add_done_callback(self, *function, **context):
         gc.disable()
         super().add_done_callback(*function, **context)
+        self.get_loop().call_soon(self.end)
+
+    def end(self):
+        if not self.done():
+            self.set_result(None)
 
 
 class DoneWhenAsked(asyncio.Future):
@@ -160,7 +165,8 @@ class Slow(asyncio.futures._PyFuture):
 def future_that_switches_the_collector_off(query):
     wait, kind = {'await_': (await_, Switches), 'gather_': (gather_, SwitchesLate)}[query]
     future = kind(loop=loop)
-    future.set_result(None)
+    if kind is Switches:
+        future.set_result(None)
     try:
         wait(future)
         return gc.isenabled()
