@@ -112,7 +112,7 @@ def writes_of(running):
 @pytest.mark.parametrize('path', ['burst', 'burst_of_a_task'])
 @pytest.mark.parametrize('size', [10, 3000, 20_000])
 def test_pieces_that_are_sent_in_one_turn_go_together_and_wait_for_nothing_more(start, path, size):
-    running = start()
+    running = start('--tornado-client-disconnect')  # It waits for ever, until its client leaves.
     before = writes_of(running)
     with running.connect() as connection:
         connection.sendall(f'GET /{path}?{size} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
