@@ -242,7 +242,7 @@ soak-preempt: test-deps $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.
 
 # uWSGI 2.0.21's own python plugin does not compile with 3.12 and later: these run on Debian 13's uWSGI.
 pythons = $(wildcard $(foreach version,$(1),$(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.$(version).*/bin/python3))
-NEWER_PYTHONS = $(call pythons,12 13 14)
+NEWER_PYTHONS = $(call pythons,12 13)
 
 # $(call test_pythons,each python3): the heart's tests
 define test_pythons
@@ -254,7 +254,7 @@ define test_pythons
 	done
 endef
 
-test-pythons: | test-deps ## the heart's tests with every other Python, 3.8 to 3.14, that pyenv has here; 3.12 and later in a bare Debian 13
+test-pythons: | test-deps ## the heart's tests with every other Python, 3.8 to 3.13, that pyenv has here; 3.12 and later in a bare Debian 13
 	$(call test_pythons,$(call pythons,8 9 10))
 	@[ -z "$(NEWER_PYTHONS)" ] || tools/platform trixie make TEST_GROUP=smoke test-newer-pythons
 
