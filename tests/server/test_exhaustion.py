@@ -54,6 +54,8 @@ def test_out_of_descriptors_clients_wait_for_them(server):
 
 def test_request_in_flight_outlives_the_lack_of_descriptors(server):
     running = server('overload.py', cores=CORES)
+    with cores_taken(running, 2):
+        pass  # The sanitizer needs a pipe the first time that it looks at an object's type.
     with running.connect() as late:
         with cores_taken(running, 2), limited(running, resource.RLIMIT_NOFILE, lowest_free_descriptor(running)):
             late.sendall(GET)

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import APPS, EMBEDDED, PLUGIN
+from conftest import ASAN, APPS, EMBEDDED, PLUGIN, asan_environment
 from overlap import ask_at_once
 
 plugin_only = pytest.mark.skipif(EMBEDDED is not None, reason='there is no plugin to look at')
@@ -47,8 +47,9 @@ def test_plugin_has_one_name_for_all():
 def test_missing_libev_is_a_sentence(tmp_path):
     # The loader's own path is the one way to hide a library that is installed.
     (tmp_path / 'libev.so.4').write_bytes(b'')
+    asan = asan_environment() if ASAN else {}
     done = subprocess.run(['uwsgi', '--plugins', f'python3,{PLUGIN}', '--tornado', '2', '--http-socket', '127.0.0.1:0', '--wsgi-file',
-                           APPS / 'basic.py'], env={**os.environ, 'LD_LIBRARY_PATH': str(tmp_path)}, text=True, timeout=60,
+                           APPS / 'basic.py'], env={**os.environ, **asan, 'LD_LIBRARY_PATH': str(tmp_path)}, text=True, timeout=60,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 1
     assert 'tornado: libev cannot be used: ' in done.stdout and 'libev.so.4' in done.stdout
