@@ -32,7 +32,7 @@ ROWS = {
     'WSGI applications (Flask, Django)': ('serves', 'interfaces:application'),
     'ASGI applications (FastAPI, Starlette)': ('serves', 'interfaces:asgi'),
     "Tornado's applications": ('serves', 'tornado_interfaces:application'),
-    'Python is patched': ('is_so', '/patched'),
+    "the standard library's blocking functions are patched": ('is_so', '/patched'),
     '`time.sleep`': ('meets', '/sleep'),
     '`requests.get`': ('meets', '/requests'),
     'a query of psycopg2': ('meets', '/psycopg2'),
