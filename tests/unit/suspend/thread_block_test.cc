@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -174,15 +175,15 @@ TEST(ThreadBlock, KnowsItsStack) {
 #if !defined(__SANITIZE_ADDRESS__)
 TEST(ThreadBlock, SharesTheAllocatorOfItsOsThread) {
   Thread a, b;
-  void* volatile freed = nullptr;
-  a.run([&] {
-    freed = std::malloc(1000);
-    std::free(freed);
-  });
+  // More than the cache holds of one size, so that it has none of that size left from earlier tests.
+  void* volatile blocks[16];
+  for (void* volatile& block : blocks) block = std::malloc(1000);
+  a.run([&] { std::free(blocks[0]); });
   void* volatile taken = nullptr;
   b.run([&] { taken = std::malloc(1000); });
-  EXPECT_EQ(freed, taken);
+  EXPECT_EQ(blocks[0], taken);
   std::free(taken);
+  for (std::size_t i = 1; i < std::size(blocks); ++i) std::free(blocks[i]);
 }
 #endif
 
