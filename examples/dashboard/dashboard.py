@@ -54,7 +54,7 @@ def sample(lag_s):
 def sampler():
     """The lag is how late this function resumes: what any request that sleeps would see."""
     while True:
-        lag = 0
+        lag = 0.0
         for _ in range(LAG_STEPS):
             began = time.monotonic()
             if uwsgi_tornado.stopping.wait(timeout=1 / LAG_STEPS):

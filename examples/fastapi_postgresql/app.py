@@ -8,20 +8,18 @@ from fastapi import Depends, FastAPI
 
 app = FastAPI()
 idle = queue.LifoQueue()  # As many connections as requests have needed at once.
-pool = None
 
 
 @app.on_event('startup')
 async def start():
-    global pool
     with contextlib.closing(psycopg2.connect('')) as connection, connection, connection.cursor() as cursor:  # PGHOST, PGUSER ...
         cursor.execute('create table if not exists visits (page text primary key, count int not null)')
-    pool = await asyncpg.create_pool(min_size=1, max_size=10)
+    app.state.pool = await asyncpg.create_pool(min_size=1, max_size=10)
 
 
 @app.on_event('shutdown')
 async def stop():
-    await pool.close()
+    await app.state.pool.close()
 
 
 def connection():
@@ -54,5 +52,5 @@ def slow(connection=Depends(connection)):
 
 @app.get('/visits')
 async def visits():
-    rows = await pool.fetch('select page, count from visits order by page')
+    rows = await app.state.pool.fetch('select page, count from visits order by page')
     return {row['page']: row['count'] for row in rows}
