@@ -182,9 +182,15 @@ def dropped(count):
 
 
 def waits_on(count):
-    """Answers at once; what it began goes on."""
-    asyncio.run_coroutine_threadsafe(asyncio.to_thread(lambda: (time.sleep(0.5), print('went on to its end', flush=True))),
-                                     asyncio.get_event_loop())
+    """Answers as soon as the function has begun, which goes on."""
+    begun = threading.Event()
+
+    def function():
+        begun.set()
+        time.sleep(0.5)
+        print('went on to its end', flush=True)
+    asyncio.run_coroutine_threadsafe(asyncio.to_thread(function), asyncio.get_event_loop())
+    begun.wait()
     return 'begun'
 
 

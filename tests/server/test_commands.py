@@ -31,7 +31,7 @@ ELSEWHERE = [
     ('examples/cluster/README.md', r'.', 'wants a router and nodes with addresses of their own', 'test_cluster.py'),
     ('examples/container/README.md', r'.', 'builds an image', 'make test-container'),
     ('examples/dashboard/README.md', r'seq 20 .*/wait|TORNADO_DASHBOARD_TOKEN=|curl -u', 'its requests take up to 20 s', 'test_dashboard.py'),
-    ('(examples/django_postgresql/)?README.md', r'pg_virtualenv', "the tests' own PostgreSQL is asked", 'test_example_services.py'),
+    ('(examples/(django|fastapi)_postgresql/)?README.md', r'pg_virtualenv', "the tests' own PostgreSQL is asked", 'test_example_services.py'),
     ('examples/emperor/README.md', r'.', 'one that starts others', 'test_example_emperor.py'),
     ('examples/kubernetes/README.md', r'.', 'wants Kubernetes, and a port for all', 'test_kubernetes.py'),
     ('examples/nginx/README.md', r'.', 'wants nginx', 'test_example_nginx.py'),
@@ -56,6 +56,7 @@ def first_port(get, checkout):
 # What examples want beside a server, as environment; get(name) is a fixture. So do documents that name them.
 NEEDS = {
     'django_postgresql': postgres_of_libpq,
+    'fastapi_postgresql': postgres_of_libpq,
     'fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
     'greenlet_fetch': lambda get, checkout: {'SERVICES': get('pages') + '/services'},
     'greenlet_timer': lambda get, checkout: {'SERVICES': get('pages') + '/services', 'SECONDS': '0.2'},
