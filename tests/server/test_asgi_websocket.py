@@ -167,7 +167,7 @@ def test_size_of_messages_is_limited_by_the_option(start):
 
 def test_pings_are_answered_whatever_the_application_does(start):
     running = start()
-    with websocket_by_hand(running, '/deaf') as connection:
+    with websocket_by_hand(running, '/deaf?5') as connection:
         assert exactly(connection, 6) == b'\x81\x04deaf'
         connection.sendall(frame(PING, b'ping'))
         assert exactly(connection, 6) == bytes([PONG, 4]) + b'ping'
