@@ -122,7 +122,8 @@ def test_pieces_that_are_sent_in_one_turn_go_together_and_wait_for_nothing_more(
             received += connection.recv(1 << 20)
     assert received.split(b'\r\n\r\n', 1)[1] == piece * 100
     if size < 16384:
-        assert writes_of(running) - before < 15
+        # Each would be a write of its own. A write may take a part only, and a sanitizer writes, too.
+        assert writes_of(running) - before < 40
 
 
 def test_chunked_request_body(start):
