@@ -2,6 +2,7 @@
 // (LD_PRELOAD).
 #pragma once
 
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -76,6 +77,7 @@ inline const auto writev = find_as<decltype(::writev)>("writev");
 inline const auto connect = find_as<decltype(::connect)>("connect");
 inline const auto accept4 = find_as<decltype(::accept4)>("accept4");
 inline const auto close = find_as<decltype(::close)>("close");
+inline const auto inet_ntop = find_as<decltype(::inet_ntop)>("inet_ntop");
 inline const auto dup2 = find_as<decltype(::dup2)>("dup2");
 inline const auto close_range =
     reinterpret_cast<int (*)(unsigned int, unsigned int, int)>(find_if_any("close_range"));

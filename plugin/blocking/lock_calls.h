@@ -1,4 +1,4 @@
-// What threads wait for each other by: the calls that other files use.
+// Calls by which threads wait for each other, for use in other files.
 #pragma once
 
 #include <pthread.h>

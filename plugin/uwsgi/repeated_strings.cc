@@ -2,7 +2,6 @@
 
 #include <Python.h>
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 
 #include "plugin/blocking/gate.h"
 #include "plugin/blocking/got.h"
+#include "plugin/blocking/libc.h"
 #include "plugin/uwsgi/uwsgi_core.h"
 
 extern "C" int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute__((weak));
@@ -24,18 +24,8 @@ extern "C" int uwsgi_response_subhandler_wsgi(struct wsgi_request*) __attribute_
 namespace engine {
 namespace {
 
-// What the functions here call instead of themselves: in an embedded build the calls of the whole program are
-// redirected.
-struct {
-  decltype(&PyUnicode_DecodeLatin1) decode_latin1;
-  decltype(&inet_ntop) address_to_text;
-} real;
-
-template <typename Function>
-bool find(const char* name, Function*& function) noexcept {
-  function = reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
-  return function != nullptr;
-}
+// CPython's own. In an embedded build the calls of the whole program are redirected, those of this file too.
+decltype(&PyUnicode_DecodeLatin1) real_decode_latin1 = nullptr;
 
 // Fibonacci hashing.
 constexpr std::uint64_t kSpread = 0x9E3779B97F4A7C15;
@@ -80,7 +70,7 @@ class Tokens {
  public:
   // What PyUnicode_DecodeLatin1() returns: a new reference; null with an error set.
   PyObject* of(const char* text, Py_ssize_t size) noexcept {
-    if (size < kShortest || size > kLongest) return real.decode_latin1(text, size, nullptr);
+    if (size < kShortest || size > kLongest) return real_decode_latin1(text, size, nullptr);
     Pair& pair = pairs_[hash(text, static_cast<std::size_t>(size))];
     for (PyObject* const kept : pair) {
       if (kept == nullptr || PyUnicode_GET_LENGTH(kept) != size) continue;
@@ -88,7 +78,7 @@ class Tokens {
       Py_INCREF(kept);
       return kept;
     }
-    PyObject* made = real.decode_latin1(text, size, nullptr);
+    PyObject* made = real_decode_latin1(text, size, nullptr);
     if (made == nullptr || !is_token(text, text + size)) return made;
     intern(made);
     Py_INCREF(made);
@@ -177,7 +167,7 @@ class AddressText {
     const std::size_t address_size = family == AF_INET ? sizeof(in_addr) : sizeof(in6_addr);
     if (family != family_ || std::memcmp(address, address_.data(), address_size) != 0) {
       family_ = AF_UNSPEC;
-      if (real.address_to_text(family, address, text_.data(), text_.size()) == nullptr) return nullptr;
+      if (blocking::libc::inet_ntop(family, address, text_.data(), text_.size()) == nullptr) return nullptr;
       family_ = family;
       std::memcpy(address_.data(), address, address_size);
       length_ = std::strlen(text_.data());
@@ -199,7 +189,7 @@ class AddressText {
 
 const char* address_to_text(int family, const void* address, char* text, socklen_t size) noexcept {
   const bool known = family == AF_INET || family == AF_INET6;
-  if (!known || !blocking::on_loop_thread()) return real.address_to_text(family, address, text, size);
+  if (!known || !blocking::on_loop_thread()) return blocking::libc::inet_ntop(family, address, text, size);
   return address_text.of(family, address, text, size);
 }
 
@@ -217,11 +207,13 @@ void keep_repeated_strings() noexcept {
     blocking::Replacements of_python = {
         {"PyDict_SetItemString", reinterpret_cast<void*>(&set_item_string)},
         {"PyObject_HasAttrString", reinterpret_cast<void*>(&has_attr_string)}};
-    if (find("PyUnicode_DecodeLatin1", real.decode_latin1))
+    real_decode_latin1 = reinterpret_cast<decltype(&PyUnicode_DecodeLatin1)>(
+        blocking::libc::find_if_any("PyUnicode_DecodeLatin1"));
+    if (real_decode_latin1 != nullptr) {
       of_python.emplace("PyUnicode_DecodeLatin1", reinterpret_cast<void*>(&decode_latin1));
+    }
     redirect(reinterpret_cast<const void*>(&uwsgi_response_subhandler_wsgi), of_python);
-    if (find("inet_ntop", real.address_to_text))
-      redirect(&uwsgi, {{"inet_ntop", reinterpret_cast<void*>(&address_to_text)}});
+    redirect(&uwsgi, {{"inet_ntop", reinterpret_cast<void*>(&address_to_text)}});
   } catch (const std::exception&) {
     // Out of memory: they are made each time.
   }
