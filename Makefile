@@ -345,7 +345,7 @@ bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the p
 
 bench-apps: $(BUILD)/tornado_plugin.so ## measure Flask and Django on PostgreSQL, and what is behind nginx (at most 15 minutes); writes bench/applications/
 	@tools/install-deps bench
-	$(PYTHON) bench/run.py --out bench/applications $$($(PYTHON) -c 'import sys; sys.path.insert(0, "bench"); import applications; print(*applications.ROWS)')
+	$(PYTHON) bench/run.py --applications
 
 bench-draw: | deps ## write bench/RESULTS.md and its plots anew from bench/results.json
 	$(PYTHON) bench/run.py --draw

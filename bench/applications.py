@@ -127,7 +127,7 @@ class BehindNginx:
 def by_socket(make):
     """The uwsgi protocol on a unix socket. The socket for HTTP beside it says that the server is there."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix='uwsgi-tornado-bench-socket-'))
-    folder.chmod(0o755)  # nginx has a user of its own.
+    folder.chmod(0o755)  # nginx's workers run as another user.
     server = make(folder / 'socket')
     return BehindNginx(f'{server.name}, uwsgi_pass', server, f'unix:{folder}/socket')
 

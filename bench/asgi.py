@@ -78,7 +78,7 @@ def tornado_row(quick, how, protocol, **more):
 
 @contextlib.contextmanager
 def websockets(server, path, connections, *how):
-    """The load program with all of its connections open, until it is told to begin."""
+    """The load program, with every connection open. It waits to be told to begin."""
     command = [str(servers.build('websockets')), str(server.port), path, '--connections', str(connections), *how]
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -10,18 +10,17 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include "load_program.h"
 
 namespace {
 
@@ -36,11 +35,6 @@ struct Options {
   double timeout_s = 60;
   std::size_t post = 0;
 };
-
-double now_s() {
-  using namespace std::chrono;
-  return duration<double>(steady_clock::now().time_since_epoch()).count();
-}
 
 struct Connection {
   int fd = -1;
@@ -88,7 +82,8 @@ class Load {
     std::printf(
         "{\"ok\": %ld, \"failed\": %ld, \"seconds\": %.4f, \"rate\": %.2f, \"p50_ms\": %.3f, "
         "\"p90_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
-        ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, at(0.5), at(0.9), at(0.99), at(1));
+        ok_, failed_, ended_s_ - started_s_, latencies_.size() / seconds, percentile_ms(latencies_, 0.5),
+        percentile_ms(latencies_, 0.9), percentile_ms(latencies_, 0.99), percentile_ms(latencies_, 1));
   }
 
  private:
@@ -98,12 +93,6 @@ class Load {
   }
 
   bool finished() const { return outstanding_ == 0 && asked_ > 0 && !asks_more(); }
-
-  // The least latency that this share of the requests do not exceed: of few requests, p99 is the most.
-  double at(double share) const {
-    if (latencies_.empty()) return 0;
-    return latencies_[static_cast<std::size_t>(std::ceil(share * latencies_.size())) - 1] * 1e3;
-  }
 
   // Starts the next request of a connection, or leaves it idle when there is none to start.
   void ask(Connection& connection) {
@@ -137,12 +126,10 @@ class Load {
     }
     const int yes = 1;
     setsockopt(connection.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    sockaddr_in server{};
-    server.sin_family = AF_INET;
-    server.sin_port = htons(static_cast<std::uint16_t>(options_.port));
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const bool failed = connect(connection.fd, reinterpret_cast<sockaddr*>(&server), sizeof server) != 0 &&
-                        errno != EINPROGRESS;
+    const sockaddr_in server = loopback(options_.port);
+    const bool failed =
+        connect(connection.fd, reinterpret_cast<const sockaddr*>(&server), sizeof server) != 0 &&
+        errno != EINPROGRESS;
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.ptr = &connection;
@@ -266,10 +253,7 @@ Options parse(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  allow_all_descriptors();
   Load load(parse(argc, argv));
   load.run();
   load.report();

@@ -81,6 +81,7 @@ def main():
     parser.add_argument('--out', type=pathlib.Path, metavar='FOLDER', help='where files are written (bench/ for every row in full)')
     parser.add_argument('row', nargs='*', help='which rows; --list names them')
     parser.add_argument('--list', action='store_true', help='name the rows')
+    parser.add_argument('--applications', action='store_true', help='every row of applications.py in full, written to bench/applications/')
     asked = parser.parse_args()
     if asked.draw:
         folder = asked.out or servers.HERE
@@ -89,11 +90,13 @@ def main():
     import rows
     if asked.list:
         return print('\n'.join(rows.ALL))
-    names = chosen(asked.row, rows.ALL) if asked.row else [*rows.ROWS]
+    by_default = rows.applications.ROWS if asked.applications else rows.ROWS
+    names = chosen(asked.row, rows.ALL) if asked.row else [*by_default]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     found = measure_all(names, rows.ALL, asked.quick, servers.BUILD)
-    folder = asked.out or (None if asked.row or asked.quick else servers.HERE)
+    whole = servers.HERE / 'applications' if asked.applications else servers.HERE
+    folder = asked.out or (None if asked.row or asked.quick else whole)
     if folder:
         results.save(found, folder)
         draw(found, folder)

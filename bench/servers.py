@@ -23,7 +23,7 @@ TICKS_A_SECOND = os.sysconf('SC_CLK_TCK')
 def build(name, *flags):
     """A program of ours beside this file."""
     source, program = HERE / f'{name}.cc', BUILD / name
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+    if not program.exists() or program.stat().st_mtime < max(path.stat().st_mtime for path in (source, *HERE.glob('*.h'))):
         BUILD.mkdir(parents=True, exist_ok=True)
         subprocess.run(['g++', '-std=gnu++17', '-O2', '-Wall', '-Wextra', '-Werror', str(source), '-o', str(program), *flags], check=True)
     return program

@@ -9,18 +9,17 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include "load_program.h"
 
 namespace {
 
@@ -34,11 +33,6 @@ struct Options {
   long messages = 0;
   bool broadcast = false;
 };
-
-double now_s() {
-  using namespace std::chrono;
-  return duration<double>(steady_clock::now().time_since_epoch()).count();
-}
 
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "websockets: %s: %s\n", what, std::strerror(errno));
@@ -79,7 +73,8 @@ class Load {
     std::printf(
         "{\"ok\": %ld, \"failed\": 0, \"seconds\": %.4f, \"rate\": %.2f, \"p50_ms\": %.3f, \"p99_ms\": "
         "%.3f}\n",
-        received_, seconds, static_cast<double>(received_) / seconds, at(0.5), at(0.99));
+        received_, seconds, static_cast<double>(received_) / seconds, percentile_ms(latencies_, 0.5),
+        percentile_ms(latencies_, 0.99));
   }
 
  private:
@@ -95,11 +90,8 @@ class Load {
     if (fd < 0) fail("socket");
     const int yes = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    sockaddr_in server{};
-    server.sin_family = AF_INET;
-    server.sin_port = htons(static_cast<std::uint16_t>(options_.port));
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd, reinterpret_cast<sockaddr*>(&server), sizeof server) != 0) fail("connect");
+    const sockaddr_in server = loopback(options_.port);
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&server), sizeof server) != 0) fail("connect");
     const std::string request =
         "GET " + options_.path +
         " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -145,12 +137,6 @@ class Load {
     }
   }
 
-  double at(double share) const {
-    if (latencies_.empty()) return 0;
-    const auto count = static_cast<double>(latencies_.size());
-    return latencies_[static_cast<std::size_t>(std::ceil(share * count)) - 1] * 1e3;
-  }
-
   const Options options_;
   const int epoll_;
   const std::string message_;
@@ -178,10 +164,7 @@ Options parse(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  allow_all_descriptors();
   const Options options = parse(argc, argv);
   Load load(options);
   load.open_all();
