@@ -3,7 +3,6 @@ import concurrent.futures
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -16,29 +15,12 @@ import yaml
 import containers
 from conftest import ROOT
 from overlap import wait_until
-from services import Service, free_port
+from services import Nginx, free_port
 
 EXAMPLE = ROOT / 'examples/container'
 COMPOSE = yaml.safe_load((EXAMPLE / 'compose.yaml').read_text())
 APP = COMPOSE['services']['app']
 QUICK = 20
-
-NGINX_CONF = '''
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-events {{ worker_connections 100; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/proxied;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    {site}
-}}
-'''
-
 
 @pytest.fixture(scope='module')
 def engine():
@@ -153,7 +135,7 @@ def test_sigterm_lets_requests_finish_and_ends_it(app, postgres):
     assert app.get('/healthz')[0] is None
 
 
-class Site(Service):
+class Site(Nginx):
     """A real nginx with the example's file."""
 
     def __init__(self, app):
@@ -165,10 +147,7 @@ class Site(Service):
         for old, new in {'listen 80;': f'listen 127.0.0.1:{self.port};', 'http://app:8000': f'http://127.0.0.1:{self.app.port}'}.items():
             assert old in site
             site = site.replace(old, new)
-        (self.folder / 'nginx.conf').write_text(NGINX_CONF.format(folder=self.folder, site=site))
-
-    def command(self):
-        return [shutil.which('nginx') or '/usr/sbin/nginx', '-p', self.folder, '-c', self.folder / 'nginx.conf', '-e', self.folder / 'errors']
+        self.configure(site)
 
     def is_ready(self):
         return self.app.get('/nowhere', self.port)[0] == 404

@@ -210,9 +210,39 @@ class Memcached(Service):
 
 
 class Nginx(Service):
-    """Over HTTP on `port`, TLS and HTTP/2 on `tls_port` of 127.0.0.1 and 127.0.0.2, and on the socket `socket`."""
+    """A real nginx. A subclass says in set_up() what its http block has."""
 
     program = shutil.which('nginx') or '/usr/sbin/nginx'
+
+    def configure(self, http):
+        (self.folder / 'nginx.conf').write_text(NGINX_CONF.format(folder=self.folder, http=http))
+        if os.geteuid() == 0:
+            for path in self.folder.rglob('*'):
+                shutil.chown(path, 'nobody', 'nogroup')
+
+    def command(self):
+        return [self.program, '-p', self.folder, '-c', self.folder / 'nginx.conf', '-e', self.folder / 'errors']
+
+
+NGINX_CONF = '''
+daemon off;
+worker_processes 1;
+pid {folder}/pid;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/bodies;
+    proxy_temp_path {folder}/proxied;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {http}
+}}
+'''
+
+
+class NginxPages(Nginx):
+    """Over HTTP on `port`, TLS and HTTP/2 on `tls_port` of 127.0.0.1 and 127.0.0.2, and on the socket `socket`."""
 
     def __init__(self, certificate):
         self.certificate = certificate
@@ -229,28 +259,11 @@ class Nginx(Service):
         (self.folder / 'pages').mkdir()
         (self.folder / 'pages' / 'text.txt').write_text('a line of text\n' * 10000)
         (self.folder / 'pages' / 'big').write_bytes(bytes(range(256)) * 4 * 20480)
-        (self.folder / 'nginx.conf').write_text(NGINX_CONF.format(self=self))
-        if os.geteuid() == 0:
-            for path in self.folder.rglob('*'):
-                shutil.chown(path, 'nobody', 'nogroup')
-
-    def command(self):
-        return [self.program, '-p', self.folder, '-c', self.folder / 'nginx.conf', '-e', self.folder / 'errors']
+        self.configure(PAGES_CONF.format(self=self))
 
 
-NGINX_CONF = '''
-daemon off;
-worker_processes 1;
-pid {self.folder}/pid;
-events {{ worker_connections 1024; }}
-http {{
+PAGES_CONF = '''
     types {{ text/plain txt; }}
-    access_log off;
-    client_body_temp_path {self.folder}/bodies;
-    proxy_temp_path {self.folder}/proxied;
-    fastcgi_temp_path {self.folder}/fastcgi;
-    uwsgi_temp_path {self.folder}/uwsgi;
-    scgi_temp_path {self.folder}/scgi;
     client_max_body_size 0;
     server {{
         listen 127.0.0.1:{self.port};
@@ -269,7 +282,6 @@ http {{
         location = /round {{ return 302 /round; }}
         location = /refused {{ return 403 "no"; }}
     }}
-}}
 '''
 
 
@@ -297,7 +309,7 @@ def redis_server():
 
 @pytest.fixture(scope='session')
 def nginx(certificate):
-    yield from running(lambda: Nginx(certificate))
+    yield from running(lambda: NginxPages(certificate))
 
 
 @pytest.fixture(scope='session')

@@ -1,9 +1,7 @@
 """examples/nginx: a real nginx in front, with requests, websockets and server-sent events."""
 import contextlib
 import json
-import os
 import re
-import shutil
 import signal
 import socket
 
@@ -14,40 +12,16 @@ from conftest import websocket_to
 from deployed import deployed
 from health import closed_by_server
 from overlap import wait_until
-from services import Service
+from services import Nginx
 
 QUICK = 20
 
-MAIN_CONF = '''
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/proxied;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
-}}
-'''
-
-
-class Site(Service):
+class Site(Nginx):
     """nginx with the example's site; uWSGI's sockets are in its folder, and it need not be there yet."""
 
     def set_up(self):
         deployed('nginx', self.folder, {'/run/app': self.folder, 'listen 80;': f'listen 127.0.0.1:{self.port};'})
-        (self.folder / 'nginx.conf').write_text(MAIN_CONF.format(folder=self.folder))
-        if os.geteuid() == 0:
-            for path in self.folder.rglob('*'):
-                shutil.chown(path, 'nobody', 'nogroup')
-
-    def command(self):
-        return [shutil.which('nginx') or '/usr/sbin/nginx', '-p', self.folder, '-c', self.folder / 'nginx.conf',
-                '-e', self.folder / 'errors']
+        self.configure(f'include {self.folder}/site.conf;')
 
 
 @pytest.fixture(scope='module')
