@@ -75,7 +75,7 @@ def websocket_by_hand(running, path):
     """The connection after the handshake: a client that answers nothing by itself."""
     with running.connect() as connection:
         connection.sendall(WEBSOCKET_HANDSHAKE % path.encode())
-        received = read_until(connection, b'\r\n\r\n', at_once=1)
+        received = read_until(connection, b'\r\n\r\n')
         assert received.startswith(b'HTTP/1.1 101 ') and b's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' in received
         yield connection
 

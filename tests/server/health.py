@@ -36,13 +36,13 @@ def unharmed(server, cores):
     health.assert_well()
 
 
-def read_until(connection, text, at_once=1000):
-    """What came until that had; more may have come with it, unless it is read by single bytes."""
+def read_until(connection, text):
+    """What came until that, and that. By single bytes, so that what follows is there for the next to read."""
     received = b''
-    while text not in received:
-        chunk = connection.recv(at_once)
-        assert chunk, received
-        received += chunk
+    while not received.endswith(text):
+        byte = connection.recv(1)
+        assert byte, received
+        received += byte
     return received
 
 

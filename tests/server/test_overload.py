@@ -194,8 +194,8 @@ def test_worker_that_has_less_takes_what_comes(server):
 def hold(connection):
     """Asks for a request that holds its core: the pid of the worker that has it."""
     connection.sendall(HOLD)
-    read_until(connection, b'\r\n\r\n', at_once=1)
-    return read_until(connection, b' ', at_once=1)
+    read_until(connection, b'\r\n\r\n')
+    return read_until(connection, b' ')
 
 
 @pytest.mark.parametrize('workers', [2, 4])

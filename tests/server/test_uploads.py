@@ -96,7 +96,7 @@ def test_client_that_expects_100_continue_is_told_by_the_router(start, tmp_path)
     head = plain('read_all')[:-len(BODY)].replace(b'\r\n\r\n', b'\r\nExpect: 100-continue\r\n\r\n')
     with connect(port) as client:
         client.sendall(head)
-        assert read_until(client, b'\r\n\r\n', at_once=1) == b'HTTP/1.1 100 Continue\r\n\r\n'
+        assert read_until(client, b'\r\n\r\n') == b'HTTP/1.1 100 Continue\r\n\r\n'
         client.sendall(BODY)
         assert body_of(closed_by_server(client)) == ANSWER
     with connect(port) as client:
