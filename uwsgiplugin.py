@@ -150,6 +150,7 @@ GCC_LIST = [
     'plugin/blocking/tally.cc',
     'plugin/blocking/got.cc',
     'plugin/blocking/close_listener.cc',
+    'plugin/blocking/registered_sockets.cc',
     'plugin/blocking/wait.cc',
     'plugin/blocking/closing.cc',
     'plugin/blocking/fd_retry.cc',

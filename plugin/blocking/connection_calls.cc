@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "plugin/blocking/closing.h"
 #include "plugin/blocking/fd_retry.h"
@@ -68,6 +69,7 @@ int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept
   }
   const Deadline deadline = socket_deadline(fd, SO_SNDTIMEO);
   int unfinished = 0;  // What the first try said, and connect(2) says when SO_SNDTIMEO passes.
+  bool looked = false;
   for (;;) {
     // The call that finds the connection made, or failed, is what ends it for the kernel too.
     if (connect_at_once(fd, address, size) == 0) return 0;
@@ -75,6 +77,8 @@ int suspending_connect(int fd, const sockaddr* address, socklen_t size) noexcept
     if (!on_its_way && errno != EAGAIN) return -1;
     if (unfinished == 0) unfinished = errno;
     errno = unfinished;
+    // To this machine it is made by now.
+    if (on_its_way && !std::exchange(looked, true) && is_ready(fd, POLLOUT)) continue;
     if (deadline.passed()) return -1;
     ++connect_tally.suspended;
     // A UNIX socket whose listener's queue is full says EAGAIN and never polls ready for it.

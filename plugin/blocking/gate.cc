@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "plugin/blocking/closing.h"
+#include "plugin/blocking/registered_sockets.h"
 #include "plugin/blocking/signal_mask.h"
 #include "plugin/loop/watcher.h"
 #include "suspend/baton.h"
@@ -60,6 +61,7 @@ void open_gate(Gate* gate, loop::IoLoop* loop) noexcept {
   }
   open_gate_.store(gate, std::memory_order_release);
   if (gate == nullptr) open_loop_.store(nullptr, std::memory_order_release);
+  register_sockets_with(loop);
   install_resumer(loop);
   gate_thread.store(gate == nullptr ? 0 : suspend::Fiber::os_thread(), std::memory_order_relaxed);
 }

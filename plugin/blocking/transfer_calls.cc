@@ -33,10 +33,12 @@ Tally write_tally("write");
 Tally writev_tally("writev");
 Tally sendfile64_tally("sendfile");
 
-// One message or what a stream has: try(flags) until it no longer would block.
+// One message or what a stream has: try(flags) until it no longer would block. `tried`: once already, in
+// vain.
 template <typename Try>
-ssize_t receive_once(Fiber& fiber, Tally& tally, int fd, int flags, Try try_with) {
+ssize_t receive_once(Fiber& fiber, Tally& tally, int fd, int flags, Try try_with, bool tried = false) {
   FdRetry retry(fiber, fd, POLLIN, tally);
+  if (tried && !retry.wait_again()) return -1;
   for (;;) {
     const ssize_t got = try_with(flags | MSG_DONTWAIT);
     if (got >= 0 || !would_block() || !retry.wait_again()) return got;
@@ -119,7 +121,8 @@ constexpr int kNeverWaits = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE;
 
 ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, sockaddr* from,
                             socklen_t* from_size) noexcept {
-  if ((flags & (kNeverWaits | MSG_WAITALL)) == 0 && in_fiber()) {
+  const bool tried = (flags & (kNeverWaits | MSG_WAITALL)) == 0 && in_fiber();
+  if (tried) {
     const ssize_t got = libc::recvfrom(fd, buffer, size, flags | MSG_DONTWAIT, from, from_size);
     if (got >= 0 || !would_block()) return got;
   }
@@ -127,7 +130,7 @@ ssize_t suspending_recvfrom(int fd, void* buffer, std::size_t size, int flags, s
   if (fiber == nullptr)
     return natively(recvfrom_tally, [&] { return libc::recvfrom(fd, buffer, size, flags, from, from_size); });
   const auto receive = [&](int with) { return libc::recvfrom(fd, buffer, size, with, from, from_size); };
-  if (!waits_for_all(fd, flags)) return receive_once(*fiber, recvfrom_tally, fd, flags, receive);
+  if (!waits_for_all(fd, flags)) return receive_once(*fiber, recvfrom_tally, fd, flags, receive, tried);
   if ((flags & MSG_PEEK) != 0) return peek_all(*fiber, recvfrom_tally, fd, size, flags, receive);
   return receive_all(*fiber, recvfrom_tally, fd, size, flags, [&](std::size_t at, int with) {
     return libc::recvfrom(fd, static_cast<char*>(buffer) + at, size - at, with, from, from_size);

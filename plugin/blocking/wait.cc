@@ -11,6 +11,7 @@
 
 #include "plugin/blocking/error_numbers.h"
 #include "plugin/blocking/libc.h"
+#include "plugin/blocking/registered_sockets.h"
 #include "plugin/blocking/watched.h"
 #include "plugin/loop/watcher.h"
 
@@ -102,14 +103,35 @@ void end_turn() noexcept {
   else post_to_loop(nothing);
 }
 
-Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline) {
-  suspend::Baton baton(fiber, name_of(events), Abort::kAllowed, fd);
-  const Watched watched(baton, fd, ev_events(events));
+namespace {
+
+Woken wait_for_one(suspend::Fiber& fiber, const char* what, int fd, int events, Deadline deadline) {
+  suspend::Baton baton(fiber, what, Abort::kAllowed, fd);
+  if (events != 0) {
+    const RegisteredWait registered(baton, fd, events);
+    if (registered.registered()) {
+      const Woken woken = wait(baton, deadline);
+      return registered.closed() ? Woken::kClosed : woken;
+    }
+  }
+  const Watched watched(baton, fd, events);
   const Woken woken = wait(baton, deadline);
   return watched.closed() ? Woken::kClosed : woken;
 }
 
+}  // namespace
+
+Woken wait_for(suspend::Fiber& fiber, int fd, short events, Deadline deadline) {
+  return wait_for_one(fiber, name_of(events), fd, ev_events(events), deadline);
+}
+
 Woken wait_for(suspend::Fiber& fiber, pollfd* descriptors, nfds_t count, Deadline deadline) {
+  if (count == 1 && descriptors[0].fd >= 0 && is_plain(descriptors[0])) {
+    pollfd& one = descriptors[0];
+    const Woken woken = wait_for_one(fiber, "poll", one.fd, ev_events(one.events), deadline);
+    if (woken == Woken::kClosed) one.revents = POLLNVAL;
+    return woken;
+  }
   suspend::Baton baton(fiber, "poll", Abort::kAllowed, count > 0 ? descriptors[0].fd : -1);
   std::unique_ptr<Epoll> rest;
   std::vector<std::unique_ptr<Watched>> watched(count);

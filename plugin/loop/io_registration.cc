@@ -3,10 +3,16 @@
 #include <fcntl.h>
 
 #include <cassert>
+#include <utility>
 
 #include "plugin/loop/io_loop.h"
 
 namespace loop {
+
+FileIdentity FileIdentity::of(int fd) noexcept {
+  struct stat file;
+  return fstat(fd, &file) == 0 ? FileIdentity(file) : FileIdentity();
+}
 
 bool FileIdentity::is_of(int fd) const noexcept {
   if (!known_) return fcntl(fd, F_GETFD) >= 0;
@@ -24,11 +30,29 @@ IoRegistration::IoRegistration(struct ev_loop* loop,
 void IoRegistration::start(int fd, int events, const FileIdentity& file) noexcept {
   assert(!active());
   file_ = file;
+  identifies_ = false;
   ev_io_set(&io_, fd, events);
   // libev's own check of a number; one that is closed by the next poll is no different.
   if (fd >= 0) libev.io_start(loop_, &io_);
   IoRegistrations::of(loop_).add(*this);
   activity_.set(true);
+}
+
+void IoRegistration::start_and_identify(int fd, int events) noexcept {
+  start(fd, events);
+  identifies_ = true;
+}
+
+void IoRegistration::check_again() noexcept {
+  assert(active());
+  unlink();
+  IoRegistrations::of(loop_).add(*this);
+}
+
+bool IoRegistration::means_its_file() noexcept {
+  if (!std::exchange(identifies_, false)) return file_.is_of(fd());
+  file_ = FileIdentity::of(fd());
+  return file_.known();
 }
 
 void IoRegistration::stop() noexcept {
@@ -70,7 +94,7 @@ IoRegistrations& IoRegistrations::of(struct ev_loop* loop) noexcept {
 bool IoRegistrations::check() noexcept {
   while (IoRegistration* const registration = unchecked_) {
     registration->unlink();
-    if (registration->file_.is_of(registration->fd())) {
+    if (registration->means_its_file()) {
       registration->link(checked_);
     } else {
       libev.io_stop(registration->loop_, &registration->io_);
@@ -85,7 +109,7 @@ void IoRegistrations::tell_refused() noexcept {
   while (IoRegistration* const registration = refused_) {
     registration->unlink();
     registration->activity_.set(false);
-    registration->on_ready_(*registration, (registration->io_.events & (EV_READ | EV_WRITE)) | EV_ERROR);
+    registration->on_ready_(*registration, registration->events() | EV_ERROR);
   }
 }
 

@@ -15,7 +15,13 @@ class FileIdentity {
  public:
   FileIdentity() noexcept = default;  // Matches any file.
   explicit FileIdentity(const struct stat& file) noexcept
-      : device_(file.st_dev), inode_(file.st_ino), known_(true) {}
+      : device_(file.st_dev), inode_(file.st_ino), known_(true), socket_(S_ISSOCK(file.st_mode)) {}
+  // What `fd` refers to now; not known where it is not open.
+  static FileIdentity of(int fd) noexcept;
+
+  bool known() const noexcept { return known_; }
+  // No two sockets have one identity. (Both ends of a pipe do, and all epoll descriptors.)
+  bool is_socket() const noexcept { return socket_; }
 
   // Whether `fd` is open and, as far as can be told, still refers to this file.
   bool is_of(int fd) const noexcept;
@@ -27,6 +33,7 @@ class FileIdentity {
   dev_t device_ = 0;
   ino_t inode_ = 0;
   bool known_ = false;
+  bool socket_ = false;
 };
 
 // One ev_io. libev tells the kernel of it at the next poll, and ends the process if the
@@ -37,10 +44,16 @@ class IoRegistration {
   // or means another file than `file`, it is called once, after that poll, with EV_ERROR.
   // REQUIRES: not active.
   void start(int fd, int events, const FileIdentity& file = {}) noexcept;
+  // The same for the file that the next poll finds, which file() tells from then on. REQUIRES: not active.
+  void start_and_identify(int fd, int events) noexcept;
+  const FileIdentity& file() const noexcept { return file_; }
+  // Has the next poll check that the descriptor still means its file. REQUIRES: active.
+  void check_again() noexcept;
   // Also withdraws a call that is due but has not been made yet.
   void stop() noexcept;
   bool active() const noexcept { return activity_.get(); }
   int fd() const noexcept { return io_.fd; }
+  int events() const noexcept { return io_.events & (EV_READ | EV_WRITE); }
 
  protected:
   // `loop` is that of an IoLoop.
@@ -55,11 +68,13 @@ class IoRegistration {
   static void on_event(struct ev_loop*, ev_io* io, int revents) noexcept;
   void link(IoRegistration*& head) noexcept;
   void unlink() noexcept;
+  bool means_its_file() noexcept;
 
   struct ev_loop* const loop_;
   void (*const on_ready_)(IoRegistration& self, int revents) noexcept;
   ev_io io_;
   FileIdentity file_;
+  bool identifies_ = false;  // At the next check.
   Activity activity_;
   IoRegistration* next_ = nullptr;
   IoRegistration** link_ = nullptr;  // What points at this one; null while it is in no list.
