@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "plugin/asgi/message.h"
 #include "plugin/asgi/operation.h"
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/event_loop.h"
@@ -66,14 +67,17 @@ PyMethodDef receive_method = {"receive", receive_function, METH_NOARGS,
 PyMethodDef send_method = {"send", send_function, METH_O,
                            "send(message)\n--\n\nAwaited, sends a message to the client."};
 
-// asyncio.Task(coroutine, loop=loop), or what the loop's task factory makes.
-PyRef make_task(PyObject* coroutine, PyObject* event_loop) {
-  const PyRef factory = py_check(PyObject_GetAttrString(event_loop, "_task_factory"));
+// asyncio.Task(coroutine, loop=loop, name=path), or what the loop's task factory makes.
+PyRef make_task(PyObject* coroutine, PyObject* event_loop, const PyRef& path) {
+  const PyRef factory = py_check(PyObject_GetAttr(event_loop, ASGI_NAME("_task_factory")));
   if (factory.get() != Py_None)
     return py_check(PyObject_CallMethod(event_loop, "create_task", "O", coroutine));
+  // The worker has one loop.
+  static PyObject* const options = py_check(Py_BuildValue("{s:O}", "loop", event_loop)).release();
+  // asyncio would count the tasks and print their numbers.
+  py_check_status(PyDict_SetItem(options, ASGI_NAME("name"), path.get()));
   const PyRef args = py_check(PyTuple_Pack(1, coroutine));
-  const PyRef options = py_check(Py_BuildValue("{s:O}", "loop", event_loop));
-  return py_check(PyObject_Call(python::asyncio_names().task, args.get(), options.get()));
+  return py_check(PyObject_Call(python::asyncio_names().task, args.get(), options));
 }
 
 // While one lives, a context of its own is the current one.
@@ -256,11 +260,12 @@ void Connection::start_application() {
   {
     const FreshContext context;
     const PyRef scope = make_scope();
+    const PyRef path = PyRef::borrow(get(scope.get(), ASGI_NAME("path")));
     const PyRef receive = py_check(PyCFunction_New(&receive_method, self_));
     const PyRef send = py_check(PyCFunction_New(&send_method, self_));
     running_ = run_application(*this, self_, application_, scope.get(), receive.get(), send.get());
     if (!running_) return;
-    task_ = make_task(running_.get(), worker.event_loop());
+    task_ = make_task(running_.get(), worker.event_loop(), path);
     if (!event_loop.runs_callbacks()) first_step = event_loop.take_newest();
   }
   if (first_step) event_loop.run_now(std::move(first_step));

@@ -40,6 +40,13 @@ PyRef disconnect_message() {
   return message;
 }
 
+PyRef usual_http_scope() {
+  PyRef scope = usual_scope("http", "http");
+  set(scope, ASGI_NAME("method"), ASGI_NAME("GET"));
+  set(scope, ASGI_NAME("extensions"), Py_None);
+  return scope;
+}
+
 PyRef extensions_of(const wsgi_request& request) {
   PyRef extensions = py_check(PyDict_New());
   set(extensions, ASGI_NAME("http.response.pathsend"), py_check(PyDict_New()));
@@ -58,19 +65,22 @@ bool parse_length(const std::string& text, std::size_t& length) noexcept {
 
 }  // namespace
 
-HttpConnection::HttpConnection(engine::RequestThread& thread, PyObject* state) noexcept
+HttpConnection::HttpConnection(engine::RequestThread& thread, const Asked& asked, PyObject* state)
     : Connection(thread),
       state_(state),
-      body_(*thread.request()),
+      body_(*thread.request(), asked),
       readable_(thread.loop().raw(), this),
       late_(thread.loop().raw(), this) {}
 
 PyRef HttpConnection::make_scope() {
-  PyRef scope = asgi::make_scope(request(), state_);
-  set(scope, ASGI_NAME("type"), ASGI_NAME("http"));
-  set(scope, ASGI_NAME("scheme"), is_secure(request()) ? ASGI_NAME("https") : ASGI_NAME("http"));
-  const PyRef method = py_check(PyUnicode_DecodeLatin1(request().method, request().method_len, nullptr));
-  set(scope, ASGI_NAME("method"), method);
+  static PyObject* const usual = usual_http_scope().release();
+  PyRef scope = asgi::make_scope(request(), usual, state_);
+  if (is_secure(request())) set(scope, ASGI_NAME("scheme"), ASGI_NAME("https"));
+  const std::string_view method(request().method, request().method_len);
+  if (method != "GET") {
+    const auto size = static_cast<Py_ssize_t>(method.size());
+    set(scope, ASGI_NAME("method"), py_check(PyUnicode_DecodeLatin1(method.data(), size, nullptr)));
+  }
   set(scope, ASGI_NAME("extensions"), extensions_of(request()));
   return scope;
 }

@@ -8,13 +8,14 @@
 #include "plugin/asgi/connection.h"
 #include "plugin/asgi/message.h"
 #include "plugin/asgi/request_body.h"
+#include "plugin/asgi/scope.h"
 
 namespace asgi {
 
 class HttpConnection final : public Connection {
  public:
   // `state` is the application's own, or null.
-  HttpConnection(engine::RequestThread& thread, PyObject* state) noexcept;
+  HttpConnection(engine::RequestThread& thread, const Asked& asked, PyObject* state);
 
   python::PyRef receive() override;
   void send(PyObject* message) override;

@@ -19,17 +19,6 @@ namespace {
 using python::PyError;
 using python::PyRef;
 
-// What routes and proxies say of the request's limits, as an environ would have it.
-void set_limits(wsgi_request& request, PyObject* environ) {
-  for (const char* const key : {engine::kTimeoutKey, engine::kDisconnectKey}) {
-    const std::string_view value = variable(request, key);
-    if (value.data() == nullptr) continue;
-    const PyRef text = python::py_check(
-        PyUnicode_DecodeLatin1(value.data(), static_cast<Py_ssize_t>(value.size()), nullptr));
-    python::py_check_status(PyDict_SetItemString(environ, key, text.get()));
-  }
-}
-
 // A handshake that is none.
 void refuse(wsgi_request& request, std::string status) {
   uwsgi_response_prepare_headers(&request, status.data(), static_cast<std::uint16_t>(status.size()));
@@ -44,10 +33,10 @@ void serve(wsgi_request& request, const uwsgi_app& application) {
   engine::RequestThread& thread = *engine::RequestThread::current();
   auto* const environ = static_cast<PyObject*>(request.async_environ);
   engine::set_current_environ(environ);  // uWSGI takes it out again.
-  set_limits(request, environ);
-  thread.limits().read(environ);
+  thread.limits().read_variables(request, environ);
   const PyRef callable = PyRef::borrow(static_cast<PyObject*>(application.callable));
-  const bool websocket = asks_for_websocket(request);
+  const Asked asked = asked_of(request);
+  const bool websocket = asks_for_websocket(asked);
   if (const char* const why = websocket ? why_no_websocket(request) : nullptr) {
     refuse(request, why);
     return;
@@ -55,7 +44,7 @@ void serve(wsgi_request& request, const uwsgi_app& application) {
   PyObject* const state = Lifespans::state_of(request.app_id);
   std::unique_ptr<Connection> made;
   if (websocket) made = std::make_unique<WebSocketConnection>(thread, state);
-  else made = std::make_unique<HttpConnection>(thread, state);
+  else made = std::make_unique<HttpConnection>(thread, asked, state);
   Connection& connection = *made;
   const PyRef object = Connection::give(std::move(made));
   connection.serve(object, callable.get());

@@ -1,5 +1,7 @@
 #include "plugin/asgi/lifespan.h"
 
+#include <utility>
+
 #include "plugin/asgi/interface.h"
 #include "plugin/asyncio/worker_loop.h"
 #include "plugin/python/python_source.h"
@@ -34,7 +36,9 @@ void Lifespans::begin() noexcept {
   for (int id = 0; id < uwsgi_apps_cnt; ++id) {
     if (!is_asgi(uwsgi_apps[id])) continue;
     try {
-      lifespans_[id] = make_lifespan(uwsgi_apps[id]);
+      PyRef lifespan = make_lifespan(uwsgi_apps[id]);
+      PyRef state = py_check(PyObject_GetAttrString(lifespan.get(), "state"));
+      lifespans_[id] = {std::move(lifespan), std::move(state)};
     } catch (const PyError&) {
       engine::report_python_error();
     }
@@ -42,8 +46,8 @@ void Lifespans::begin() noexcept {
 }
 
 bool Lifespans::started(std::string& why_not) noexcept {
-  for (const auto& [id, lifespan] : lifespans_) {
-    const auto answer = PyRef::steal(PyObject_CallMethod(lifespan.get(), "why_not_started", nullptr));
+  for (const auto& [id, kept] : lifespans_) {
+    const auto answer = PyRef::steal(PyObject_CallMethod(kept.lifespan.get(), "why_not_started", nullptr));
     if (answer.get() == Py_None) return false;
     const char* const text = answer ? PyUnicode_AsUTF8(answer.get()) : nullptr;
     if (text == nullptr) {
@@ -58,19 +62,18 @@ bool Lifespans::started(std::string& why_not) noexcept {
 
 bool Lifespans::ended() noexcept {
   bool all = true;
-  for (const auto& [id, lifespan] : lifespans_) {
-    const auto answer = PyRef::steal(PyObject_CallMethod(lifespan.get(), "end", nullptr));
+  for (const auto& [id, kept] : lifespans_) {
+    const auto answer = PyRef::steal(PyObject_CallMethod(kept.lifespan.get(), "end", nullptr));
     if (!answer) engine::report_python_error();
     all = all && answer.get() != Py_False;
   }
   return all;
 }
 
-PyObject* Lifespans::state_of(int application_id) {
+PyObject* Lifespans::state_of(int application_id) noexcept {
   if (instance_ == nullptr) return nullptr;
   const auto found = instance_->lifespans_.find(application_id);
-  if (found == instance_->lifespans_.end()) return nullptr;
-  return py_check(PyObject_GetAttrString(found->second.get(), "state")).get();  // The lifespan keeps it.
+  return found == instance_->lifespans_.end() ? nullptr : found->second.state.get();
 }
 
 }  // namespace asgi

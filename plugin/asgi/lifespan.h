@@ -24,11 +24,15 @@ class Lifespans {
   // Asks for the shutdowns. True once all are over.
   bool ended() noexcept;
 
-  // The state that requests to an application get a copy of, or null. Borrowed. Throws PyError.
-  static PyObject* state_of(int application_id);
+  // The state that requests to an application get a copy of, or null. Borrowed.
+  static PyObject* state_of(int application_id) noexcept;
 
  private:
-  std::map<int, python::PyRef> lifespans_;
+  struct Kept {
+    python::PyRef lifespan;
+    python::PyRef state;  // The lifespan's.
+  };
+  std::map<int, Kept> lifespans_;
 
   static inline Lifespans* instance_ = nullptr;
 };

@@ -1,6 +1,7 @@
 #include "plugin/asgi/message.h"
 
 #include <algorithm>
+#include <array>
 
 namespace asgi {
 
@@ -17,26 +18,40 @@ constexpr std::size_t kHeaderMax = 65535;
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-bool is_token_character(char c) noexcept {
-  return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
-         (c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
+// Characters of HTTP's tokens, by their codes.
+constexpr std::array<bool, 256> make_token_characters() noexcept {
+  std::array<bool, 256> made{};
+  for (char c = '0'; c <= '9'; ++c) made[static_cast<unsigned char>(c)] = true;
+  for (char c = 'a'; c <= 'z'; ++c) made[static_cast<unsigned char>(c)] = true;
+  for (char c = 'A'; c <= 'Z'; ++c) made[static_cast<unsigned char>(c)] = true;
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) made[static_cast<unsigned char>(c)] = true;
+  return made;
 }
+constexpr std::array<bool, 256> kTokenCharacters = make_token_characters();
 
-// The bytes of an object, for as long as this lives. Throws PyError.
+bool is_token_character(char c) noexcept { return kTokenCharacters[static_cast<unsigned char>(c)]; }
+
+// The bytes of an object, for as long as both live. Throws PyError.
 class Bytes {
  public:
   explicit Bytes(PyObject* object) {
+    if (PyBytes_CheckExact(object)) {
+      text_ = {PyBytes_AS_STRING(object), static_cast<std::size_t>(PyBytes_GET_SIZE(object))};
+      return;
+    }
     if (PyObject_GetBuffer(object, &buffer_, PyBUF_SIMPLE) < 0) throw PyError{};
+    text_ = {static_cast<const char*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
   }
-  ~Bytes() { PyBuffer_Release(&buffer_); }
+  ~Bytes() {
+    if (buffer_.obj != nullptr) PyBuffer_Release(&buffer_);
+  }
   Bytes(const Bytes&) = delete;
   Bytes& operator=(const Bytes&) = delete;
-  std::string_view text() const noexcept {
-    return {static_cast<const char*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
-  }
+  std::string_view text() const noexcept { return text_; }
 
  private:
-  Py_buffer buffer_;
+  std::string_view text_;
+  Py_buffer buffer_{};
 };
 
 Header header_of(PyObject* pair) {
@@ -120,6 +135,7 @@ std::vector<Header> headers_of(PyObject* message, PyObject* key) {
   std::vector<Header> headers;
   PyObject* const value = get(message, key);
   if (value == nullptr) return headers;
+  if (PyList_CheckExact(value)) headers.reserve(static_cast<std::size_t>(PyList_GET_SIZE(value)));
   const PyRef iterator = py_check(PyObject_GetIter(value));
   while (const PyRef pair = PyRef::steal(PyIter_Next(iterator.get())))
     headers.push_back(header_of(pair.get()));
@@ -134,8 +150,9 @@ void check_header(std::string_view name, std::string_view value) {
                  bytes(name.substr(0, 100)).get());
     throw PyError{};
   }
-  if (value.size() > kHeaderMax ||
-      value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
+  const bool injects =
+      std::any_of(value.begin(), value.end(), [](char c) { return c == '\r' || c == '\n' || c == '\0'; });
+  if (value.size() > kHeaderMax || injects) {
     PyErr_Format(PyExc_ValueError,
                  "the value of the header %R has a line end or a NUL, or is longer than 65535 bytes",
                  bytes(name).get());

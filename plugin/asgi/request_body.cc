@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "plugin/asgi/message.h"
-#include "plugin/asgi/scope.h"
 
 extern "C" {
 ssize_t uwsgi_proto_base_read_body(wsgi_request*, char*, size_t);
@@ -30,10 +29,9 @@ bool ends_in_chunked(std::string_view codings) noexcept {
 
 }  // namespace
 
-RequestBody::RequestBody(wsgi_request& request) noexcept : request_(request) {
-  if (ends_in_chunked(variable(request, "HTTP_TRANSFER_ENCODING")))
-    chunks_ = std::make_unique<engine::ChunkedDecoder>();
-  expects_continue_ = equal_ignoring_case(variable(request, "HTTP_EXPECT"), "100-continue") && !ended();
+RequestBody::RequestBody(wsgi_request& request, const Asked& asked) : request_(request) {
+  if (ends_in_chunked(asked.transfer_encoding)) chunks_ = std::make_unique<engine::ChunkedDecoder>();
+  expects_continue_ = equal_ignoring_case(asked.expect, "100-continue") && !ended();
 }
 
 bool RequestBody::ended() const noexcept {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "plugin/asgi/scope.h"
 #include "plugin/exchange/chunked_decoder.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -12,7 +13,7 @@ namespace asgi {
 
 class RequestBody {
  public:
-  explicit RequestBody(wsgi_request& request) noexcept;
+  RequestBody(wsgi_request& request, const Asked& asked);
 
   enum class Got {
     kChunk,    // taken() has it; nothing, where that was the end.

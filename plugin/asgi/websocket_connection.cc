@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "plugin/asgi/response.h"
-#include "plugin/asgi/scope.h"
 #include "plugin/python/interruption.h"
 #include "plugin/uwsgi/options.h"
 #include "plugin/uwsgi/python_bridge.h"
@@ -99,9 +98,9 @@ std::uint64_t message_max() noexcept {
 
 }  // namespace
 
-bool asks_for_websocket(wsgi_request& request) noexcept {
-  return has_element(variable(request, "HTTP_UPGRADE"), "websocket") &&
-         has_element(variable(request, "HTTP_CONNECTION"), "upgrade");
+bool asks_for_websocket(const Asked& asked) {
+  return !asked.upgrade.empty() && has_element(asked.upgrade, "websocket") &&
+         has_element(asked.connection, "upgrade");
 }
 
 const char* why_no_websocket(wsgi_request& request) noexcept {
@@ -115,9 +114,9 @@ WebSocketConnection::WebSocketConnection(engine::RequestThread& thread, PyObject
     : Connection(thread), state_of_application_(state), readable_(thread.loop().raw(), this) {}
 
 PyRef WebSocketConnection::make_scope() {
-  PyRef scope = asgi::make_scope(request(), state_of_application_);
-  set(scope, ASGI_NAME("type"), ASGI_NAME("websocket"));
-  set(scope, ASGI_NAME("scheme"), is_secure(request()) ? ASGI_NAME("wss") : ASGI_NAME("ws"));
+  static PyObject* const usual = usual_scope("websocket", "ws").release();
+  PyRef scope = asgi::make_scope(request(), usual, state_of_application_);
+  if (is_secure(request())) set(scope, ASGI_NAME("scheme"), ASGI_NAME("wss"));
   set(scope, ASGI_NAME("subprotocols"), subprotocols_of(request()));
   const PyRef extensions = py_check(PyDict_New());
   set(extensions, ASGI_NAME("websocket.http.response"), py_check(PyDict_New()));

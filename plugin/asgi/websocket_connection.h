@@ -8,12 +8,13 @@
 
 #include "plugin/asgi/connection.h"
 #include "plugin/asgi/message.h"
+#include "plugin/asgi/scope.h"
 #include "plugin/request/websocket.h"
 
 namespace asgi {
 
-// The client asks for a websocket. REQUIRES: its variables are parsed.
-bool asks_for_websocket(wsgi_request& request) noexcept;
+// The client asks for a websocket.
+bool asks_for_websocket(const Asked& asked);
 // Why it cannot have one, as the status to answer; null when it can.
 const char* why_no_websocket(wsgi_request& request) noexcept;
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "plugin/loop/clock.h"
 #include "plugin/python/interruption.h"
@@ -57,6 +58,21 @@ void RequestLimits::read(PyObject* environ) noexcept {
   if (PyObject* const value = PyDict_GetItemWithError(environ, key)) watched = number_of(value) > 0;
   if (watched) client_.start(thread_.client_fd());
   read_timeout(environ);
+}
+
+void RequestLimits::read_variables(const wsgi_request& request, PyObject* environ) {
+  for (int i = 0; i + 1 < request.var_cnt; i += 2) {
+    const iovec& variable = request.hvec[i];
+    const std::string_view name(static_cast<const char*>(variable.iov_base), variable.iov_len);
+    if (name.empty() || name.front() != kTimeoutKey[0]) continue;  // In lower case: few are.
+    if (name != kTimeoutKey && name != kDisconnectKey) continue;
+    const iovec& value = request.hvec[i + 1];
+    const auto size = static_cast<Py_ssize_t>(value.iov_len);
+    const auto text =
+        python::py_check(PyUnicode_DecodeLatin1(static_cast<const char*>(value.iov_base), size, nullptr));
+    python::py_check_status(PyDict_SetItemString(environ, std::string(name).c_str(), text.get()));
+  }
+  read(environ);
 }
 
 void RequestLimits::read_timeout(PyObject* environ) noexcept {

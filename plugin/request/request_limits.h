@@ -31,6 +31,9 @@ class RequestLimits {
   void begin() noexcept;
   // The environ is there. With the GIL held.
   void read(PyObject* environ) noexcept;
+  // The same where uWSGI's python plugin has put no variables into it: what routes and proxies say is copied.
+  // Throws PyError.
+  void read_variables(const wsgi_request& request, PyObject* environ);
   // The application may have set another timeout meanwhile. With the GIL held.
   void read_timeout(PyObject* environ) noexcept;
   // The application raised or returned, so an interruption has done its work.

@@ -1,7 +1,5 @@
 #include "plugin/tornado_web/tornado_web.h"
 
-#include <cstdint>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -38,21 +36,6 @@ PyObject* connection_type() {
       python::from_python_source(uwsgi_tornado_connection_source, "uwsgi_tornado.tornado_web", "Connection")
           .release();
   return type;
-}
-
-// What routes and proxies say of the request's limits, as an environ would have it.
-void read_limits(RequestThread& thread, wsgi_request& request) {
-  auto* const environ = static_cast<PyObject*>(request.async_environ);
-  set_current_environ(environ);  // uWSGI takes it out again.
-  for (const char* const key : {kTimeoutKey, kDisconnectKey}) {
-    std::uint16_t size = 0;
-    const char* const value =
-        uwsgi_get_var(&request, const_cast<char*>(key), static_cast<std::uint16_t>(std::strlen(key)), &size);
-    if (value == nullptr) continue;
-    python::py_check_status(
-        PyDict_SetItemString(environ, key, py_check(PyUnicode_DecodeLatin1(value, size, nullptr)).get()));
-  }
-  thread.limits().read(environ);
 }
 
 // A request of a Tornado application, on the stack of its fiber.
@@ -175,7 +158,9 @@ void* request(wsgi_request* request, uwsgi_app* application) noexcept {
   try {
     if (thread == nullptr)
       python::raise(PyExc_RuntimeError, "a Tornado application needs a worker of --tornado");
-    read_limits(*thread, *request);
+    auto* const environ = static_cast<PyObject*>(request->async_environ);
+    set_current_environ(environ);  // uWSGI takes it out again.
+    thread->limits().read_variables(*request, environ);
     TornadoRequest(*thread, *request, callable_of(*application)).serve();
     return none().release();
   } catch (const PyError&) {

@@ -41,6 +41,18 @@ async def show_scope(scope, receive, send):
     await answer(send, json.dumps(shown, default=lambda value: value.decode('latin-1')).encode())
 
 
+async def spoil_scope(scope, receive, send):
+    """Shows it, and writes into all that can be written into."""
+    await show_scope(scope, receive, send)
+    for value in (scope, scope['asgi'], scope['extensions'], *scope['extensions'].values()):
+        value['spoilt'] = True
+    scope['headers'].append((b'spoilt', b'1'))
+
+
+async def task_name(scope, receive, send):
+    await answer(send, asyncio.current_task().get_name().encode())
+
+
 async def sleep(scope, receive, send):
     await asyncio.sleep(float(scope['query_string'] or 0.1))
     await answer(send, b'slept')

@@ -65,6 +65,30 @@ def test_scope(start):
     assert set(scope['extensions']) == {'http.response.pathsend', 'http.response.trailers', 'http.response.early_hint'}
 
 
+def test_headers_are_each_requests_own(start):
+    """Also those whose names and values the engine keeps, and more names than it keeps."""
+    running = start(protocol='http11-socket')
+    common = ['Host', 'Accept', 'User-Agent', 'Authorization']
+    for number in (1, 2, 1, 1, *range(3, 12), 1):
+        sent = {**{name: f'{name}-{number}' for name in common}, **{f'X-{number}-{index}': str(index) for index in range(30)}}
+        got = scope_of(running, headers=sent)['headers']
+        assert [pair for pair in got if pair[0] != 'accept-encoding'] == [[name.lower(), value] for name, value in sent.items()]
+
+
+def test_scope_is_each_requests_own(start):
+    running = start(protocol='http11-socket')
+    first, second = (scope_of(running, '/spoil_scope') for _ in range(2))
+    first['client'] = second['client']
+    assert second == first
+    assert 'spoilt' not in json.dumps(second)
+    posted = scope_of(running, method='POST', body=b'x')
+    assert (posted['method'], second['method']) == ('POST', 'GET')
+
+
+def test_task_is_named_after_the_path(start):
+    assert start().get('/task_name?x=1')[2] == b'/task_name'
+
+
 def test_scope_of_a_path_with_escapes(start):
     scope = scope_of(start('--route-run', 'log:%{uri}'), '/show_scope/%2F%C3%A9/..')
     assert (scope['path'], scope['raw_path']) == ('/show_scope//é/..', '/show_scope/%2F%C3%A9/..') or scope
