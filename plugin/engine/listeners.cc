@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "plugin/loop/clock.h"
 #include "plugin/observe/timings.h"
 #include "plugin/request/request_host.h"
 #include "plugin/uwsgi/options.h"
@@ -14,8 +15,11 @@
 namespace engine {
 namespace {
 
-// How many connections one wake-up may take: enough that under load the poll is shared by many.
+// How many connections one wake-up may take, and for how long, as each of their requests begins at once:
+// enough that under load the poll is shared by many, and what becomes due or ready meanwhile waits no longer
+// than that.
 constexpr int kAcceptsPerWakeUp = 32;
+constexpr double kAcceptsS = 0.001;
 
 // A worker that has more than its share waits that long for the others, and then takes some, each time
 // twice as many as before: they may be computing.
@@ -47,6 +51,7 @@ Listeners::Listener::Listener(Listeners& owner, uwsgi_socket* of)
   if (options().server_timing) add_server_timing(*socket);
   protocol_close = socket->proto_close;
   socket->proto_close = close_connection;
+  acceptable.come_last();  // Requests that go on come first.
 }
 
 Listeners::Listeners(loop::IoLoop& loop, CorePool& pool, Metrics& metrics, ConnectionObserver& observer)
@@ -173,7 +178,9 @@ int Listeners::accept_its_share(Listener& listener) noexcept {
 
 // 0, or why accept() failed.
 int Listeners::accept_from(Listener& listener, int at_most, bool may_wait) noexcept {
+  const double until = loop::monotonic_s() + kAcceptsS;
   for (int i = 0; i < at_most && pool_.has_room(); ++i) {
+    if (i > 0 && loop::monotonic_s() > until) break;
     Core* core = pool_.take_free();
     if (core == nullptr && is_readable(listener.socket->fd)) core = pool_.make_room();
     if (core == nullptr) return 0;

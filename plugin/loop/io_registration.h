@@ -49,6 +49,8 @@ class IoRegistration {
   const FileIdentity& file() const noexcept { return file_; }
   // Has the next poll check that the descriptor still means its file. REQUIRES: active.
   void check_again() noexcept;
+  // Of what is due and ready in one turn, it comes last. REQUIRES: not active.
+  void come_last() noexcept { ev_set_priority(&io_, EV_MINPRI); }
   // Also withdraws a call that is due but has not been made yet.
   void stop() noexcept;
   bool active() const noexcept { return activity_.get(); }

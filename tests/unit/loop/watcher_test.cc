@@ -1,6 +1,7 @@
 #include "plugin/loop/watcher.h"
 
 #include <csignal>
+#include <string>
 #include <thread>
 
 #include "plugin/loop/clock.h"
@@ -39,6 +40,38 @@ TEST_F(IoWatcher, CallsEachTimeUntilStopped) {
   run_pending();
   EXPECT_EQ(2, reader_.seen);
 }
+
+struct Named {
+  std::string* order;
+  char name;
+  void on_ready(int) noexcept { *order += name; }
+  void on_due() noexcept { *order += name; }
+};
+
+// Due timers, what is ready, and what comes last, whichever was ready first.
+class Order : public IoWatcher, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(Order, OneThatComesLastComesAfterAllThatIsDueAndReady) {
+  const Pair others[] = {make_pipe(), make_pipe()};
+  std::string order;
+  Named a{&order, 'a'}, b{&order, 'b'}, last{&order, 'L'}, timer{&order, 't'};
+  loop::IoWatcher<Named, &Named::on_ready> first(raw(), &a), second(raw(), &b), comes_last(raw(), &last);
+  loop::TimerWatcher<Named, &Named::on_due> due(raw(), &timer);
+  comes_last.come_last();
+  if (GetParam()) comes_last.start(pipe_.a.get(), EV_READ);
+  first.start(others[0].a.get(), EV_READ);
+  second.start(others[1].a.get(), EV_READ);
+  if (!GetParam()) comes_last.start(pipe_.a.get(), EV_READ);
+  due.start(0);
+  for (const Pair& pipe : others) ASSERT_EQ(1, write(pipe.b.get(), "x", 1));
+  ASSERT_EQ(1, write(pipe_.b.get(), "x", 1));
+  run_pending();
+  ASSERT_EQ(4u, order.size());
+  EXPECT_EQ('t', order.front());
+  EXPECT_EQ('L', order.back());
+}
+
+INSTANTIATE_TEST_SUITE_P(Watchers, Order, ::testing::Bool());
 
 TEST_F(IoWatcher, IsSilentOnceDestroyed) {
   {
