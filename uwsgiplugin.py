@@ -240,6 +240,7 @@ GCC_LIST = [
     'plugin/observe/harakiri_report.cc',
     'plugin/observe/fiber_dump.cc',
     'plugin/uwsgi/io_errors.cc',
+    'plugin/request/coalesced_chunks.cc',
     'plugin/request/request_limits.cc',
     'plugin/observe/overrun.cc',
     'plugin/observe/signal_log.cc',

@@ -99,7 +99,8 @@ Core::Core(Engine& engine, wsgi_request* request) noexcept
     : engine_(engine),
       request_(request),
       readable_(engine.loop().raw(), this),
-      timer_(engine.loop().raw(), this) {}
+      timer_(engine.loop().raw(), this),
+      coalesced_(engine.loop(), *request) {}
 
 Core::~Core() = default;
 
@@ -132,6 +133,7 @@ void Core::begin() noexcept {
   ending_ = false;
   slice_began_ = 0;
   sent_at_yield_ = 0;
+  framing_.reset();
   // Edge-triggered protocols have read the request as they accepted it.
   if (socket_->edge_trigger || parses_in_fiber(*request_)) run();
   else parse();
@@ -304,7 +306,7 @@ void Core::serve() noexcept {
   thread_->limits().settle();
   if (failed_ && !request_->headers_sent && request_->response_size == 0) answer_failure();
   if (socket_->retry != nullptr) {
-    close_after_ = failed_ || !may_be_kept_alive(*request_);
+    close_after_ = failed_ || !may_be_kept_alive(*request_, framing_ ? *framing_ : framing_of(*request_));
   }
   if (websocket_) end_websocket();
   ending_ = true;
@@ -369,8 +371,9 @@ bool Core::parse_in_fiber() noexcept {
 // each chunk would cost more than the chunk. A yield that sent nothing is one that asks for it.
 bool Core::should_give_way() noexcept {
   if (thread_->async_wait().asked()) return true;
-  const bool sent = request_->response_size != sent_at_yield_ || request_->switches == 1;
-  sent_at_yield_ = request_->response_size;
+  const std::size_t given = request_->response_size + coalesced_.size();
+  const bool sent = given != sent_at_yield_ || request_->switches == 1;
+  sent_at_yield_ = given;
   if (!sent && engine_.loop().has_callbacks()) return true;
   const double now = loop::monotonic_s();
   if (slice_began_ == 0) slice_began_ = now;
@@ -411,6 +414,7 @@ void Core::keep_alive() noexcept {
 void Core::connection_ends() noexcept {
   if (ending_) return;
   readable_.stop();
+  coalesced_.drop();
   if (thread_) thread_->limits().stop_watching_client();
   if (websocket_) websocket_->connection_lost();
   if (thread_ && thread_->application() != nullptr) thread_->application()->connection_lost();

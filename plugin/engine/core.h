@@ -3,10 +3,13 @@
 
 #include <list>
 #include <memory>
+#include <optional>
 
 #include "plugin/loop/watcher.h"
 #include "plugin/python/py_ref.h"
+#include "plugin/request/coalesced_chunks.h"
 #include "plugin/request/harakiri.h"
+#include "plugin/request/keep_alive.h"
 #include "plugin/request/request_thread.h"
 #include "plugin/request/websocket.h"
 #include "plugin/uwsgi/uwsgi_core.h"
@@ -59,6 +62,7 @@ class Core {
   void python_ends() noexcept;
   bool python_yielded() noexcept;
   bool python_failed() noexcept;
+  CoalescedChunks& coalesced() noexcept { return coalesced_; }
 
   // The websocket that the request is or may become; made when first asked for.
   // REQUIRES: the request runs. Throws std::bad_alloc.
@@ -130,6 +134,8 @@ class Core {
   loop::IoWatcher<Core, &Core::on_readable> readable_;
   loop::TimerWatcher<Core, &Core::on_deadline> timer_;
   double deadline_ = 0;  // As all here monotonic_s()'s; 0: none.
+  CoalescedChunks coalesced_;
+  std::optional<RequestFraming> framing_;  // Views of the request, from where Python begins.
   double began_s_ = 0;
   double incomplete_since_ = 0;
   bool begun_ = false;                // Part of that request has come.

@@ -35,7 +35,10 @@ void Core::python_begins(PyObject* environ) noexcept {
     context_ = python::PyRef();
   }
   // One that is closed for what its request looks like says so (RFC 9112, section 9.6).
-  if (socket_->retry != nullptr && !body_is_delimited(framing_of(*request_))) announce_close();
+  if (socket_->retry != nullptr) {
+    framing_ = framing_of(*request_);
+    if (!body_is_delimited(*framing_)) announce_close();
+  }
   leave_body_out();
   thread_->set_environ(environ);
   connection_ = offer_connection(*request_, environ);

@@ -289,6 +289,22 @@ bool Engine::python_yielded(wsgi_request* request) noexcept {
   return core_of(request).python_yielded();
 }
 
+bool Engine::may_keep_chunks(wsgi_request* request) noexcept {
+  return options().coalesce && core_of(request).coalesced().possible();
+}
+
+void Engine::keep_chunk(wsgi_request* request, std::string_view chunk) noexcept {
+  end_if_child(0);
+  core_of(request).coalesced().add(chunk);
+}
+
+void Engine::send_kept_chunks(wsgi_request* request) noexcept {
+  CoalescedChunks& chunks = core_of(request).coalesced();
+  if (chunks.size() == 0) return;
+  end_if_child(0);
+  chunks.flush();
+}
+
 bool Engine::python_failed(wsgi_request* request) noexcept {
   end_if_child(1);
   return core_of(request).python_failed();

@@ -107,6 +107,9 @@ class Engine final : public RequestHost,
   void python_called(PyObject* environ) noexcept override;
   void python_returned() noexcept override { end_if_child(0); }
   bool python_yielded(wsgi_request* request) noexcept override;
+  bool may_keep_chunks(wsgi_request* request) noexcept override;
+  void keep_chunk(wsgi_request* request, std::string_view chunk) noexcept override;
+  void send_kept_chunks(wsgi_request* request) noexcept override;
 
  private:
   void connection_ends(wsgi_request* request) noexcept override;

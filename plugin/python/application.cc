@@ -135,6 +135,24 @@ PyRef without_list_of_one(PyRef result) noexcept {
   return only != nullptr && PyBytes_CheckExact(only) ? PyRef::borrow(only) : std::move(result);
 }
 
+PyRef iterator_with_first(PyObject* first, PyObject* rest) {
+  const PyRef chain =
+      py_check(PyObject_GetAttrString(py_check(PyImport_ImportModule("itertools")).get(), "chain"));
+  return py_check(PyObject_CallFunction(chain.get(), "[O]O", first, rest));
+}
+
+PyRef iterator_that_raises() {
+  static PyMethodDef raise{"raise",
+                           [](PyObject* exception, PyObject*) -> PyObject* {
+                             PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
+                             return nullptr;
+                           },
+                           METH_NOARGS, nullptr};
+  const PyRef exception = take_exception();
+  const PyRef raises = py_check(PyCFunction_New(&raise, exception.get()));
+  return py_check(PyCallIter_New(raises.get(), Py_None));
+}
+
 PyRef wrap_raw_application(PyObject* callable) {
   chunks_type();  // Made here, where it may fail.
   return wrap_application(callable, contain_iteration);

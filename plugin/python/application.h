@@ -25,6 +25,11 @@ PyRef without_list_of_one(PyRef result) noexcept;
 // Throws PyError.
 PyRef wrap_raw_application(PyObject* callable);
 
+// `first`, then what `rest` gives. Throws PyError.
+PyRef iterator_with_first(PyObject* first, PyObject* rest);
+// Raises the current exception, which is cleared. Throws PyError.
+PyRef iterator_that_raises();
+
 // True for the results of wrap_application().
 bool is_wrapped(PyObject* callable) noexcept;
 

@@ -60,8 +60,7 @@ RequestFraming framing_of(const wsgi_request& request) noexcept {
 
 // The request ends where uWSGI says it does, by everybody's reading. A body that is read as chunks may not be
 // at its end: uWSGI sees that only of one with a length.
-bool may_be_kept_alive(const wsgi_request& request) noexcept {
-  const RequestFraming framing = framing_of(request);
+bool may_be_kept_alive(const wsgi_request& request, const RequestFraming& framing) noexcept {
   const bool read_as_chunks = request.chunked_input_buf != nullptr;
   return body_is_delimited(framing) && framing.is_unambiguous && !read_as_chunks && asks_to_keep(framing) &&
          request.post_pos >= request.post_cl && response_is_delimited(request);

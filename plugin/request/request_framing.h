@@ -13,6 +13,6 @@ bool is_head(const wsgi_request& request) noexcept;
 RequestFraming framing_of(const wsgi_request& request) noexcept;
 
 // For its end: uWSGI's http11 protocol keeps a connection whatever client and response said.
-bool may_be_kept_alive(const wsgi_request& request) noexcept;
+bool may_be_kept_alive(const wsgi_request& request, const RequestFraming& framing) noexcept;
 
 }  // namespace engine

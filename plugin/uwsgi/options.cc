@@ -110,6 +110,7 @@ void on_metrics(char* option, char* value, void*) {
     refuse("--" + std::string(option) + " takes a path that begins with \"/\", not \"" + value + "\"");
   options().metrics_path = value;
 }
+void on_coalesce(char*, char*, void*) { options().coalesce = true; }
 void on_greenlet(char*, char*, void*) { options().greenlet = true; }
 void on_native_blocking(char*, char*, void*) { options().native_blocking = true; }
 void on_native_asgiref(char*, char*, void*) { options().native_asgiref = true; }
@@ -203,6 +204,9 @@ uwsgi_option* option_table() noexcept {
            on_server_timing),
       make("tornado-metrics", required_argument,
            "path at which to serve the metrics of all workers to Prometheus", on_metrics),
+      make("tornado-coalesce", no_argument,
+           "send chunks that a WSGI application yields one after another together, up to 64 KiB",
+           on_coalesce),
       make("greenlet", no_argument, "provide a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,
            "make blocking calls block the worker instead of suspending their request", on_native_blocking),

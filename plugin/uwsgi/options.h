@@ -25,6 +25,7 @@ struct Options {
   double block_warn_ms = 0;      // Code that holds the loop for longer is logged; 0 disables this.
   std::string metrics_path;      // Empty: none.
   bool server_timing = false;    // Responses say where their time went.
+  bool coalesce = false;         // Chunks of a WSGI response that follow one another are sent together.
   bool greenlet = false;         // Our module greenlet instead of the package.
   bool native_blocking = false;  // Blocking calls block.
   bool native_asgiref = false;   // async_to_sync() runs a loop of its own in a thread of its own.

@@ -45,10 +45,37 @@ python::PyRef take_result(python::PyRef result) noexcept {
   return up.wsgi_strict ? std::move(result) : python::without_list_of_one(std::move(result));
 }
 
+// Takes the next chunk, where it may be kept. Otherwise uWSGI's iterator is such that uWSGI finds there what
+// this has found: another object than bytes, or an exception.
+bool keep_next_chunk(wsgi_request* request) noexcept {
+  auto* const chunks = static_cast<PyObject*>(request->async_placeholder);
+  if (chunks == nullptr || !watcher->may_keep_chunks(request)) return false;
+  const auto chunk = python::PyRef::steal(PyIter_Next(chunks));
+  if (chunk && PyBytes_CheckExact(chunk.get())) {
+    watcher->keep_chunk(
+        request, {PyBytes_AS_STRING(chunk.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(chunk.get()))});
+    return true;
+  }
+  if (!chunk && !PyErr_Occurred()) return false;  // Its end, which an iterator repeats.
+  try {
+    python::PyRef found =
+        chunk ? python::iterator_with_first(chunk.get(), chunks) : python::iterator_that_raises();
+    request->async_placeholder = found.release();
+    Py_DECREF(chunks);
+  } catch (const python::PyError&) {
+    PyErr_Print();  // Out of memory: the response ends here.
+  }
+  return false;
+}
+
 // Chunk after chunk, as uWSGI does where no request is async: its yield protocol sets keys of
 // the environ at each, which costs more than the chunk.
 int send_response(wsgi_request* request) noexcept {
   for (;;) {
+    while (keep_next_chunk(request)) {
+      if (!watcher->python_yielded(request)) return UWSGI_AGAIN;
+    }
+    watcher->send_kept_chunks(request);
     const int status = uwsgi_response_subhandler_wsgi(request);
     if (status == UWSGI_OK || !watcher->python_yielded(request)) return status;
   }

@@ -3,6 +3,8 @@
 
 #include <Python.h>
 
+#include <string_view>
+
 // uwsgi.h has no include guard and uwsgi_python.h includes it, so neither is included here.
 struct wsgi_request;
 
@@ -21,6 +23,12 @@ class PythonRequests {
   // Its iterable gave a chunk, which is sent. True if the next may follow at once; false if uWSGI's yield
   // protocol is needed, because the request waits for an event.
   virtual bool python_yielded(wsgi_request* request) noexcept = 0;
+  // --tornado-coalesce: whether chunks may be kept and sent together.
+  virtual bool may_keep_chunks(wsgi_request* request) noexcept = 0;
+  // The iterable gave this one. REQUIRES: may_keep_chunks().
+  virtual void keep_chunk(wsgi_request* request, std::string_view chunk) noexcept = 0;
+  // What is kept is sent: what follows is for uWSGI.
+  virtual void send_kept_chunks(wsgi_request* request) noexcept = 0;
   // The application raised an exception, which is Python's current error. True if it is to be logged.
   virtual bool python_failed(wsgi_request* request) noexcept = 0;
 

@@ -1,0 +1,47 @@
+// Chunks of a WSGI response that are sent together (--tornado-coalesce).
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "plugin/loop/io_loop.h"
+#include "plugin/loop/watcher.h"
+#include "plugin/uwsgi/uwsgi_core.h"
+
+namespace engine {
+
+// What an iterable yields one after another is kept until its request waits, gives way or ends, or there are
+// 64 KiB: whenever the request stands still, the loop sends what is there, so that transmission goes on while
+// the application makes the next chunk (PEP 3333). The loop's thread only.
+class CoalescedChunks {
+ public:
+  // `request` outlives it.
+  CoalescedChunks(loop::IoLoop& loop, wsgi_request& request) noexcept;
+  CoalescedChunks(const CoalescedChunks&) = delete;
+  CoalescedChunks& operator=(const CoalescedChunks&) = delete;
+
+  // Only bytes that uWSGI would do no more with than write them, after the head.
+  bool possible() const noexcept;
+  // Keeps `chunk`, and sends what is there where that is enough. On the request's fiber. REQUIRES:
+  // possible().
+  void add(std::string_view chunk);
+  // Sends what is there, on the request's fiber, which may wait for it. An error is uWSGI's, in the request.
+  void flush() noexcept;
+  // The connection is closed.
+  void drop() noexcept;
+  // Bytes that are not sent yet.
+  std::size_t size() const noexcept { return kept_.size(); }
+
+ private:
+  void send_some() noexcept;
+  void on_writable(int) noexcept { send_some(); }
+
+  loop::IoLoop& loop_;
+  wsgi_request& request_;
+  loop::IoWatcher<CoalescedChunks, &CoalescedChunks::on_writable> writable_;
+  std::string kept_;
+  bool due_ = false;  // The loop will send what is there.
+};
+
+}  // namespace engine
