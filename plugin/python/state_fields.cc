@@ -2,6 +2,7 @@
 
 #include <frameobject.h>
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -38,8 +39,11 @@ void bound_recursion(PyThreadState* state, const suspend::Stack& stack) noexcept
   // Before it is first attached, which would take the bounds of the thread's. Fails below 48 KiB.
   if (PyUnstable_ThreadState_SetStackProtection(state, stack.bottom(), stack.size()) < 0) PyErr_Clear();
 #elif PY_VERSION_HEX >= 0x030C0000
-  // CPython assumes an OS thread's stack; ours bounds C recursion, at 2600 bytes a level.
-  state->c_recursion_remaining = static_cast<int>(stack.size() / 2600);
+  // CPython counts calls, whatever the stack. The worst, sorted() with a key that sorts, takes 1320 bytes for
+  // each that it counts.
+  constexpr std::size_t kBytesOfCall = 1600;
+  state->c_recursion_remaining =
+      std::min(state->c_recursion_remaining, static_cast<int>(stack.size() / kBytesOfCall));
 #else
   (void)state;
   (void)stack;

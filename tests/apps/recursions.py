@@ -109,6 +109,10 @@ def in_sort_key(_):
     return sorted([1], key=in_sort_key)
 
 
+def in_hash_of_nested(levels):
+    return hash(nested(lambda inner: (inner,), levels))
+
+
 def in_sort_compare(a=None, b=None):
     return sorted([1, 2], key=functools.cmp_to_key(in_sort_compare))
 

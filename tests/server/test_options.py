@@ -149,6 +149,7 @@ def test_app_patched_by_gevent_is_refused(options, tmp_path):
 def test_app_patched_by_eventlet_is_refused(options, patched, tmp_path, monkeypatch):
     monkeypatch.setenv('PATCHED_BY', 'eventlet')
     monkeypatch.setenv('PATCHED', patched)
+    monkeypatch.setenv('EVENTLET_NO_GREENDNS', 'yes')  # Debian 13's eventlet cannot import its own DNS client where trio is installed.
     assert_refused(command('--tornado', '10', *options, '--wsgi-file', str(APPS / 'patched.py')),
                    'eventlet.monkey_patch', tmp_path)
 
