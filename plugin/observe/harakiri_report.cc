@@ -24,23 +24,33 @@
 namespace engine {
 namespace {
 
-// The master looks each second, and kills when the deadline's second is over.
-constexpr double kIntoTheSecondS = 0.5;
+// The master looks each second, and kills when the deadline's second is over; from 2.0.22 on as soon as it
+// has begun.
+constexpr bool kKilledInTheSecond =
+    UWSGI_VERSION_BASE > 2 || UWSGI_VERSION_MAJOR > 0 || UWSGI_VERSION_MINOR >= 22;
+constexpr double kIntoTheSecondS = kKilledInTheSecond ? 0 : 0.5;
+// What a timer may be early.
+constexpr double kEarlyS = 0.05;
 
 // So many of those that die with it are named.
 constexpr std::size_t kNamedMax = 20;
 
 // How long the master gives a worker for its last words.
-constexpr timespec kLastWords{0, 100'000'000};
+constexpr timespec kLastWords{0, 200'000'000};
+
+// The worker's, for its signal handler.
+HarakiriReport* asked = nullptr;
 
 // Of the real-time signals, which nobody has a name for.
 int last_words_signal() noexcept { return SIGRTMAX - 5; }
 
-// In the handler, on the loop's thread. A loop that sleeps has said who is over its time, or another
-// thread has kept the GIL from it.
+// In the handler, on the loop's thread. A loop that sleeps says who is over its time, unless it has, or
+// another thread keeps the GIL from it.
 void on_last_words(int) noexcept {
   const int error = errno;
-  if (!RequestHost::asleep()) {
+  if (RequestHost::asleep()) {
+    if (asked != nullptr) asked->ask();
+  } else {
     SignalLine line;
     line << "tornado: HARAKIRI: ";
     name_what_runs(line, RequestThread::current());
@@ -71,9 +81,16 @@ void log_others(const std::vector<RequestThread*>& others) noexcept {
 
 }  // namespace
 
-HarakiriReport::HarakiriReport(RequestHost& host) noexcept : host_(host), timer_(host.loop().raw(), this) {}
+HarakiriReport::HarakiriReport(RequestHost& host) noexcept
+    : host_(host), timer_(host.loop().raw(), this), asked_(host.loop().raw(), this) {}
 
-void HarakiriReport::start() noexcept { handle_signal(last_words_signal(), on_last_words); }
+HarakiriReport::~HarakiriReport() { asked = nullptr; }
+
+void HarakiriReport::start() noexcept {
+  asked_.start();
+  asked = this;
+  handle_signal(last_words_signal(), on_last_words);
+}
 
 void HarakiriReport::arm() noexcept {
   const time_t earliest = earliest_harakiri();
@@ -83,14 +100,17 @@ void HarakiriReport::arm() noexcept {
 }
 
 void HarakiriReport::on_due() noexcept {
-  const time_t now = uwsgi_now();
   const time_t earliest = earliest_harakiri();
-  if (earliest != 0 && earliest != reported_ &&
-      static_cast<double>(earliest) + kIntoTheSecondS <= loop::wall_clock_s() + 0.05) {
-    reported_ = earliest;
-    report(now);
-  }
+  if (earliest != 0 && static_cast<double>(earliest) + kIntoTheSecondS <= loop::wall_clock_s() + kEarlyS)
+    on_asked();
   arm();
+}
+
+void HarakiriReport::on_asked() noexcept {
+  const time_t earliest = earliest_harakiri();
+  if (earliest == 0 || earliest == reported_) return;
+  reported_ = earliest;
+  report(std::max(earliest, uwsgi_now()));
 }
 
 void HarakiriReport::report(long now) noexcept {

@@ -7,27 +7,34 @@ namespace engine {
 
 class RequestHost;
 
-// The master kills a worker in the second after the deadline; the loop reports within that second.
-// A worker whose loop does not turn is told by a signal of the master's, whose handler says who runs.
+// The loop reports before the master looks for deadlines that are over: in the middle of the deadline's
+// second; from uWSGI 2.0.22 on, whose master kills within that second, as it begins. A worker that has not
+// reported is asked by a signal of the master's, whose handler wakes the loop, or says who runs where the
+// loop does not turn.
 class HarakiriReport {
  public:
   explicit HarakiriReport(RequestHost& host) noexcept;
   HarakiriReport(const HarakiriReport&) = delete;
   HarakiriReport& operator=(const HarakiriReport&) = delete;
+  ~HarakiriReport();
 
   void start() noexcept;
   // There is a deadline to look after.
   void look() noexcept {
     if (!timer_.active()) arm();
   }
+  // The worker is about to be killed. For signal handlers.
+  void ask() noexcept { asked_.send(); }
 
  private:
   void arm() noexcept;
   void on_due() noexcept;
+  void on_asked() noexcept;
   void report(long now) noexcept;
 
   const RequestHost& host_;
   loop::TimerWatcher<HarakiriReport, &HarakiriReport::on_due> timer_;
+  loop::AsyncWatcher<HarakiriReport, &HarakiriReport::on_asked> asked_;
   long reported_ = 0;  // The deadline that was.
 };
 
