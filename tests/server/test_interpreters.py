@@ -1,11 +1,8 @@
 """A request may run a further interpreter, as a thread may."""
-import sys
-
 import pytest
 
 from overlap import ask_at_once
 
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 13), reason='_xxsubinterpreters has another name')
 PATHS = ['/assign', '/from_c', '/sleep', '/compute', '/threads']
 
 
