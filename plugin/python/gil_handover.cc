@@ -28,29 +28,35 @@ namespace {
 
 // --- What is written, by version --------------------------------------------------------------
 
-// Since 3.13; a bit of the eval breaker of the state that is asked (pycore_ceval.h).
+#if PY_VERSION_HEX >= 0x030D0000
+// The eval breaker of a state (pycore_ceval.h): whether another thread asks for the GIL; other events; the
+// version of the instrumentation, by tracers and profilers, that code must have before it runs.
 constexpr std::uintptr_t kDropRequest = 1;
+constexpr std::uintptr_t kEvents = 0xff;
 
-std::uintptr_t take_drop_request(PyThreadState* state) noexcept {
-#if PY_VERSION_HEX >= 0x030D0000
-  if ((__atomic_load_n(&state->eval_breaker, __ATOMIC_RELAXED) & kDropRequest) == 0) return 0;
-  return __atomic_fetch_and(&state->eval_breaker, ~kDropRequest, __ATOMIC_RELAXED) & kDropRequest;
-#else
-  (void)state;
-  return 0;  // One for the interpreter: it stays where it is.
-#endif
+// What goes on with the GIL to the next state.
+std::uintptr_t take_breaker(PyThreadState* state) noexcept {
+  const std::uintptr_t breaker = __atomic_load_n(&state->eval_breaker, __ATOMIC_RELAXED);
+  if ((breaker & kDropRequest) == 0) return breaker & ~kEvents;
+  return __atomic_fetch_and(&state->eval_breaker, ~kDropRequest, __ATOMIC_RELAXED) &
+         ~(kEvents - kDropRequest);
 }
 
-// One left over from an earlier run of the state would have it wait for a thread that has had its turn.
-void set_drop_request(PyThreadState* state, std::uintptr_t request) noexcept {
-#if PY_VERSION_HEX >= 0x030D0000
-  take_drop_request(state);
-  if (request != 0) __atomic_fetch_or(&state->eval_breaker, request, __ATOMIC_RELAXED);
-#else
-  (void)state;
-  (void)request;
-#endif
+// A request left over from an earlier run of the state would have it wait for a thread that has had its turn;
+// an old version would have it instrument code again and again.
+void set_breaker(PyThreadState* state, std::uintptr_t taken) noexcept {
+  std::uintptr_t breaker = __atomic_load_n(&state->eval_breaker, __ATOMIC_RELAXED);
+  while ((breaker & ~(kEvents - kDropRequest)) != taken &&
+         !__atomic_compare_exchange_n(&state->eval_breaker, &breaker,
+                                      (breaker & (kEvents - kDropRequest)) | taken, true, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED)) {
+  }
 }
+#else
+// One for the interpreter: it stays where it is.
+std::uintptr_t take_breaker(PyThreadState*) noexcept { return 0; }
+void set_breaker(PyThreadState*, std::uintptr_t) noexcept {}
+#endif
 
 void mark(PyThreadState* state, bool attached) noexcept {
   state->_status.active = attached;
@@ -69,7 +75,7 @@ void mark(PyThreadState* state, bool attached) noexcept {
 bool started = false;
 PyThreadState** last_holder = nullptr;
 suspend::ThreadLocalPlace place_of_current;
-std::uintptr_t request_under_way = 0;
+std::uintptr_t breaker_taken = 0;
 
 // Each thread's own; a fiber is a thread.
 PyThreadState*& current() noexcept {
@@ -207,14 +213,14 @@ bool start_gil_handover(const pthread_mutex_t* gil_mutex) noexcept {
 void detach_keeping_gil() noexcept {
   PyThreadState* const state = current();
   assert(started && state != nullptr);
-  request_under_way = take_drop_request(state);
+  breaker_taken = take_breaker(state);
   detach(state);
 }
 
 void attach_with_gil_kept(PyThreadState* state) noexcept {
   assert(started && state->_status.bound_gilstate);
   attach(state);
-  set_drop_request(state, request_under_way);
+  set_breaker(state, breaker_taken);
 }
 
 }  // namespace python

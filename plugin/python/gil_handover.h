@@ -13,7 +13,8 @@ namespace python {
 // A switch of fibers does not need that, because both threads are one OS thread. So the switch writes what
 // releasing and taking would write for these two, and leaves the GIL locked: the thread-local variable;
 // "active", "attached" and "holds the GIL" in the states; the GIL's note of its holder (whom other threads
-// ask to drop it), and a pending request of that kind. None of these has a name outside CPython.
+// ask to drop it), a pending request of that kind, and the version of code's instrumentation by tracers and
+// profilers. None of these has a name outside CPython.
 // start_gil_handover() finds them, and tests that writing them has the same effect as releasing and
 // taking.
 

@@ -348,6 +348,40 @@ def command(own):
                           check=True).stdout.strip()
 
 
+def called_by_several():
+    return 1
+
+
+def profile(_):
+    """Counts its own calls, not those of requests that run meanwhile."""
+    calls = 0
+
+    def count(frame, event, _):
+        nonlocal calls
+        calls += event == 'call'
+
+    sys.setprofile(count)
+    called_by_several()
+    time.sleep(0.001)
+    sys.setprofile(None)
+    called_by_several()
+    time.sleep(0.001)
+    return str(calls)
+
+
+def call_in_each_turn(_):
+    """On the loop, which does not sleep meanwhile."""
+    async def calls():
+        number = 0
+        while not woken.is_set():
+            await asyncio.sleep(0)
+            number += called_by_several()
+        return number
+
+    waiting.set()
+    return 'called' if uwsgi_tornado.await_(calls()) > 20 else ''
+
+
 def warn(_):
     try:
         warnings.warn('one', stacklevel=1)

@@ -1,4 +1,5 @@
 """Python's own tools on a worker: warnings as errors, and code that another process sends (PEP 768)."""
+import concurrent.futures
 import subprocess
 
 import pytest
@@ -12,6 +13,17 @@ def test_start_warns_of_nothing(server):
     assert running.get('/nap')[0] == 200
     assert running.get('/warn')[2] == b'an error'
     assert 'Warning' not in running.log
+
+
+def test_profiler_comes_and_goes_while_others_run(server):
+    """From 3.12 on that changes the code of functions, of which every thread must hear."""
+    running = server('gil.py')
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        other = pool.submit(running.get, '/call_in_each_turn')
+        for _ in range(20):
+            assert running.get('/profile')[2] == b'1'
+        assert running.get('/wake')[0] == 200
+        assert other.result()[2] == b'called'
 
 
 @pytest.mark.skipif(python_version() < (3, 14), reason='sys.remote_exec() came with 3.14')
