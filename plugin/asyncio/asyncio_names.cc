@@ -30,6 +30,12 @@ AsyncioNames look_up() {
   names.main_thread = name_of("threading", "main_thread");
   names.simple_namespace = name_of("types", "SimpleNamespace");
   names.selector_key = name_of("selectors", "SelectorKey");
+  names.logger = name_of("asyncio.log", "logger");
+  names.flow_control = name_of("asyncio.transports", "_FlowControlMixin");
+  names.buffered_protocol = name_of("asyncio.protocols", "BufferedProtocol");
+  names.transport_socket = name_of("asyncio.trsock", "TransportSocket");
+  names.set_result_unless_cancelled = name_of("asyncio.futures", "_set_result_unless_cancelled");
+  names.socket = name_of("socket", "socket");
   return names;
 }
 

@@ -28,6 +28,12 @@ struct AsyncioNames {
   PyObject* main_thread;
   PyObject* simple_namespace;  // types.SimpleNamespace
   PyObject* selector_key;      // selectors.SelectorKey
+  PyObject* logger;
+  PyObject* flow_control;       // asyncio.transports._FlowControlMixin
+  PyObject* buffered_protocol;  // asyncio.BufferedProtocol
+  PyObject* transport_socket;   // asyncio.trsock.TransportSocket
+  PyObject* set_result_unless_cancelled;
+  PyObject* socket;  // socket.socket
 };
 
 // Imports asyncio on the first call. Throws PyError.

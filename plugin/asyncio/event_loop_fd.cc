@@ -10,17 +10,11 @@
 namespace python {
 namespace {
 
-[[noreturn]] void throw_errno(int error) {
-  errno = error;
-  PyErr_SetFromErrno(PyExc_OSError);
-  throw PyError{};
-}
-
 // As epoll_ctl() would: libev puts its call off to the next poll, and takes regular files too.
 loop::FileIdentity checked_to_be_watched(int fd) {
   struct stat status;
-  if (fstat(fd, &status) != 0) throw_errno(errno);
-  if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) throw_errno(EPERM);
+  if (fstat(fd, &status) != 0) raise_errno(errno);
+  if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) raise_errno(EPERM);
   return loop::FileIdentity(status);
 }
 

@@ -6,6 +6,7 @@
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_fields.h"
 #include "plugin/asyncio/event_loop_process.h"
+#include "plugin/asyncio/transport.h"
 #include "plugin/python/state_fields.h"
 #include "plugin/python/static_type.h"
 #include "plugin/python/virtual_thread.h"
@@ -328,6 +329,8 @@ PyMethodDef core_methods[] = {
     {"_remove_reader", remove_reader_unchecked, METH_O, nullptr},
     {"_remove_writer", remove_writer_unchecked, METH_O, nullptr},
     {"_ensure_fd_no_transport", ensure_fd_no_transport, METH_O, nullptr},
+    {"_make_socket_transport", as_method(make_socket_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
+    {"_make_ssl_transport", as_method(make_ssl_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
     {"_call_soon", call_soon_with, METH_VARARGS, nullptr},
     {"_add_callback", add_callback, METH_O, nullptr},
     {"_run_once", run_once, METH_NOARGS, nullptr},
@@ -414,6 +417,7 @@ void watch_for_forks() {
 PyRef make_event_loop_type() {
   const AsyncioNames& names = asyncio_names();
   need_handle_types();
+  need_socket_transport_type();
   const PyRef body =
       py_check(Py_BuildValue("{s:s,s:s}", "__module__", "uwsgi_tornado", "__doc__", kEventLoopDoc));
   add_subprocess_methods(body.get());

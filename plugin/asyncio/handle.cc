@@ -5,6 +5,7 @@
 
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/python/except_clause.h"
 
 namespace python {
 namespace {
@@ -248,22 +249,6 @@ PyTypeObject* make_type(const char* name, PyMethodDef* methods, PyGetSetDef* fie
   const PyRef bases = py_check(PyTuple_Pack(1, asyncios));
   return reinterpret_cast<PyTypeObject*>(py_check(PyType_FromSpecWithBases(&spec, bases.get())).release());
 }
-
-// What sys.exc_info() shows while this lives, as in an except clause: exception handlers log it.
-class ExceptClause {
- public:
-  explicit ExceptClause(const PyRef& exception) noexcept {
-    PyErr_GetExcInfo(&type_, &value_, &traceback_);
-    PyErr_SetExcInfo(PyRef::borrow(reinterpret_cast<PyObject*>(Py_TYPE(exception.get()))).release(),
-                     PyRef(exception).release(), PyException_GetTraceback(exception.get()));
-  }
-  ~ExceptClause() { PyErr_SetExcInfo(type_, value_, traceback_); }
-  ExceptClause(const ExceptClause&) = delete;
-  ExceptClause& operator=(const ExceptClause&) = delete;
-
- private:
-  PyObject *type_, *value_, *traceback_;
-};
 
 void set_item(const PyRef& dict, const char* key, PyObject* value) {
   py_check_status(PyDict_SetItemString(dict.get(), key, value));

@@ -3,6 +3,7 @@
 #ifdef UWSGI_TORNADO_DEBUG
 
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/transport.h"
 #include "plugin/fetch/fetch_module.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/py_ref.h"
@@ -14,9 +15,9 @@ namespace {
 // --- _live(): what is counted for leak checks --------------------------------------------------
 
 PyObject* live(PyObject*, PyObject*) noexcept {
-  return Py_BuildValue("{s:l,s:l,s:l,s:i,s:l}", "loops", live_event_loops, "handles", live_handles,
-                       "references", live_references, "watchers", loop::active_watchers, "transfers",
-                       live_transfers());
+  return Py_BuildValue("{s:l,s:l,s:l,s:l,s:i,s:l}", "loops", live_event_loops, "handles", live_handles,
+                       "transports", live_socket_transports, "references", live_references, "watchers",
+                       loop::active_watchers, "transfers", live_transfers());
 }
 
 // --- _Host: a stand-in for the worker, that turns an IoLoop with an event loop attached ----------

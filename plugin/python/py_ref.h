@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstddef>
 #include <exception>
 #include <new>
@@ -81,6 +82,12 @@ inline void py_check_status(int status) {
 template <typename... Arguments>
 [[noreturn]] void raise(PyObject* type, const char* format, Arguments... arguments) {
   PyErr_Format(type, format, arguments...);
+  throw PyError{};
+}
+// OSError, or what it is for this number.
+[[noreturn]] inline void raise_errno(int error) {
+  errno = error;
+  PyErr_SetFromErrno(PyExc_OSError);
   throw PyError{};
 }
 

@@ -59,15 +59,15 @@ def errors(loop):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(request):
-    """Neither loops nor handles nor watchers outlive a test."""
+    """Neither loops nor handles nor transports nor watchers outlive a test."""
     gc.collect()
     before = uwsgi_tornado._live()
     yield
     request.node.funcargs.clear()  # pytest would keep them a little longer.
     gc.collect()
     after = uwsgi_tornado._live()
-    assert {name: after[name] for name in ('loops', 'handles', 'watchers')} == \
-        {name: before[name] for name in ('loops', 'handles', 'watchers')}
+    counted = ('loops', 'handles', 'transports', 'watchers')
+    assert {name: after[name] for name in counted} == {name: before[name] for name in counted}
 
 
 @pytest.fixture

@@ -1,0 +1,168 @@
+// The transport of a stream socket: TCP and unix.
+#pragma once
+
+#include <Python.h>
+
+#include <cstddef>
+
+#include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/write_queue.h"
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// Socket transports alive now, for leak checks.
+inline long live_socket_transports = 0;
+
+// The C++ side of uwsgi_tornado._SocketTransport, which does what asyncio's transport of a selector loop
+// does, in the same order and with the same messages. It reads and writes by readers and writers of the
+// loop, so its callbacks to the protocol are handles like others: they run where the loop runs its own.
+//
+// It reads and writes the descriptor itself, without the methods of the socket object, but only while
+// that object has it: after socket.close() or socket.detach() the number may mean another file.
+//
+// Every member that throws throws PyError. A callback to the protocol may call any member; it may not end
+// this object, since whoever calls a member owns a reference to the Python object.
+class SocketTransport {
+ public:
+  // What _make_socket_transport() takes; null where it is not given.
+  struct Options {
+    PyObject* protocol;
+    PyObject* waiter;
+    PyObject* extra;
+    PyObject* server;
+  };
+
+  // `self` is the Python object, borrowed.
+  explicit SocketTransport(PyObject* self) noexcept : self_(self) { ++live_socket_transports; }
+  ~SocketTransport() { --live_socket_transports; }
+  SocketTransport(const SocketTransport&) = delete;
+  SocketTransport& operator=(const SocketTransport&) = delete;
+
+  // A plain socket.socket that is open. Others may do more in their methods than a socket does.
+  static bool can_take(PyObject* sock) noexcept;
+  // Begins. REQUIRES: can_take(sock), `loop` is an EventLoop. To be called once.
+  void open(PyObject* loop, PyObject* sock, const Options& options);
+
+  // --- What asyncio names so --------------------------------------------------------------
+
+  void write(PyObject* data);
+  void writelines(PyObject* pieces);
+  void write_eof();
+  void pause_reading();
+  void resume_reading();
+  void close();
+  void abort() { force_close(Py_None); }
+  void set_protocol(PyObject* protocol);
+  PyRef make_empty_waiter();
+  void reset_empty_waiter() { empty_waiter_ = {}; }
+  void maybe_pause_protocol();
+  void maybe_resume_protocol();
+  void fatal_error(PyObject* exception, const char* message);
+  // `exception` may be None.
+  void force_close(PyObject* exception);
+
+  // --- Callbacks of the loop --------------------------------------------------------------
+
+  void start_reading();
+  void read_ready();
+  void write_ready();
+  void connection_lost(PyObject* exception);
+
+  // --- Fields, and the garbage collector --------------------------------------------------
+
+  bool is_closing() const noexcept { return closing_; }
+  bool is_reading() const noexcept { return !closing_ && !paused_; }
+  bool is_paused() const noexcept { return paused_; }
+  bool has_eof() const noexcept { return eof_; }
+  bool is_protocol_paused() const noexcept { return protocol_paused_; }
+  bool is_protocol_connected() const noexcept { return protocol_connected_; }
+  int fd() const noexcept { return fd_; }
+  long conn_lost() const noexcept { return conn_lost_; }
+  const WriteQueue& queue() const noexcept { return queue_; }
+  PyObject* loop() const noexcept { return loop_.get(); }
+  PyObject* sock() const noexcept { return sock_.get(); }
+  PyObject* protocol() const noexcept { return protocol_.get(); }
+  PyObject* server() const noexcept { return server_.get(); }
+  PyObject* extra() const noexcept { return extra_.get(); }
+  PyObject* empty_waiter() const noexcept { return empty_waiter_.get(); }
+  // Whether the loop calls this transport when the descriptor is ready for `event`.
+  bool is_watched_for(int event);
+
+  // As the caller gave it, any number, and what is compared.
+  struct Mark {
+    PyRef given;
+    double value = 0;
+  };
+  Mark high_water;
+  Mark low_water;
+  std::size_t max_size = 256 * 1024;  // What one call reads.
+
+  int traverse(visitproc visit, void* arg) const noexcept;
+  void clear() noexcept;
+  // Closes a socket that was forgotten open, and warns.
+  void finalise() noexcept;
+
+ private:
+  // Runs `step`; false where it raised, which is fatal for the transport.
+  template <typename Step>
+  bool try_or_fail(const char* message, Step step) {
+    try {
+      step();
+      return true;
+    } catch (const PyError&) {
+    }
+    return fail(message);
+  }
+  bool fail(const char* message);
+  void tell_protocol(PyObject* method, const char* message);
+  void report(PyObject* exception, const char* message);
+  void refuse_to_write(const char* method) const;
+  bool send_or_queue(PyObject* data);
+  void count_lost_write();
+  int descriptor() const;
+  ssize_t receive(void* to, std::size_t size) const;
+  PyRef read_bytes();
+  void read_data();
+  void read_into_buffer();
+  void on_eof();
+  std::size_t send_now(const void* data, std::size_t size) const;
+  std::size_t send_queued() const;
+  bool try_send_queued();
+  void shut_down_writing() const;
+  void end_empty_waiter(const char* method, PyObject* argument);
+  void release_socket();
+  void watch(int event, PyObject* method);
+  void unwatch(int event);
+  void call_soon(PyObject* method, PyObject* argument);
+  void describe_socket();
+  EventLoop& core() const noexcept { return *EventLoop::of(loop_.get()); }
+  bool debug() const noexcept { return loop_ && core().debug(); }
+
+  PyObject* const self_;
+  PyRef loop_;  // Null once the connection is lost, as the next two are.
+  PyRef sock_;
+  PyRef protocol_;
+  PyRef server_;
+  PyRef extra_;
+  PyRef empty_waiter_;
+  WriteQueue queue_;
+  long conn_lost_ = 0;  // Not 0 once connection_lost() is to be called; counts writes from then on.
+  int fd_ = -1;
+  bool buffered_ = false;
+  bool reads_much_ = false;
+  bool closing_ = false;
+  bool paused_ = false;
+  bool eof_ = false;
+  bool protocol_paused_ = false;
+  bool protocol_connected_ = false;
+};
+
+// Makes the type on the first call. Throws PyError.
+void need_socket_transport_type();
+
+// A loop's _make_socket_transport() and _make_ssl_transport(), as methods with keywords.
+PyObject* make_socket_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept;
+PyObject* make_ssl_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept;
+
+}  // namespace python
