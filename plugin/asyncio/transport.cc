@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <vector>
 
 #include "plugin/asyncio/transport_names.h"
 #include "plugin/python/except_clause.h"
@@ -43,6 +44,19 @@ bool SocketTransport::fail(const char* message) {
   fatal_error(exception.get(), message);
   end_empty_waiter("set_exception", exception.get());
   return false;
+}
+
+SocketTransport::SocketTransport(PyObject* self) noexcept
+    : self_(self), next_(first_), previous_link_(&first_) {
+  if (next_ != nullptr) next_->previous_link_ = &next_;
+  first_ = this;
+  ++live_socket_transports;
+}
+
+SocketTransport::~SocketTransport() {
+  if (next_ != nullptr) next_->previous_link_ = previous_link_;
+  *previous_link_ = next_;
+  --live_socket_transports;
 }
 
 // --- Beginning ------------------------------------------------------------------------------
@@ -229,12 +243,29 @@ void SocketTransport::finalise() noexcept {
   if (!sock_) return;
   const ErrorAside error;
   if (PyErr_ResourceWarning(self_, 1, "unclosed transport %R", self_) < 0) PyErr_WriteUnraisable(self_);
+  drop_socket();
+}
+
+void SocketTransport::drop_socket() noexcept {
+  if (!sock_) return;
   closing_ = true;
   conn_lost_ = std::max(conn_lost_, 1L);
   try {
     release_socket();
   } catch (const PyError&) {
     PyErr_WriteUnraisable(self_);
+  }
+}
+
+void SocketTransport::drop_all_of(PyObject* loop) noexcept {
+  std::vector<std::pair<SocketTransport*, PyRef>> all;  // What one of them drops may be another.
+  for (SocketTransport* transport = first_; transport != nullptr; transport = transport->next_) {
+    if (transport->loop_ && transport->loop() != loop) continue;
+    all.emplace_back(transport, PyRef::borrow(transport->self_));
+  }
+  for (const auto& [transport, object] : all) {
+    transport->drop_socket();
+    transport->clear();
   }
 }
 

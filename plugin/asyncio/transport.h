@@ -34,8 +34,8 @@ class SocketTransport {
   };
 
   // `self` is the Python object, borrowed.
-  explicit SocketTransport(PyObject* self) noexcept : self_(self) { ++live_socket_transports; }
-  ~SocketTransport() { --live_socket_transports; }
+  explicit SocketTransport(PyObject* self) noexcept;
+  ~SocketTransport();
   SocketTransport(const SocketTransport&) = delete;
   SocketTransport& operator=(const SocketTransport&) = delete;
 
@@ -102,6 +102,9 @@ class SocketTransport {
   void clear() noexcept;
   // Closes a socket that was forgotten open, and warns.
   void finalise() noexcept;
+  // As the process ends: closes the sockets of this loop's transports, and drops what these hold, and those
+  // that are closed. Their protocols are not told.
+  static void drop_all_of(PyObject* loop) noexcept;
 
  private:
   // Runs `step`; false where it raised, which is fatal for the transport.
@@ -132,6 +135,7 @@ class SocketTransport {
   void shut_down_writing() const;
   void end_empty_waiter(const char* method, PyObject* argument);
   void release_socket();
+  void drop_socket() noexcept;
   void watch(int event, PyObject* method);
   void unwatch(int event);
   void call_soon(PyObject* method, PyObject* argument);
@@ -156,6 +160,11 @@ class SocketTransport {
   bool eof_ = false;
   bool protocol_paused_ = false;
   bool protocol_connected_ = false;
+
+  // Every transport.
+  SocketTransport* next_;
+  SocketTransport** previous_link_;
+  static inline SocketTransport* first_ = nullptr;
 };
 
 // Makes the type on the first call. Throws PyError.

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "plugin/asyncio/policies.h"
+#include "plugin/asyncio/transport.h"
 #include "plugin/blocking/gate.h"
 
 namespace python {
@@ -126,8 +127,9 @@ void WorkerLoop::end(double grace_s) noexcept {
   } catch (const PyError&) {
     log_exit();
   }
-  // The application may have kept a handle, and uWSGI keeps the application for ever.
+  // The application may have kept a handle or an open connection, and uWSGI keeps the application for ever.
   EventLoop::of(event_loop())->drop_timers();
+  SocketTransport::drop_all_of(event_loop());
   if (!PyRef::steal(PyObject_CallMethod(event_loop(), "close", nullptr))) log_exit();
   event_loop_ = PyRef();
   // As the loop does with its own: whoever computes goes on, and Python's end waits for it.
