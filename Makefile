@@ -18,7 +18,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian test-newer-pythons test-container install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
+.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian test-newer-pythons test-container install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio test-uvloop layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
 	soak-deps soak soak-asan soak-overload soak-preempt bench bench-apps bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -217,6 +217,9 @@ loop-test-asan: test-deps $(BUILD)/asan/$(EXTENSION)
 
 test-asyncio: test-deps $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
 	PYTHONPATH=$(BUILD)/debug:$(CURDIR)/tests $(PYTHON) tests/asyncio_oracle/run.py
+
+test-uvloop: test-deps $(BUILD)/debug/$(EXTENSION) ## uvloop's own tests on our event loop, from Debian's source package or UVLOOP_SRC
+	PYTHONPATH=$(BUILD)/debug:$(CURDIR)/tests $(PYTHON) tests/uvloop_oracle/run.py "$$(tools/uvloop-source $(BUILD)/uvloop)"
 
 server-test: test-deps $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server

@@ -1,5 +1,7 @@
-"""What the runners of CPython's own tests share: the verdict of each test, and the lists of those that may differ."""
+"""What the runners of others' tests share: the verdict of each test, and the lists of those that may differ."""
 import faulthandler
+import json
+import subprocess
 import traceback
 import unittest
 
@@ -39,6 +41,39 @@ class Lines(unittest.TestResult):
 
     def addUnexpectedSuccess(self, test):
         self.verdict = 'unexpected success'
+
+
+def run_process(command, timeout, **more):
+    """{test: 'ok', 'skipped' or what it failed with} of a process that prints a line for each, and one at its end."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **more)
+        output, errors = done.stdout, done.stderr
+    except subprocess.TimeoutExpired as late:
+        output, errors = (late.stdout or b'').decode(), (late.stderr or b'').decode() + '\ntook too long'
+    results, begun = {}, None
+    for line in output.splitlines():
+        if not line.startswith('@@['):
+            continue
+        test, verdict = json.loads(line[2:])
+        if verdict is None:
+            begun = test
+        else:
+            results[test] = verdict
+    if '@@done' not in output.splitlines():
+        results[begun or command[-1]] = 'the process ended in it:\n' + errors[-4000:]
+    return results
+
+
+def report(kind, results, known, unlisted, healed, seconds):
+    """Prints what is to be looked at, and a line of figures. The exit status."""
+    failures, counted = failures_of(results), list(results.values())
+    for test in unlisted:
+        print(f'\nFAILED {test}\n{failures[test]}')
+    for test in healed:
+        print(f'\nLISTED AS A DIFFERENCE, BUT {results.get(test, "not there").upper()}: {test}')
+    print(f'{len(counted)} tests of {kind} on our loop: {counted.count("ok")} pass, {counted.count("skipped")} skipped, '
+          f'{len(set(failures) & set(known))} known, {len(unlisted)} failed ({seconds:.0f} s)')
+    return 1 if unlisted or healed or not counted.count('ok') else 0
 
 
 def failures_of(results):

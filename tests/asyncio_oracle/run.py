@@ -7,14 +7,12 @@ fail. One that fails on asyncio's own loop too, on this machine, tells nothing a
 tests must be in PYTHONPATH.
 """
 import concurrent.futures
-import json
 import pathlib
 import signal
-import subprocess
 import sys
 import time
 
-from cpython_results import failures_of, known_differences
+from cpython_results import failures_of, known_differences, report, run_process
 
 HERE = pathlib.Path(__file__).parent
 MODULE_TIMEOUT_S = 240
@@ -34,24 +32,7 @@ def modules():
 
 def run_module(loop, names):
     """{test: 'ok', 'skipped' or what it failed with} of one process."""
-    command = [sys.executable, str(HERE / 'one_process.py'), loop, *names]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=MODULE_TIMEOUT_S)
-        output, errors = done.stdout, done.stderr
-    except subprocess.TimeoutExpired as late:
-        output, errors = (late.stdout or b'').decode(), (late.stderr or b'').decode() + '\ntook too long'
-    results, begun = {}, None
-    for line in output.splitlines():
-        if not line.startswith('@@['):
-            continue
-        test, verdict = json.loads(line[2:])
-        if verdict is None:
-            begun = test
-        else:
-            results[test] = verdict
-    if '@@done' not in output.splitlines():
-        results[begun or ' '.join(names)] = 'the process ended in it:\n' + errors[-4000:]
-    return results
+    return run_process([sys.executable, str(HERE / 'one_process.py'), loop, *names], MODULE_TIMEOUT_S)
 
 
 def run_all(loop, names, at_once=2):
@@ -74,14 +55,7 @@ def main():
             print(f'fails on asyncio as well, here: {test}')
             unlisted.remove(test)
     healed = [test for test in known if results.get(test, None if asked else 'not run') in ('ok', 'skipped', 'not run')]
-    for test in unlisted:
-        print(f'\nFAILED {test}\n{failures[test]}')
-    for test in healed:
-        print(f'\nLISTED AS A DIFFERENCE, BUT {results.get(test, "not there").upper()}: {test}')
-    counted = list(results.values())
-    print(f'{len(counted)} tests of CPython on our loop: {counted.count("ok")} pass, {counted.count("skipped")} skipped, '
-          f'{len(failures) - len(unlisted)} known, {len(unlisted)} failed ({time.monotonic() - started:.0f} s)')
-    return 1 if unlisted or healed or not counted.count('ok') else 0
+    return report('CPython', results, known, unlisted, healed, time.monotonic() - started)
 
 
 if __name__ == '__main__':
