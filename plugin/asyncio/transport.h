@@ -120,7 +120,7 @@ class SocketTransport {
   bool fail(const char* message);
   void tell_protocol(PyObject* method, const char* message);
   void report(PyObject* exception, const char* message);
-  void refuse_to_write(const char* method) const;
+  void check_writable(const char* method) const;
   bool send_or_queue(PyObject* data);
   void count_lost_write();
   int descriptor() const;

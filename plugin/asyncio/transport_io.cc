@@ -161,7 +161,7 @@ void SocketTransport::on_eof() {
 
 // --- Writing --------------------------------------------------------------------------------
 
-void SocketTransport::refuse_to_write(const char* method) const {
+void SocketTransport::check_writable(const char* method) const {
   if (eof_) raise(PyExc_RuntimeError, "Cannot call %s() after write_eof()", method);
   if (empty_waiter_) raise(PyExc_RuntimeError, "unable to %s; sendfile is in progress", method);
 }
@@ -190,7 +190,7 @@ void SocketTransport::write(PyObject* data) {
   if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
     raise(PyExc_TypeError, "data argument must be a bytes-like object, not '%.200s'", Py_TYPE(data)->tp_name);
   }
-  refuse_to_write("write");
+  check_writable("write");
   if (send_or_queue(data)) maybe_pause_protocol();
 }
 
@@ -216,7 +216,7 @@ bool SocketTransport::send_or_queue(PyObject* data) {
 }
 
 void SocketTransport::writelines(PyObject* pieces) {
-  refuse_to_write(PY_VERSION_HEX >= 0x030C0000 ? "writelines" : "write");
+  check_writable(PY_VERSION_HEX >= 0x030C0000 ? "writelines" : "write");
   const PyRef list = py_check(PySequence_Fast(pieces, "can only join an iterable"));
   WriteQueue added;
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list.get()); ++i) {
