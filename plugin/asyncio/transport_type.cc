@@ -294,7 +294,7 @@ PyTypeObject* make_type() {
       {0, nullptr},
   };
   PyType_Spec spec = {"uwsgi_tornado._SocketTransport", sizeof(TransportObject), 0,
-                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_FINALIZE, slots};
   const PyRef bases = py_check(PyTuple_Pack(1, names.flow_control));
   const PyRef made = py_check(PyType_FromSpecWithBases(&spec, bases.get()));
 #if PY_VERSION_HEX < 0x03090000  // Which knows no members for these.
