@@ -1,5 +1,8 @@
 #include "suspend/fiber.h"
 
+#include <limits.h>
+
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -8,9 +11,17 @@
 namespace context = boost::context;
 
 namespace suspend {
+namespace {
+
+// libc refuses to make a thread on less: 16 KiB on x86-64, 128 KiB on aarch64.
+std::size_t enough_for_a_thread(std::size_t stack_size) noexcept {
+  return std::max(stack_size, static_cast<std::size_t>(PTHREAD_STACK_MIN));
+}
+
+}  // namespace
 
 Fiber::Fiber(std::size_t stack_size, SwitchObserver& observer)
-    : stack_(stack_size, kAnnexSize), thread_(stack_), observer_(observer) {
+    : stack_(enough_for_a_thread(stack_size), kAnnexSize), thread_(stack_), observer_(observer) {
   other_side_ = context_on(stack_.bottom(), thread_.stack_top(), [this](context::fiber&& resumer) {
     other_side_ = std::move(resumer);
     run_tasks();

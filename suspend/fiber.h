@@ -26,8 +26,8 @@ class Fiber {
   // noexcept: an exception that escaped would have no frame to go to.
   using Task = void (*)(void* argument) noexcept;
 
-  // Throws std::bad_alloc if there is no room for a stack of `stack_size` bytes or for a thread. `observer`
-  // must outlive the fiber.
+  // Throws std::bad_alloc if there is no room for a stack of `stack_size` bytes or for a thread. The stack is
+  // larger where libc's threads need more. `observer` must outlive the fiber.
   Fiber(std::size_t stack_size, SwitchObserver& observer);
   ~Fiber();
   Fiber(const Fiber&) = delete;

@@ -62,6 +62,13 @@ TEST_F(FiberTest, RunsATaskToItsEnd) {
   EXPECT_TRUE(runner.fiber().idle());
 }
 
+TEST_F(FiberTest, HasAStackThatSufficesForAThread) {
+  Runner runner(1);
+  bool ran = false;
+  runner.start([&] { ran = true; });
+  EXPECT_TRUE(ran);
+}
+
 TEST_F(FiberTest, GoesOnWhereItSuspended) {
   Runner runner;
   std::vector<int> order;
