@@ -57,13 +57,20 @@ AddressWaiters::Queue& AddressWaiters::queue_of(const void* address) noexcept {
 }
 
 bool AddressWaiters::enter(const void* address, Waiter& waiter, bool again) noexcept {
-  const Lock lock(*this);
-  Queue& queue = queue_of(address);
-  Waiter* const first = queue.first_for(address);
-  waiter.address = address;
-  queue.insert_before(again ? first : nullptr, waiter);
-  waiting_.fetch_add(1, std::memory_order_seq_cst);
-  return again || first == nullptr;
+  bool is_first = again;
+  {
+    const Lock lock(*this);
+    Queue& queue = queue_of(address);
+    Waiter* const first = queue.first_for(address);
+    waiter.address = address;
+    queue.insert_before(again ? first : nullptr, waiter);
+    waiting_.fetch_add(1, std::memory_order_seq_cst);
+    is_first = is_first || first == nullptr;
+  }
+  // The caller's next look may be a plain load, as sem_trywait()'s first is. On aarch64 without a fence, such
+  // a load can be done before others see the count.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return is_first;
 }
 
 void AddressWaiters::leave(Waiter& waiter, bool waited) noexcept {
