@@ -78,6 +78,9 @@ $(1)/unit/%.o: %.cc $(HEADERS) $(UNIT_HEADERS) | test-deps
 	@$(CXX) $(UNIT_FLAGS) $(2) -c $$< -o $$@
 endef
 $(eval $(call unit_tests,$(BUILD),))
+$(BUILD)/larger_pages.so: tests/unit/suspend/larger_pages.c | test-deps
+	@mkdir -p $(@D)
+	@$(CC) -shared -fPIC -O1 -Wall -Wextra -Werror $< -o $@
 $(eval $(call unit_tests,$(BUILD)/asan,$(SANITIZE)))
 
 # --- Fuzzing ------------------------------------------------------------------------------------
@@ -203,9 +206,13 @@ layers: | deps ## check that layers only look down, every header compiles alone,
 	$(PYTHON) .ci/check_layers.py
 	$(PYTHON) .ci/check_style.py
 
+# Stacks once more as on kernels whose pages are larger.
 unit: ## C++ tests: no interpreter, no uWSGI
-	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/unit_tests
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/unit_tests $(BUILD)/larger_pages.so
 	$(BUILD)/unit_tests --gtest_brief=1
+	for pages in 16384 65536; do \
+		LD_PRELOAD=$(BUILD)/larger_pages.so PAGES=$$pages $(BUILD)/unit_tests --gtest_brief=1 --gtest_filter='Stack*' || exit 1; \
+	done
 
 loop-test: test-deps $(BUILD)/debug/$(EXTENSION) ## tests of the event loop, on asyncio's as the reference and on ours
 	PYTHONPATH=$(BUILD)/debug $(PYTEST) -o faulthandler_timeout=60 tests/loop

@@ -130,7 +130,8 @@ std::size_t Stack::bytes_used() const noexcept {
     if (mincore(const_cast<char*>(from), size, resident) != 0) return 0;
     for (std::size_t i = 0; i < size / page_size(); ++i) {
       const char* const page = from + i * page_size();
-      const bool only_read = clean && page >= looked_at && page < looked_at + kProbeSize;
+      // Pages of 16 or 64 KiB, which some aarch64 kernels have, are larger than the probe.
+      const bool only_read = clean && page + page_size() > looked_at && page < looked_at + kProbeSize;
       if ((resident[i] & 1) != 0 && !only_read) return static_cast<std::size_t>(end - page);
     }
   }
