@@ -39,8 +39,8 @@ class AddressWaiters {
   // What lies at `address` was changed: the first who waits for it, or all, go on. Returns how many. Any
   // thread; one load when nobody waits for anything.
   //
-  // No wake-up is lost: a waiter is counted before it looks a last time, and a change is made before the count
-  // is read. Both sides have a fence between their two steps, so one of the two sees the other.
+  // No wake-up is lost: a waiter is counted before it looks a last time, and a change is made before the
+  // count is read. Both sides have a fence between their two steps, so one of the two sees the other.
   int changed(const void* address, int wake_max = 1, By by = By::kAnyCall) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return waiting_.load(std::memory_order_seq_cst) == 0 ? 0 : wake(address, wake_max, by);

@@ -1,5 +1,8 @@
 """Builds the native modules of tests/apps/native into build/native, each anew when its source has changed, and
-starts the servers that native libraries talk to."""
+starts the servers that native libraries talk to.
+
+CC_OF_UWSGI, CXX_OF_UWSGI   compilers for the machine that runs uWSGI, where it is not this one (emulated)
+"""
 import concurrent.futures
 import glob
 import os
@@ -13,9 +16,14 @@ import services
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NATIVE = ROOT / 'tests' / 'apps' / 'native'
-BUILT = ROOT / 'build' / 'native'
+CC = os.environ.get('CC_OF_UWSGI', 'gcc').split()
+COMPILER = os.environ.get('CXX_OF_UWSGI', 'g++').split()
+MACHINE = subprocess.check_output([*COMPILER, '-dumpmachine'], text=True).split('-')[0]
+BUILT = ROOT / 'build' / ('native' if MACHINE == platform.machine() else f'native-{MACHINE}')
 PEERS = pathlib.Path(__file__).with_name('native_peers.py')
-CXX = ['g++', '-std=c++20', '-O2', '-g', '-shared', '-fPIC', '-Wall', '-Wextra', '-Werror']
+CXX = [*COMPILER, '-std=c++20', '-O2', '-g', '-shared', '-fPIC', '-Wall', '-Wextra', '-Werror']
+# The way to thread-locals that the compiler does not take by itself: by descriptors, or by calls.
+OTHER_DIALECT = {'x86_64': '-mtls-dialect=gnu2', 'aarch64': '-mtls-dialect=trad'}
 RUSTC = ['/usr/bin/rustc', '--edition', '2021', '-O', '--crate-type', 'cdylib']  # Debian's, whichever is first in PATH.
 
 
@@ -33,9 +41,9 @@ def built(name, source, *command):
 @pytest.fixture(scope='session')
 def canaries():
     """Their libraries, in one text as the environment has it."""
-    wanted = [('cxx.so', 'canaries.cc', *CXX), ('rust.so', 'canaries.rs', *RUSTC)]
-    if platform.machine() == 'x86_64':  # The other way to thread-locals there; elsewhere it is the only one.
-        wanted.append(('cxx_descriptors.so', 'canaries.cc', *CXX, '-mtls-dialect=gnu2'))
+    wanted = [('cxx.so', 'canaries.cc', *CXX), ('cxx_other_dialect.so', 'canaries.cc', *CXX, OTHER_DIALECT[MACHINE])]
+    if MACHINE == platform.machine():  # Debian's compiler of Rust has the standard library of this machine only.
+        wanted.append(('rust.so', 'canaries.rs', *RUSTC))
     with concurrent.futures.ThreadPoolExecutor() as pool:
         return ':'.join(str(library) for library in pool.map(lambda what: built(*what), wanted))
 

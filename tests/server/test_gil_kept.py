@@ -5,7 +5,7 @@ import pytest
 
 import services
 
-from native import built
+from native import CC, built
 from test_kernel_waits import waiting
 
 LOOKS = 10  # A wait that nobody ends looks again now and then.
@@ -18,7 +18,7 @@ def reported(running):
 
 @pytest.mark.parametrize('kind', CALLS)
 def test_wait_with_the_gil_kept_stops_the_worker_once(server, kind):
-    library = built('gate.so', 'gate.c', 'gcc', '-O2', '-shared', '-fPIC', '-Wall', '-Wextra', '-Werror')
+    library = built('gate.so', 'gate.c', *CC, '-O2', '-shared', '-fPIC', '-Wall', '-Wextra', '-Werror')
     running = server('gil_kept.py', environ={'GATE': str(library)})
     with waiting(running, f'/wait?{kind}') as answer:
         services.wait_until(lambda: reported(running)['suspended'].get(CALLS[kind], 0) >= LOOKS, 'looks')

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from conftest import APPS, ASAN
+from native import CC
 
 # As the documents say: what a thread has, within bounds.
 DEFAULT_KIB = min(max(resource.getrlimit(resource.RLIMIT_STACK)[0] >> 10, 4096), 65536)
@@ -26,7 +27,7 @@ KILLED = ', killed by signal 11'
 @pytest.fixture
 def recursion(tmp_path):
     library = str(tmp_path / 'recursion.so')
-    subprocess.run(['cc', '-O0', '-shared', '-fPIC', '-o', library, str(APPS / 'recursion.c')], check=True)
+    subprocess.run([*CC, '-O0', '-shared', '-fPIC', '-o', library, str(APPS / 'recursion.c')], check=True)
     return library
 
 
