@@ -24,7 +24,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-om
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 deps: ## install what a bare Debian lacks to build and run the plugin
 	@tools/install-deps build
@@ -57,7 +57,8 @@ $(BUILD)/asan/tornado_plugin.so: $(PLUGIN_INPUTS) | deps
 	$(call build_plugin,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE),$(SANITIZE))
 
 # How compilers find thread-local data of an object that is opened: by a function of the loader's, or by a descriptor.
-ifneq ($(findstring x86_64,$(shell $(CXX) -dumpmachine)),)
+# On a bare machine there is no compiler yet.
+ifneq ($(findstring x86_64,$(or $(shell $(CXX) -dumpmachine 2> /dev/null),$(shell uname -m))),)
 TLS_BY_CALL := gnu
 TLS_BY_DESCRIPTOR := gnu2
 else
