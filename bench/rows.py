@@ -44,8 +44,10 @@ def kept(quick):
 
 def stream(quick):
     row = Row('a stream of 100 chunks', '100 bytes each from a generator, 16 connections at once', REQUEST_UNITS, [
-        Target('CPU, x uWSGI sync (at most 1.15)', lambda r: r.median(HERE, 'us') / r.median('uWSGI sync', 'us'), 1.15)])
-    makers = [lambda: servers.here(100), servers.sync, lambda: servers.greenlet(100), lambda: servers.gevent(100),
+        Target('CPU, x uWSGI sync (at most 1.15)', lambda r: r.median(HERE, 'us') / r.median('uWSGI sync', 'us'), 1.15),
+        Target('CPU with --tornado-coalesce, x uvicorn (at most 1)',
+               lambda r: r.median(COALESCING, 'us') / r.median('uvicorn', 'us'), 1)])
+    makers = [lambda: servers.here(100), lambda: coalescing(100), servers.sync, lambda: servers.greenlet(100), lambda: servers.gevent(100),
               lambda: servers.tornado(100), servers.uvicorn]
     requests = 500 if quick else 2000
     return interleave(row, makers, 3 if quick else 5, lambda server: load(server, '/stream', 16, requests=requests),
@@ -150,6 +152,15 @@ NO_QUANTUM = '--tornado-quantum 0'
 def no_quantum(cores=10):
     server = servers.here(cores, '--tornado-quantum', '0')
     server.name = NO_QUANTUM
+    return server
+
+
+COALESCING = '--tornado-coalesce'
+
+
+def coalescing(cores):
+    server = servers.here(cores, COALESCING)
+    server.name = COALESCING
     return server
 
 

@@ -125,8 +125,13 @@ void prepare_asgiref() {
 }
 
 bool share_loop_with_asgiref() noexcept {
+  // Asked at each request, until it is imported; whoever imports it adds modules.
+  static Py_ssize_t modules_without_it = 0;
+  const Py_ssize_t modules = PyDict_GET_SIZE(PyImport_GetModuleDict());
+  if (modules == modules_without_it) return false;
   const WorkerLoop* const worker = WorkerLoop::instance();
   PyObject* const asgiref = imported_asgiref();
+  if (asgiref == nullptr) modules_without_it = modules;
   if (worker == nullptr || !worker->running() || asgiref == nullptr) return false;
   try {
     set_main_event_loop(asgiref, worker->event_loop());
