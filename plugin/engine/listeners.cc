@@ -19,7 +19,7 @@ namespace {
 // enough that under load the poll is shared by many, and what becomes due or ready meanwhile waits no longer
 // than that.
 constexpr int kAcceptsPerWakeUp = 32;
-constexpr double kAcceptsS = 0.001;
+constexpr double kAcceptsS = 0.005;
 
 // A worker that has more than its share waits that long for the others, and then takes some, each time
 // twice as many as before: they may be computing.

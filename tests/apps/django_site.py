@@ -101,6 +101,14 @@ async def query(request):
     return HttpResponse(f'{first} {second[0]}')
 
 
+async def async_session(request):
+    """The session of the thread that serves an async view, after a query."""
+    def found():
+        return (*one_row(f'select {number(request)}, pg_backend_pid()'), threading.get_ident())
+    first, (n, pid, thread) = await asyncio.gather(asyncio.sleep(0.2, 'slept'), sync_to_async(found)())
+    return HttpResponse(f'{first} {n} {pid} {thread}')
+
+
 def stream(request):
     n = number(request)
 
@@ -111,5 +119,5 @@ def stream(request):
     return StreamingHttpResponse(lines())
 
 
-urlpatterns = [path(view.__name__, view) for view in (session, write, add_one, sleep, query, stream)]
+urlpatterns = [path(view.__name__, view) for view in (session, write, add_one, sleep, query, async_session, stream)]
 application = get_wsgi_application()

@@ -38,7 +38,7 @@ def begin():
     """As a request that computes for longer than connections are accepted at a time."""
     with uwsgi_tornado.no_suspend():
         order.append('new')
-        until = time.monotonic() + 0.003
+        until = time.monotonic() + 0.008
         while time.monotonic() < until:
             pass
 

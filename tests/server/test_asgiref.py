@@ -64,8 +64,9 @@ def test_async_views_of_flask_run_on_the_workers_loop(server):
 def test_async_views_of_django_use_the_orm_on_their_own_session(server, postgres, options):
     running = server('django_site.py', *options, cores=COUNT, environ={'POSTGRES_PORT': str(postgres.port)})
     sessions = {tuple(answer.split()[1:]) for answer in ask_at_once(running, '/session', COUNT)[0]}
-    answers, seconds = ask_at_once(running, '/query', COUNT)
-    assert answers == [f'slept {n}' for n in range(COUNT)]
+    answers, seconds = ask_at_once(running, '/async_session', COUNT)
+    assert [answer.split()[:2] for answer in answers] == [['slept', str(n)] for n in range(COUNT)]
+    sessions |= {tuple(answer.split()[2:]) for answer in answers}
     assert_far_below_serial(seconds, COUNT)
     assert postgres.sessions() == len(sessions)  # No thread but the requests' own has one.
 
