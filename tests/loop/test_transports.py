@@ -223,6 +223,17 @@ def test_reading_pauses(loop, connect):
     protocol.transport.pause_reading()
 
 
+def test_reading_pauses_before_it_begins(loop, connect, loop_type):
+    protocol = Recorder(made=lambda transport: transport.pause_reading())
+    peer = connect(protocol)
+    peer.send(b'data')
+    turn(loop, 5)
+    if loop_type is uwsgi_tornado.EventLoop or sys.version_info >= (3, 12):  # asyncio of 3.11.2 reads all the same.
+        assert protocol.names == ['made']
+        protocol.transport.resume_reading()
+    until(loop, lambda: protocol.received == b'data')
+
+
 def test_the_end_may_leave_the_connection_open(loop, connect):
     protocol = Recorder(eof=lambda transport: True)
     peer = connect(protocol)
