@@ -20,7 +20,7 @@ class Messages(tornado.web.RequestHandler):
 
 
 class Reader(tornado.websocket.WebSocketHandler):
-    def open(self):
+    def open(self, *args, **kwargs):
         readers.add(self)
 
     def on_message(self, message):  # Text, or bytes, which are no JSON.

@@ -34,7 +34,7 @@ class FetchHandler(tornado.web.RequestHandler):
 class NewsHandler(tornado.websocket.WebSocketHandler):
     readers = set()
 
-    def open(self):
+    def open(self, *args, **kwargs):
         self.readers.add(self)
 
     def on_message(self, message):

@@ -3,7 +3,11 @@ import os
 import threading
 
 import redis
-from redis.connection import HiredisParser, PythonParser
+
+try:
+    from redis.connection import HiredisParser, PythonParser
+except ImportError:  # From redis 5 on they are there under other names.
+    from redis.connection import _HiredisParser as HiredisParser, _RESP2Parser as PythonParser
 
 from router import serve
 

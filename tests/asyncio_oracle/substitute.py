@@ -22,6 +22,8 @@ class EventLoopPolicy(uwsgi_tornado.EventLoopPolicy):
 def install():
     """Before the tests are imported: some derive from these names."""
     asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = EventLoop
+    if hasattr(asyncio, 'EventLoop'):  # From 3.13 on, another name of it.
+        asyncio.EventLoop = asyncio.unix_events.EventLoop = EventLoop
     asyncio.DefaultEventLoopPolicy = asyncio.unix_events.DefaultEventLoopPolicy = EventLoopPolicy
     asyncio.set_event_loop_policy(EventLoopPolicy())
 

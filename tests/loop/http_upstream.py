@@ -5,6 +5,7 @@ import contextlib
 import email
 import gc
 import http.server
+import sys
 import threading
 
 import pytest
@@ -98,6 +99,9 @@ async def upstream(handler, **options):
         for result in await asyncio.gather(*served.tasks, return_exceptions=True):
             if isinstance(result, AssertionError):
                 raise result
+        if sys.version_info >= (3, 13):  # A server there asks of its connections to be closed before it is gone.
+            server.abort_clients()
+            await server.wait_closed()
 
 
 def answering(*raw):

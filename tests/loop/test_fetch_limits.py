@@ -21,7 +21,7 @@ def test_a_body_longer_than_the_limit_is_refused(run, response):
         async with answering(response) as server:
             error = await failure(fetch_async(server.url, max_body_size=1000))
             assert error.code == 599 and error.curl_code in (23, 63)
-            assert 'longer' in str(error) or 'exceeded' in str(error)
+            assert 'longer' in str(error) or 'exceeded' in str(error).lower()
             assert len((await fetch_async(server.url, max_body_size=1001)).body) == 1001
     run(test())
 
@@ -40,7 +40,7 @@ def test_a_body_that_grows_as_it_is_decompressed_is_refused(run):
 def test_a_limit_holds_for_streams_too_where_it_is_asked_for(run):
     async def test():
         async with answering(answer(b'x' * 100_000)) as server:
-            with pytest.raises(Exception, match='longer|exceeded'):
+            with pytest.raises(Exception, match='longer|[Ee]xceeded'):
                 response = await fetch_async(server.url, max_body_size=1000, stream=True)
                 async for chunk in response:
                     assert len(chunk) <= 1000

@@ -1,6 +1,9 @@
 """call_soon: order, turns, arguments, contexts, errors."""
 import asyncio
 import contextvars
+import inspect
+import logging
+import sys
 
 import pytest
 
@@ -109,11 +112,29 @@ def test_a_context_can_be_given(loop):
     assert context[variable] == 'set in it'
 
 
-def test_a_context_that_is_entered_already_is_an_error_of_the_callback(loop, errors):
+@pytest.fixture
+def logged():
+    """(message, error) of each line of asyncio's. pytest's caplog would keep the frames."""
+    class Handler(logging.Handler):
+        def emit(self, record):
+            lines.append((record.getMessage(), str(record.exc_info[1])))
+    lines, handler, logger = [], Handler(), logging.getLogger('asyncio')
+    logger.addHandler(handler)
+    logger.propagate = False
+    yield lines
+    logger.propagate = True
+    logger.removeHandler(handler)
+
+
+def test_a_context_that_is_entered_already_is_an_error_of_the_callback(loop, errors, logged):
     context = contextvars.copy_context()
     loop.call_soon(print, context=context)
     context.run(run_until_idle, loop)
-    assert 'cannot enter context' in str(errors[0]['exception'])
+    if sys.version_info < (3, 12):
+        assert 'cannot enter context' in str(errors[0]['exception'])
+    else:  # The exception handler is called in that context, too.
+        [(message, error)] = logged
+        assert not errors and message.startswith('Unhandled error in exception handler') and 'cannot enter context' in error
 
 
 def test_an_error_goes_to_the_exception_handler_and_the_rest_goes_on(loop, errors):
@@ -129,7 +150,6 @@ def test_an_error_goes_to_the_exception_handler_and_the_rest_goes_on(loop, error
 
 
 def test_the_exception_handler_can_log_the_error_as_the_present_one(loop):
-    import sys
     seen = []
     loop.set_exception_handler(lambda loop, context: seen.append(sys.exc_info()[1]))
     loop.call_soon(lambda: 1 / 0)
@@ -186,7 +206,10 @@ def test_handles_are_those_of_asyncio(loop):
     soon, later = loop.call_soon(print, 1), loop.call_later(10, print, 2)
     assert isinstance(soon, asyncio.Handle) and not isinstance(soon, asyncio.TimerHandle)
     assert isinstance(later, asyncio.TimerHandle)
-    assert repr(soon) == '<Handle print(1)>' and repr(later) == f'<TimerHandle when={later.when()} print(2)>'
+    # Newer Pythons show arguments in debug mode only.
+    hidden = 'debug' in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
+    for handle, text in (soon, '<Handle print({})>'), (later, f'<TimerHandle when={later.when()} print({{}})>'):
+        assert repr(handle) == text.format('' if hidden else handle._args[0])
     soon.cancel()
     later.cancel()
     assert repr(soon) == '<Handle cancelled>'

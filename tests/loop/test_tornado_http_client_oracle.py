@@ -2,6 +2,7 @@
 import asyncio
 
 import pytest
+import tornado
 import uwsgi_tornado
 from tornado.test import httpclient_test
 
@@ -11,7 +12,8 @@ def our_loops(request):
     policy = uwsgi_tornado.EventLoopPolicy()
     asyncio.set_event_loop_policy(policy)
     yield
-    policy.get_event_loop().close()  # That of the thread, which Tornado's test case leaves.
+    if tornado.version_info < (6, 3):
+        policy.get_event_loop().close()  # That of the thread, which Tornado's test case leaves.
     asyncio.set_event_loop_policy(None)
     vars(request.instance).clear()  # pytest keeps the test case, and that its loop.
 

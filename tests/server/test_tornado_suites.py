@@ -32,6 +32,7 @@ OMITTED = {
         'KeepAliveTest.test_http10_keepalive': CLOSES,
         'KeepAliveTest.test_http10_keepalive_extra_crlf': CLOSES,
         'KeepAliveTest.test_keepalive_chunked': CLOSES,
+        'InvalidOutputContentLengthTest': 'an error before the head is answered with 500, where Tornado closes the connection',
         'UnixSocketTest': OWN_SERVER,
         'BadSSLOptionsTest': OWN_SERVER,
     },
