@@ -18,7 +18,7 @@ UNIT_FLAGS := -std=gnu++17 -g -O1 -Wall -Wextra -Werror -I.
 UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-.PHONY: all help deps test-deps test-heart test-platforms test-newer-debian test-newer-pythons test-container test-aarch64 install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio test-uvloop layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
+.PHONY: all help deps test-deps test-heart test-whole test-platforms test-newer-debian test-newer-pythons test-container test-aarch64 install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio test-uvloop layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
 	soak-deps soak soak-asan soak-overload soak-preempt bench bench-apps bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
@@ -291,12 +291,18 @@ HEART_TESTS := $(addprefix tests/server/test_,await.py gil.py greenlet.py isolat
 PLATFORMS ?= bookworm trixie
 
 test-heart: test-deps $(BUILD)/debug/tornado_plugin.so ## the server tests that differ with CPython, uWSGI, compiler and libc
-	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) $(HEART_TESTS)
+	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) $(HEART_TESTS) $(addprefix tests/server/test_,fibers_seen.py interpreters.py)
 	@[ -z "$(NOTE_RUNS)" ] || $(PYTHON) tools/note-run "make test-heart"
 
-test-platforms: ## test-heart in a bare tree of each Debian in PLATFORMS (as root, networked); README's table hears of it
+test-whole: unit loop-test test-asyncio server-test preempt-test ## every test of the loop, of CPython's and of the server
+	@[ -z "$(NOTE_RUNS)" ] || $(PYTHON) tools/note-run "make test-whole"
+
+# What runs there: test-heart, which needs few packages, or test-whole, for most of an hour.
+PLATFORM_TESTS ?= test-heart
+
+test-platforms: ## PLATFORM_TESTS (test-heart, or test-whole) in a bare tree of each Debian in PLATFORMS (as root, networked); README's table hears of it
 	@for release in $(PLATFORMS); do \
-		NOTE_RUNS=yes tools/platform $$release make TEST_GROUP=smoke test-heart || exit 1; \
+		NOTE_RUNS=yes tools/platform $$release make TEST_GROUP=$(if $(filter test-heart,$(PLATFORM_TESTS)),smoke,test) $(PLATFORM_TESTS) || exit 1; \
 	done
 
 test-newer-debian: ## test-heart in a bare Debian 13

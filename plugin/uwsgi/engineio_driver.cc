@@ -21,6 +21,7 @@ import uwsgi_tornado
 
 ending = threading.Event()
 queues = weakref.WeakSet()
+servers = weakref.WeakSet()
 
 
 class Queue(queue.Queue):
@@ -34,6 +35,10 @@ class Queue(queue.Queue):
 def end():
     """The worker ends: who sleeps ends, and who polls is answered. None is engineio's last word."""
     ending.set()
+    for server in list(servers):
+        event = getattr(server, 'service_task_event', None)  # Newer ones wait for it, and do not sleep.
+        if event is not None:
+            event.set()
     for waited_for in list(queues):
         waited_for.put(None)
 
@@ -44,6 +49,8 @@ class Thread:
     def __init__(self, target, args=(), kwargs=None, **ignored):
         self.target, self.args, self.kwargs = target, args, kwargs or {}
         self.thread = threading.Thread(target=self.run, daemon=True)
+        if getattr(target, '__name__', '') == '_service_task':
+            servers.add(target.__self__)
 
     def start(self):
         try:
