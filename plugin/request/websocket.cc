@@ -117,6 +117,7 @@ bool WebSocket::fill(RequestThread& thread, bool wait, bool& would_wait) {
       }
     }
     drained_ = false;
+    frames_.rest();
     if (going_away_) close(thread, close_code::kGoingAway, {});
     if (closed_ || !look_after(thread)) return false;
     if (!wait) {

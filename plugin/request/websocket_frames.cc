@@ -124,6 +124,12 @@ FrameReader::Room FrameReader::room() {
   return {buffer_.data() + end_, buffer_.size() - end_};
 }
 
+void FrameReader::rest() noexcept {
+  if (held() != taken_) return;
+  std::vector<char>().swap(buffer_);
+  begin_ = end_ = taken_ = 0;
+}
+
 FrameReader::Got FrameReader::broken(int code) noexcept {
   close_code_ = code;
   payload_ = {};

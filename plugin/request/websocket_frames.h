@@ -74,6 +74,8 @@ class FrameReader {
   };
   Room room();
   void received(std::size_t size) noexcept { end_ += size; }
+  // The client may stay silent for long: the room is given back where it holds no part of a frame.
+  void rest() noexcept;
 
  private:
   bool parse_header() noexcept;

@@ -49,6 +49,22 @@ Got first_of(const std::string& bytes, std::uint64_t max_size = kMax) {
   return reader.next();
 }
 
+TEST(WebsocketFrames, AReaderThatRestsKeepsAPartOfAFrame) {
+  const std::string bytes = frame(0x81, "message");
+  for (std::size_t part = 1; part < bytes.size(); ++part) {
+    FrameReader reader(kMax);
+    feed(reader, bytes + bytes.substr(0, part));
+    EXPECT_EQ(reader.next(), Got::kMessage);
+    EXPECT_EQ(reader.next(), Got::kNothing);
+    reader.rest();
+    feed(reader, bytes.substr(part));
+    EXPECT_EQ(reader.next(), Got::kMessage);
+    EXPECT_EQ(reader.payload(), "message");
+    EXPECT_EQ(reader.next(), Got::kNothing);
+    reader.rest();
+  }
+}
+
 TEST(WebsocketFrames, MessagesOfEverySizeComeWholeInPiecesOfEverySize) {
   for (const std::size_t size : {0u, 1u, 7u, 8u, 9u, 125u, 126u, 127u, 4096u, 65535u, 65536u, 300000u}) {
     std::string message(size, 'x');
