@@ -266,6 +266,7 @@ GCC_LIST = [
     'plugin/asgi/message.cc',
     'plugin/asgi/operation.cc',
     'plugin/asgi/running_application.cc',
+    'plugin/asgi/gathering.cc',
     'plugin/asgi/connection.cc',
     'plugin/asgi/scope.cc',
     'plugin/asgi/request_body.cc',

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "plugin/asgi/gathering.h"
 #include "plugin/asgi/message.h"
 #include "plugin/asgi/operation.h"
 #include "plugin/asyncio/asyncio_names.h"
@@ -220,12 +221,14 @@ void Connection::put(Output output) {
 
 void Connection::gather_from_now() noexcept {
   if (std::exchange(gathering_, true)) return;
+  Gathering::begin(*this);
   Py_INCREF(self_);
   loop_.add_callback({[](void* object) noexcept {
                         const PyRef self = PyRef::steal(static_cast<PyObject*>(object));
                         Connection& connection = of(self.get());
                         connection.gathering_ = false;
-                        if (!connection.gathered_.empty()) connection.notify();
+                        Gathering::end(connection);
+                        connection.send_gathered();
                       },
                       self_});
 }

@@ -54,6 +54,11 @@ class Connection : public engine::AsyncApplication {
   python::PyRef message_future() { return future_in(receivers_); }
   python::PyRef room_future() { return future_in(senders_); }
 
+  // What is gathered goes now.
+  void send_gathered() noexcept {
+    if (!gathered_.empty()) notify();
+  }
+
   // --- For the RunningApplication ------------------------------------------------------------
 
   // The request while it runs; else null.
@@ -110,7 +115,8 @@ class Connection : public engine::AsyncApplication {
 
   void put(Output output);
   // Small pieces of one stream: the first that a turn of the loop sends is put() and goes at once; those that
-  // follow are added to gathered(), and go together with what is put() next, as 64 KiB, or as the turn ends.
+  // follow are added to gathered(), and go together with what is put() next, as 64 KiB, as the turn ends, or,
+  // where that is first, after a quantum (Gathering).
   bool gathers() const noexcept { return gathering_ || baton_ == nullptr; }
   void gather_from_now() noexcept;
   std::string& gathered() noexcept { return gathered_; }

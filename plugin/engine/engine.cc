@@ -96,7 +96,8 @@ Engine::Engine(loop::IoLoop& loop)
       listeners_(loop, pool_, metrics_, *this),
       fiber_dump_(*this),
       harakiri_report_(*this),
-      block_watch_(options().block_warn_ms * 1e-3, watchdog_) {
+      block_watch_(options().block_warn_ms * 1e-3, watchdog_),
+      gathering_(options().quantum_ms * 1e-3, watchdog_) {
   loop.observe(this);
   python::announce_main_state();
   redirection_.look();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "plugin/asgi/gathering.h"
 #include "plugin/asgi/lifespan.h"
 #include "plugin/blocking/redirection.h"
 #include "plugin/engine/core.h"
@@ -141,6 +142,7 @@ class Engine final : public RequestHost,
   HarakiriReport harakiri_report_;
   BlockWatch block_watch_;
   asgi::Lifespans lifespans_;
+  asgi::Gathering gathering_;
   bool draining_ = false;
   bool unfinished_ = false;
   int exit_code_ = 0;

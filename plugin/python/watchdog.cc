@@ -73,6 +73,7 @@ void Watchdog::look_and_sleep() {
     else next_ns = std::min(next_ns, in_ns);
   }
   const std::int64_t until_ns = loop::monotonic_ns() + next_ns;
+  if (next_ns == kLongNs) until_woken = true;
   if (!until_woken) return doorbell_.sleep_until(until_ns);
   doorbell_.sleep_until_woken(until_ns, [this] {
     return stopping_ ||

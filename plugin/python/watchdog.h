@@ -48,10 +48,14 @@ class Doorbell {
 class Watchdog {
  public:
   static constexpr std::int64_t kUntilWoken = -1;
+  // The same, but while another duty has a time to look at, that time will do. So wake() need not wake the
+  // thread each time that there is news for the other.
+  static constexpr std::int64_t kWithOthers = INT64_MAX;
 
   class Duty {
    public:
-    // On the watchdog's thread, without the GIL. Returns in how many ns to look again, or kUntilWoken.
+    // On the watchdog's thread, without the GIL. Returns in how many ns to look again, kUntilWoken or
+    // kWithOthers.
     // May throw what CPython unwinds a thread with that wants the GIL of a Python that ends.
     virtual std::int64_t look(Watchdog& watchdog) = 0;
     // Called again and again while the watchdog waits for the GIL, for another duty's sake. Must not block:

@@ -2,6 +2,7 @@
 import asyncio
 import contextvars
 import json
+import os
 import time
 
 try:
@@ -93,6 +94,18 @@ async def burst(scope, receive, send):
     for _ in range(100):
         await send({'type': 'http.response.body', 'body': b'x' * int(scope['query_string']), 'more_body': True})
     await wait_forever(scope, receive, send)
+
+
+async def compute_between_pieces(scope, receive, send):
+    """Holds the loop after the second piece and after the third, each time until there is a file."""
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'first ', 'more_body': True})
+    for piece in ('second', 'third'):
+        await send({'type': 'http.response.body', 'body': piece.encode() + b' ', 'more_body': True})
+        until = time.monotonic() + 30
+        while not os.path.exists(f"{scope['query_string'].decode()}/{piece}") and time.monotonic() < until:
+            pass
+    await send({'type': 'http.response.body', 'body': b'last'})
 
 
 async def burst_of_a_task(scope, receive, send):

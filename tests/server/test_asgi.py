@@ -150,6 +150,17 @@ def test_pieces_that_are_sent_in_one_turn_go_together_and_wait_for_nothing_more(
         assert writes_of(running) - before < 40
 
 
+def test_pieces_do_not_wait_for_an_application_that_computes(start, tmp_path):
+    """After a quantum they are sent, also those that were gathered since."""
+    with start().connect() as connection:
+        connection.sendall(f'GET /compute_between_pieces?{tmp_path} HTTP/1.0\r\n\r\n'.encode())
+        for piece in ('second', 'third'):
+            assert read_until(connection, f'{piece} '.encode())
+            assert not (tmp_path / piece).exists()
+            (tmp_path / piece).touch()
+        assert read_until(connection, b'last') == b'last'
+
+
 def test_chunked_request_body(start):
     running = start()
     with running.connect() as connection:
