@@ -302,5 +302,7 @@ void register_module() noexcept { PyImport_AppendInittab("uwsgi_tornado", &creat
 
 }  // namespace python
 
-// What an interpreter looks for in the plain extension module.
+// The entry point of the plain extension module. CPython's macro does not export it before 3.9.
+#pragma GCC visibility push(default)
 PyMODINIT_FUNC PyInit_uwsgi_tornado() { return python::create_module(); }
+#pragma GCC visibility pop
