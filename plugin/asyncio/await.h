@@ -1,4 +1,4 @@
-// Plain code of a request waits for what runs on the worker's event loop.
+// Lets plain (not async) code of a request wait for coroutines and futures of the worker's event loop.
 #pragma once
 
 #include <Python.h>
@@ -10,23 +10,24 @@ namespace python {
 class VirtualThread;
 class WorkerLoop;
 
-// The virtual thread of the request that calls `function`, where it may be suspended. Throws PyError
-// with a sentence that names `function`.
+// The virtual thread of the calling request. Throws PyError, with a message that names `function`, if the
+// caller is not a request or must not be suspended here.
 VirtualThread& waiting_thread(const char* function);
-// The worker's loop, which runs. Throws PyError likewise.
+// The worker's event loop. Throws PyError, with a message that names `function`, if it is not running.
 WorkerLoop& running_worker_loop(const char* function);
 
-// The seconds of a `timeout` argument: negative, for ever, where it is null or None. Throws PyError.
+// Converts a `timeout` argument to seconds. Null and None give a negative number: no timeout. Throws PyError.
 double seconds_of(PyObject* timeout);
 
-// A task or future of that loop. A coroutine's context is a copy of the request's. Throws PyError.
+// Makes `awaitable` a task or future of `event_loop`. A coroutine runs in a copy of the request's context.
+// Throws PyError.
 PyRef as_future(PyObject* awaitable, PyObject* event_loop);
 // Suspends `thread`, the current one, until `future` is done, and returns its result. After `seconds`
-// (negative: for ever), or when the request is interrupted, the future is cancelled and given time to clean
+// (negative: no limit), or when the request is interrupted, cancels the future and gives it time to clean
 // up. Throws PyError.
 PyRef await_future(VirtualThread& thread, PyObject* future, double seconds);
 
-// What uwsgi_tornado.await_(awaitable, timeout) does. `timeout` may be null or None. Throws PyError.
+// Implements uwsgi_tornado.await_(awaitable, timeout). `timeout` may be null or None. Throws PyError.
 PyRef await_in_request(PyObject* awaitable, PyObject* timeout);
 
 }  // namespace python

@@ -1,4 +1,4 @@
-// The functions with which plain code of a request waits: await_, gather_, to_thread, sleep.
+// The Python functions that suspend a request: await_, gather_, to_thread and sleep.
 #pragma once
 
 #include <Python.h>

@@ -1,4 +1,4 @@
-// The asyncio event loop on the IoLoop.
+// An asyncio event loop that runs on an IoLoop.
 #pragma once
 
 #include <Python.h>
@@ -16,35 +16,35 @@
 
 namespace python {
 
-// Event loops alive now, for leak checks.
+// How many event loops exist, for leak checks.
 inline long live_event_loops = 0;
 
 // The C++ side of a Python object of the type uwsgi_tornado.EventLoop. That type inherits from
-// asyncio's own selector loop, which brings transports, TLS, servers, subprocesses and the
-// executor; what is called often, and the turning itself, is here.
+// asyncio's selector loop, which provides transports, TLS, servers, subprocesses and the executor.
+// This class implements the turns of the loop and the methods that are called often.
 //
-// Who turns it. A loop with an IoLoop of its own is turned by run_forever(), on any thread. A
-// loop attached to the IoLoop of a host (the worker's hub) runs its callbacks as one callback of
-// that loop's, once a turn, and the host turns it: between begin_running() and end_running() it is
-// running, and run_forever() says so.
+// Who runs it. A loop with an IoLoop of its own is run by run_forever(), on any thread. A loop that is
+// attached to the IoLoop of a host (the worker's hub) is run by the host: all its callbacks are one
+// callback of the IoLoop, called once a turn. It is running from begin_running() to end_running(), and
+// run_forever() raises RuntimeError meanwhile.
 //
-// One turn is asyncio's: poll, events, due timers, then the callbacks that are ready by now; those
-// they add wait for the next turn. Every member wants the GIL, which is given up only while
-// a poll may sleep.
+// A turn has asyncio's order: poll, events, due timers, then the callbacks that are ready. Callbacks
+// added meanwhile wait for the next turn. Every member needs the GIL; only a poll that may sleep
+// releases it.
 class EventLoop final : public loop::TurnObserver {
  public:
-  // Called with SystemExit or KeyboardInterrupt pending, which a callback of an attached loop
-  // raised and nobody is there to get. Clears it.
+  // Called with SystemExit or KeyboardInterrupt pending, raised by a callback of an attached loop, which has
+  // no caller to raise it to. Clears the exception.
   using OnExit = void (*)() noexcept;
 
   // `self` is the Python object, borrowed. `host` is null, or outlives this loop.
-  // Throws std::runtime_error when the kernel gives no descriptor.
+  // Throws std::runtime_error if the kernel has no descriptor left.
   EventLoop(PyObject* self, loop::IoLoop* host, OnExit on_exit);
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  // The C++ side of `object`, or null where that is no loop of ours.
+  // The C++ side of `object`, or null if it is not an EventLoop.
   static EventLoop* of(PyObject* object) noexcept;
 
   PyObject* self() const noexcept { return self_; }
@@ -54,21 +54,22 @@ class EventLoop final : public loop::TurnObserver {
   FdWatches& fds() noexcept;
   SignalWakeup& signals() noexcept;
 
-  // --- What asyncio names so --------------------------------------------------------------
+  // --- asyncio's methods ------------------------------------------------------------------
 
   PyRef call_soon(const Call& call);
-  // Takes back what was scheduled last and has not begun, to be run otherwise; null when there is none.
+  // Removes and returns the handle that was scheduled last, if it has not begun, so that the caller runs it;
+  // else null.
   PyRef take_newest() noexcept;
-  // Runs a handle here and now, as a turn would. REQUIRES: attached, and no callback runs.
+  // Runs a handle at once, as a turn would. REQUIRES: attached, and no callback is running.
   void run_now(PyRef handle) noexcept;
-  // A callback runs: the task that may be current is not to be overtaken.
+  // Whether a callback is running. If so, a task may be current, and no other may run before it returns.
   bool runs_callbacks() const noexcept { return callbacks_run_; }
   // From any thread.
   PyRef call_soon_threadsafe(const Call& call);
   // `when_object` may be null.
   PyRef call_at(double when, PyObject* when_object, const Call& call);
   static double time() noexcept;
-  // time() + delay_s. What is due at once comes by the clock of the turn, read once for all its callbacks.
+  // time() + delay_s. Callbacks of one turn share a reading of the clock, so a delay of 0 costs none.
   double time_in(double delay_s) noexcept;
   void run_forever();
   void stop() noexcept { stopping_ = true; }
@@ -78,44 +79,45 @@ class EventLoop final : public loop::TurnObserver {
   bool debug() const noexcept { return debug_; }
   void set_debug(bool debug) noexcept { debug_ = debug; }
   void check_closed() const;
-  // In debug mode: that the caller's thread is the loop's, and that the callback can be called.
+  // In debug mode: checks that the caller is on the loop's thread and that the callback is callable.
+  // Throws PyError.
   void check_call(const Call& call, const char* method, bool any_thread = false) const;
 
-  // --- For its parts ----------------------------------------------------------------------
+  // --- For its members --------------------------------------------------------------------
 
-  // Runs `handle` in this turn, or in the next if this one's callbacks run already. It may be a
-  // handle of asyncio's as well.
+  // Runs `handle`, which may be asyncio's own type, in this turn, or in the next one if this turn's
+  // callbacks have begun.
   void add_ready(PyRef handle);
-  // The same from an event of the poll, whose events libev gives in reverse order.
+  // The same for a descriptor's event. libev reports those in reverse order, which this undoes.
   void add_polled(PyRef handle);
-  // Lets a loop that sleeps look at what is ready. From any thread.
+  // Wakes the loop if it sleeps. From any thread.
   void wake() noexcept;
-  // One turn, as run_forever() makes them.
+  // Makes one turn of run_forever().
   void turn();
 
   // --- For the host -----------------------------------------------------------------------
 
-  // From now on the present thread runs this loop: it is asyncio's running loop. Throws PyError.
+  // Makes this loop asyncio's running loop of the calling thread. Throws PyError.
   void begin_running();
   void end_running() noexcept;
 
-  // In a child: this loop no longer shares descriptors with the parent's.
+  // In a forked child: gives this loop descriptors of its own.
   void after_fork() noexcept;
-  // The same for each loop, after a fork by Python.
+  // The same for every loop. Python calls it after os.fork().
   static void after_fork_in_child() noexcept;
 
-  // --- Fields that asyncio's own code sets, and the garbage collector ----------------------
+  // --- For asyncio's code, which sets fields, and the garbage collector --------------------
 
   void set_closed(bool closed) noexcept { closed_ = closed; }
-  // After asyncio's close() has done its part: drops every callback and descriptor.
+  // The last part of close(): drops every callback and descriptor.
   void close() noexcept;
-  // Before close(), as the process ends: calls that were to come later are forgotten, by their handles, too.
+  // Before close(), as the process ends: drops all timers and detaches their handles.
   void drop_timers() noexcept { timers_.drop(); }
   bool stopping() const noexcept { return stopping_; }
   void set_stopping(bool stopping) noexcept { stopping_ = stopping; }
   unsigned long thread_ident() const noexcept { return thread_ident_; }
   PyObject* current_handle() const noexcept { return current_handle_; }
-  // Drops every callback: they are never called.
+  // Drops every callback without calling it.
   void clear() noexcept;
   int traverse(visitproc visit, void* arg) const noexcept;
 
@@ -148,14 +150,14 @@ class EventLoop final : public loop::TurnObserver {
   const OnExit on_exit_;
 
   std::vector<PyRef> ready_;
-  std::vector<PyRef> batch_;  // Those that run in this turn; what lies before next_ has run.
+  std::vector<PyRef> batch_;  // The callbacks of this turn; those before next_ have run.
   std::size_t next_ = 0;
   std::vector<PyRef> polled_;
   TimerHeap timers_;
   double timer_armed_for_ = 0;
   bool callbacks_run_ = false;
-  double callbacks_time_ = 0;  // When one of those that run asked first; 0 before.
-  int polls_to_look_ = 0;      // Of those to come, the last kLooksInARow only look.
+  double callbacks_time_ = 0;  // The clock as the first callback of this turn read it; 0 before.
+  int polls_to_look_ = 0;      // How many polls to come; the last kLooksInARow of them do not sleep.
   std::unique_ptr<Io> io_;
 
   unsigned long thread_ident_ = 0;
@@ -166,16 +168,16 @@ class EventLoop final : public loop::TurnObserver {
   bool debug_ = false;
   bool drain_asked_ = false;
   bool draining_ = false;
-  PyObject* current_handle_ = nullptr;  // In debug mode, while it runs.
+  PyObject* current_handle_ = nullptr;  // The handle that is running, in debug mode only.
   PyRef asyncgen_hooks_before_;
 
-  // Every loop, for a child after fork.
+  // The list of all loops, for after_fork_in_child().
   EventLoop* next_loop_;
   EventLoop** previous_link_;
   static inline EventLoop* first_loop_ = nullptr;
 };
 
-// What needs an IoLoop; gone once closed.
+// The members that need an IoLoop. Destroyed by close().
 struct EventLoop::Io {
   Io(EventLoop& owner, loop::IoLoop* host);
 
@@ -191,10 +193,10 @@ inline loop::IoLoop& EventLoop::io() noexcept { return io_->loop; }
 inline FdWatches& EventLoop::fds() noexcept { return io_->fds; }
 inline SignalWakeup& EventLoop::signals() noexcept { return io_->signals; }
 
-// The type uwsgi_tornado.EventLoop, made on the first call; it imports asyncio. Throws PyError.
+// The type uwsgi_tornado.EventLoop. The first call makes it and imports asyncio. Throws PyError.
 PyObject* event_loop_type();
 
-// An EventLoop attached to `host`, which outlives it. Throws PyError, std::runtime_error.
+// Makes an EventLoop attached to `host`, which must outlive it. Throws PyError, std::runtime_error.
 PyRef make_attached_event_loop(loop::IoLoop& host, EventLoop::OnExit on_exit);
 
 }  // namespace python

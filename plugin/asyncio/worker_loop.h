@@ -1,4 +1,4 @@
-// The worker's one event loop: asyncio's face of the IoLoop that serves the requests.
+// The worker's asyncio event loop, which runs on the IoLoop that serves the requests.
 #pragma once
 
 #include <Python.h>
@@ -9,32 +9,32 @@
 
 namespace python {
 
-// Made before the application is imported, so that asyncio.get_event_loop() at import gives the
-// loop that later runs; that may be in the master, before the fork. In the worker it runs
-// from begin() to end(), on the hub's thread state. In a process where it never begins (a mule,
-// the spooler) it is a loop like others, to be run by hand.
+// It is made before the application is imported (in the master, before the fork, unless --lazy-apps is
+// set), so that asyncio.get_event_loop() at import returns the loop that will run. In the worker it runs
+// from begin() to end(), on the hub's thread state. In a process that never calls begin() (a mule, the
+// spooler) it is an ordinary loop, which the application may run itself.
 class WorkerLoop {
  public:
-  // Sets asyncio's policy and current event loop. Once in a process, with the GIL held.
+  // Sets asyncio's policy and current event loop. Call it once in a process, with the GIL held.
   // Throws PyError, std::runtime_error.
   static WorkerLoop& make();
-  // Null where none was made. The worker's ends with the worker; any other, with its process.
+  // Null if make() was not called. The worker destroys it as it ends; other processes keep it to their end.
   static WorkerLoop* instance() noexcept { return instance_; }
 
   loop::IoLoop& io() noexcept { return io_; }
   PyObject* event_loop() const noexcept { return event_loop_.get(); }
-  // False in a child that the worker forked, too.
+  // False also in children that the worker forked.
   bool running() const noexcept { return running_; }
-  // A concurrent.futures.ThreadPoolExecutor, borrowed: real threads, for what gives the GIL up and computes.
-  // Throws PyError.
+  // A concurrent.futures.ThreadPoolExecutor of real threads, for code that computes without the GIL.
+  // Borrowed. Throws PyError.
   PyObject* real_threads();
 
-  // It is asyncio's running loop of this thread, until end(). Throws PyError.
+  // Makes it asyncio's running loop of this thread, until end(). Throws PyError.
   void begin();
   // Cancels the tasks that are left, gives them and asynchronous generators `grace_s` seconds
-  // to end, and closes it. What fails is written to the log.
+  // to end, and closes the loop. Errors are written to the log.
   void end(double grace_s) noexcept;
-  // After end(): the loop itself goes.
+  // Destroys the loop. REQUIRES: end() has returned.
   static void destroy() noexcept;
 
   WorkerLoop(const WorkerLoop&) = delete;

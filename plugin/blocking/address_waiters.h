@@ -1,4 +1,4 @@
-// Waiting for what lies at an address: a semaphore, a mutex, a condition variable, a futex.
+// Fibers that wait for an object at an address: a semaphore, mutex, condition variable or futex.
 #pragma once
 
 #include <algorithm>
@@ -17,43 +17,45 @@
 
 namespace blocking {
 
-// Where fibers wait. The kernel's futexes do not know fibers, so whoever changes something asks here
-// whether one waits for it. That happens on any thread; waiting, on the loop's.
+// The queues of waiting fibers. The kernel's futexes know threads only, so calls that change such an object
+// (sem_post, pthread_mutex_unlock) also wake fibers through changed(). They do so on any thread; fibers wait
+// on the loop's thread.
 class AddressWaiters {
  public:
   struct Waiter {
-    suspend::Baton* baton;          // Null: the loop itself waits, turning.
-    const void* address = nullptr;  // Under the mutex, as the next.
+    suspend::Baton* baton;          // Null: the loop itself waits, and turns meanwhile.
+    const void* address = nullptr;  // This and the following are guarded by the mutex.
     Waiter* next = nullptr;
     Waiter* previous = nullptr;
     bool queued = false;
     bool woken = false;
   };
 
-  // Where a change is told of: kSemPost may be in a signal handler, which allocates nothing.
+  // Which call made a change. sem_post() may run in a signal handler, where nothing may be allocated.
   enum class By { kAnyCall, kSemPost };
 
-  // Of the process, for its whole life: other threads post until it ends.
+  // One for the process, never destroyed, because other threads post until the process ends.
   static AddressWaiters& all() noexcept;
 
-  // What lies at `address` was changed: the first who waits for it, or all, go on. Returns how many. Any
-  // thread; one load when nobody waits for anything.
+  // Wakes up to `wake_max` waiters of the object at `address`, the longest-waiting first; returns how many.
+  // Any thread. Costs one load while nobody waits for anything.
   //
-  // No wake-up is lost: a waiter is counted before it looks a last time, and a change is made before the
-  // count is read. Both sides have a fence between their two steps, so one of the two sees the other.
+  // No wake-up is lost. A waiter is counted before it checks the object a last time, and the object is changed
+  // before the count is read. Each side has a fence between its two steps, so one of them sees the other.
   int changed(const void* address, int wake_max = 1, By by = By::kAnyCall) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return waiting_.load(std::memory_order_seq_cst) == 0 ? 0 : wake(address, wake_max, by);
   }
 
-  // `again`: it has waited before, and keeps its place in front of the others. True when it is the first.
+  // Queues a waiter. With `again` it has waited before and keeps its place at the front. Returns whether it
+  // is the first of its address.
   bool enter(const void* address, Waiter& waiter, bool again = false) noexcept;
-  // Takes a waiter out, woken or not. A wake-up that came before it `waited` goes to the next.
+  // Removes a waiter, woken or not. If it was woken before it `waited`, the next one is woken instead.
   void leave(Waiter& waiter, bool waited) noexcept;
 
   int waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
 
-  // Whoever waits for what may be changed unseen, and so looks now and then. The loop's thread.
+  // Counts, in its scope, a waiter that polls because the object may change unseen. The loop's thread.
   class Looker {
    public:
     Looker(AddressWaiters& waiters, bool looks) noexcept : lookers_(waiters.lookers_), looks_(looks) {
@@ -68,12 +70,12 @@ class AddressWaiters {
     const bool looks_;
   };
 
-  // How far apart the looks of one are, at least `at_least_s`: where many look, all of them together do so
-  // 500 times a second, for less than a hundredth of a CPU, and each once a second at the least.
+  // The polling interval, at least `at_least_s` and at most one second. It grows with the number of polling
+  // waiters, so that all together poll 500 times a second, which costs less than 1 % of a CPU.
   double apart_s(double at_least_s) const noexcept { return std::clamp(lookers_ * 0.002, at_least_s, 1.0); }
 
  private:
-  // Those of several addresses; those of one are in the order in which they came.
+  // Waiters of several addresses. Those of one address are in order of arrival.
   struct Queue {
     Waiter* first = nullptr;
     Waiter* last = nullptr;
@@ -95,23 +97,23 @@ class AddressWaiters {
   std::atomic<int> waiting_{0};
   int lookers_ = 0;
 
-  // How many locks the thread has, or is about to take: one, except in a signal handler.
+  // How many Locks the thread holds or is about to take: at most one, except in a signal handler.
   static inline thread_local volatile int locks_ = 0;
-  // A signal handler came while its thread had the mutex: whatever it changed, somebody may wait for it.
+  // Set by a signal handler that ran while its thread held the mutex: any waiter may have to be woken.
   std::atomic<bool> missed_{false};
 };
 
-// Who would wait for a lock: a fiber; the loop's own code, which lets requests run on meanwhile, since one
-// may hold what it waits for; or nobody here, and the call is libc's.
+// Who waits for a lock: a fiber, or the loop's own code, which serves requests meanwhile because one of them
+// may hold the lock. Neither means that the call is left to libc.
 struct LockWaiter {
   suspend::Fiber* fiber = nullptr;
   bool loop = false;
 
-  // Where CPython would let another thread run.
+  // The waiter, where CPython would let another thread run.
   static LockWaiter where_allowed() noexcept;
-  // The same where the thread would otherwise stop for good: also with the GIL kept.
+  // The waiter even if the GIL is kept, for a wait that would otherwise stop the thread for good.
   static LockWaiter where_possible() noexcept;
-  // The first of the two that there is.
+  // where_allowed(), else where_possible().
   static LockWaiter where_at_all() noexcept {
     const LockWaiter allowed = where_allowed();
     return allowed ? allowed : where_possible();
@@ -120,22 +122,22 @@ struct LockWaiter {
   explicit operator bool() const noexcept { return fiber != nullptr || loop; }
 };
 
-// The deadline of an absolute time on one of libc's clocks; none where a call with that fails.
+// The deadline of an absolute time on one of libc's clocks; nullopt if libc would reject the arguments.
 std::optional<Deadline> deadline_of(clockid_t clock, const timespec* until) noexcept;
 
-// One wait of `baton`, or of the loop where that is null.
+// Waits once: on `baton` or, if it is null, as the loop.
 Woken wait_once(suspend::Baton* baton, Tally& tally, Deadline until) noexcept;
 
-// Whether all who change what is waited for are seen. Another process, or code that does not go through
-// a redirected call, is not: then the first who waits looks now and then, and has the next look after it.
+// Whether the engine sees every change of the object. It does not see changes by another process, or by code
+// whose calls are not redirected; the first waiter then polls, and wakes the next one.
 enum class Changes { kSeen, kPerhapsUnseen };
 
-// Between looks, at first; and at most, where few look.
+// The polling interval at first, and its limit while few waiters poll.
 constexpr double kFirstLookS = 0.001;
 constexpr double kSlowLookS = 0.02;
 
-// Waits until take() says true. Else why not: kTimedOut or, with Abort::kAllowed, kInterrupted.
-// REQUIRES: `who` may wait.
+// Waits until take() returns true, and returns kPosted. Otherwise returns kTimedOut or, with Abort::kAllowed,
+// kInterrupted. REQUIRES: `who` is not empty.
 template <typename Take>
 Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally,
                    Changes changes, Abort abort, Take take) {
@@ -162,24 +164,24 @@ Woken wait_to_take(const LockWaiter& who, const void* address, Deadline deadline
   }
 }
 
-// --- Waits that may end for no reason: of a condition variable, of a futex ------------------------
+// --- Waits that may end spuriously: of condition variables and futexes ----------------------------
 
-// How long such a wait lasts at most before its caller looks again, where few wait so: whoever ended it may
-// not have been seen.
+// How long such a wait lasts at most, while few waiters poll, before its caller checks again: the engine may
+// not have seen the wake-up.
 constexpr double kLongestWaitS = 0.05;
 
-// How long one with the GIL kept stops the OS thread, as it stops every thread, before it is taken for one
-// that a suspended request is to end.
+// A wait that keeps the GIL stops the OS thread, as it would stop every thread, for this long. After that the
+// engine assumes that a suspended request has to end it, and lets the others run.
 constexpr std::int64_t kNativelyNs = 100'000'000;
 
-// Whether the caller of a wait with the GIL kept goes on with the one before it, which ended for no reason:
-// it was stopped already, in vain. Kept for each fiber.
+// Recognizes a wait with the GIL kept that continues the one before, which ended spuriously. Such a wait does
+// not stop the OS thread a second time. The state is the fiber's, since thread_locals are.
 class WaitGoesOn {
  public:
   static bool at(const void* address) noexcept {
     return address_ == address && loop::monotonic_ns() - ended_ns_ < kAtOnceNs;
   }
-  // `told`: the wait ended because somebody told of a change.
+  // `told`: the wait ended because of changed().
   static void ended(const void* address, bool told) noexcept {
     address_ = told ? nullptr : address;
     ended_ns_ = loop::monotonic_ns();
@@ -192,9 +194,9 @@ class WaitGoesOn {
   static inline thread_local std::int64_t ended_ns_ = 0;
 };
 
-// One such wait, unless begin() says that there is nothing to wait for: kNotYet then. begin() is called
-// when changes at `address` are seen already. Else kPosted, perhaps for no reason, or kTimedOut. `told`
-// becomes true where somebody told of a change. REQUIRES: `who` may wait.
+// Waits once. Calls begin() after the waiter is queued, and returns kNotYet if begin() says that there is
+// nothing to wait for. Otherwise returns kPosted, perhaps spuriously, or kTimedOut. Sets `told` if changed()
+// ended the wait. REQUIRES: `who` is not empty.
 template <typename Begin>
 Woken wait_for_change(const LockWaiter& who, const void* address, Deadline deadline, Tally& tally, bool& told,
                       Begin begin) {

@@ -1,4 +1,4 @@
-// Calls by which threads wait for each other, for use in other files.
+// Replacements of mutex and condition variable calls that other files use, too.
 #pragma once
 
 #include <pthread.h>
@@ -7,10 +7,10 @@
 
 namespace blocking {
 
-// Fibers that wait for a semaphore now, for tests and reports.
+// How many fibers wait for a lock, for tests and reports.
 int fibers_waiting_for_locks() noexcept;
 
-// The calls of these names after their first word, for what is made of them (C11's threads).
+// Each replaces the pthread call named after its first word. C11's threads are built on them.
 int suspending_mutex_lock(pthread_mutex_t* mutex) noexcept;
 int suspending_mutex_timedlock(pthread_mutex_t* mutex, const timespec* until) noexcept;
 int knowing_mutex_trylock(pthread_mutex_t* mutex) noexcept;
@@ -22,7 +22,7 @@ int suspending_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
 int waking_cond_signal(pthread_cond_t* condition) noexcept;
 int waking_cond_broadcast(pthread_cond_t* condition) noexcept;
 
-// Lets through what `function` throws.
+// Passes on the exceptions that `function` throws.
 int suspending_once(pthread_once_t* control, void (*function)());
 
 }  // namespace blocking

@@ -1,4 +1,4 @@
-// uWSGI's signals, served by the loop.
+// Runs the handlers of uWSGI signals.
 #pragma once
 
 #include <array>
@@ -12,8 +12,8 @@ namespace engine {
 class Engine;
 class RequestThread;
 
-// Runs the handlers of uWSGI signals (timers, cron, file monitors, uwsgi.signal()) as they
-// arrive, each on a side thread: a handler may wait and costs no core.
+// Runs the handlers of uWSGI signals (timers, cron, file monitors, uwsgi.signal()) as the signals
+// arrive. Each handler runs on a virtual thread of its own, so it may wait, and it takes no core.
 class Signals {
  public:
   explicit Signals(Engine& engine) noexcept;
@@ -22,11 +22,11 @@ class Signals {
   Signals& operator=(const Signals&) = delete;
 
   void start() noexcept;
-  // No more uWSGI signals are taken; handlers that run go on, waits end.
+  // Stops taking uWSGI signals. Handlers that are running continue; calls of wait() return -1.
   void stop() noexcept;
 
-  // Suspends `thread`, the current one, until the uWSGI signal `number`, or any, has reached this
-  // worker and its handler has ended. Returns its number; -1 when none will come.
+  // Suspends `thread`, the current one, until this worker has received the uWSGI signal `number` (or any
+  // signal, for kAny) and its handler has returned. Returns the signal's number, or -1 when the worker stops.
   int wait(RequestThread& thread, int number) noexcept;
   static constexpr int kAny = -1;
 
@@ -48,10 +48,10 @@ class Signals {
   loop::SignalWatcher<Signals, &Signals::on_dump_wanted> dump_wanted_;
   std::vector<Waiter*> waiters_;
 
-  // Of a signal that comes by the clock.
+  // The state of a signal that a timer raises. Ticks that arrive while the handler runs are merged into one.
   struct Ticks {
-    bool handled = false;  // A handler runs.
-    bool waits = false;    // Another came meanwhile.
+    bool handled = false;  // The handler is running.
+    bool waits = false;    // Another tick arrived meanwhile.
   };
   std::array<Ticks, 256> ticks_;
 };

@@ -1,4 +1,4 @@
-// Virtual threads that serve no request: handlers of uWSGI signals, functions of spawn().
+// Virtual threads without a request: handlers of uWSGI signals and functions of spawn().
 #pragma once
 
 #include <deque>
@@ -14,8 +14,8 @@ namespace engine {
 
 class Engine;
 
-// Each runs with a request of its own to stand on, nobody's: no socket, no core, only something
-// for uwsgi.* functions to act on. It ends with its function, as a thread does.
+// Each has an empty wsgi_request of its own, without socket or core, because the functions of the uwsgi
+// module need one. It ends when its function returns, as a thread does.
 class SpawnedThreads final : public python::Spawner {
  public:
   explicit SpawnedThreads(Engine& engine) noexcept;
@@ -23,19 +23,19 @@ class SpawnedThreads final : public python::Spawner {
   SpawnedThreads(const SpawnedThreads&) = delete;
   SpawnedThreads& operator=(const SpawnedThreads&) = delete;
 
-  // Calls run(argument) on one of them; it may wait. Called by a request it begins in the next turn, or once
-  // there is memory for it; else at once. Throws std::bad_alloc.
+  // Calls run(argument), which may wait, on a new virtual thread. It begins at once or, if the caller is a
+  // request, in the next turn or as soon as there is memory for it. Throws std::bad_alloc.
   void spawn(void (*run)(void*) noexcept, void* argument) override;
   void set_idle(bool idle) noexcept override;
 
-  // The one that stands on `request`, or null.
+  // The thread that owns `request`, or null.
   RequestThread* thread_of(const wsgi_request* request) noexcept;
 
-  // Those that have begun and not ended, without the idle ones.
+  // The threads that have begun and not ended, without the idle ones.
   std::vector<RequestThread*> all_running() const;
-  // Those that have not ended, or are to begin.
+  // How many have not ended, including those that are about to begin.
   int running() const noexcept { return running_; }
-  // Of these, the ones that wait for work only.
+  // How many of these are only waiting for work.
   int idle() const noexcept { return idle_; }
 
  private:
@@ -50,9 +50,9 @@ class SpawnedThreads final : public python::Spawner {
   void end(Thread& thread) noexcept;
 
   Engine& engine_;
-  std::unordered_map<const wsgi_request*, std::unique_ptr<Thread>> threads_;  // By what each stands on.
+  std::unordered_map<const wsgi_request*, std::unique_ptr<Thread>> threads_;  // By their requests.
   std::deque<Order> ordered_;
-  bool looks_ = false;  // begin_ordered() is going to be called.
+  bool looks_ = false;  // begin_ordered() is scheduled.
   loop::TimerWatcher<SpawnedThreads, &SpawnedThreads::begin_ordered> retry_;
   int running_ = 0;
   int idle_ = 0;

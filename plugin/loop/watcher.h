@@ -1,5 +1,5 @@
-// Owning wrappers round libev's registrations. One object owns one ev_*; the
-// destructor stops it. libev keeps the address, so a watcher never moves.
+// Owning wrappers of libev's watchers. An object owns one ev_* and stops it in its destructor.
+// libev keeps the address, so a watcher cannot be moved.
 #pragma once
 
 #include <cassert>
@@ -66,8 +66,8 @@ class TimerWatcher {
   Activity activity_;
 };
 
-// What the watchers below have in common: an event of libev's that is active from start() to stop(), and
-// calls (owner->*Called)().
+// The base of the watchers below: an event of libev that is active from start() to stop() and calls
+// (owner->*Called)().
 template <typename Event, auto Start, auto Stop, typename Owner, void (Owner::*Called)() noexcept>
 class Watcher {
  public:
@@ -102,13 +102,13 @@ class Watcher {
   }
 };
 
-// Calls (owner->*About)() each time the loop is about to poll, until stopped. Whether that poll may
-// sleep is settled by then: only a watcher that is started there can keep it from sleeping.
+// Calls (owner->*About)() each time the loop is about to poll, until stopped. libev has decided by then
+// whether the poll may sleep; only a watcher that is started in the call can still prevent that.
 template <typename Owner, void (Owner::*About)() noexcept>
 using PrepareWatcher = Watcher<ev_prepare, &Libev::prepare_start, &Libev::prepare_stop, Owner, About>;
 
 // Calls (owner->*Sent)() on the loop's thread after send() on any thread.
-// Several sends before the loop looks are one call.
+// Several sends before the loop polls make one call.
 template <typename Owner, void (Owner::*Sent)() noexcept>
 class AsyncWatcher : public Watcher<ev_async, &Libev::async_start, &Libev::async_stop, Owner, Sent> {
  public:
@@ -118,7 +118,7 @@ class AsyncWatcher : public Watcher<ev_async, &Libev::async_start, &Libev::async
   void send() noexcept { libev.async_send(this->loop_, &this->event_); }
 };
 
-// Calls (owner->*Caught)() on the loop's thread after the process got the signal.
+// Calls (owner->*Caught)() on the loop's thread after the process has received the signal.
 template <typename Owner, void (Owner::*Caught)() noexcept>
 class SignalWatcher : public Watcher<ev_signal, &Libev::signal_start, &Libev::signal_stop, Owner, Caught> {
  public:

@@ -1,4 +1,4 @@
-// References to Python objects, and the gates between C++ exceptions and Python errors.
+// Owned references to Python objects, and conversion between C++ exceptions and Python errors.
 #pragma once
 
 #include <Python.h>
@@ -15,7 +15,7 @@
 namespace python {
 
 #ifdef UWSGI_TORNADO_DEBUG
-// References held by PyRef now, for leak checks.
+// How many references PyRefs hold, for leak checks.
 inline long live_references = 0;
 inline void count_references(int more) noexcept { live_references += more; }
 inline void check_gil() noexcept { assert(PyGILState_Check()); }
@@ -63,13 +63,13 @@ class PyRef {
 // Thrown while Python's error indicator is set; the indicator is the message.
 struct PyError {};
 
-// Takes what a C API call returned: a new reference, or null with an error set.
+// Owns the result of a C API call. Throws PyError if it is null, which means that an error is set.
 inline PyRef py_check(PyObject* result) {
   if (result == nullptr) throw PyError{};
   return PyRef::steal(result);
 }
 
-// Takes the status of a C API call: negative with an error set.
+// Throws PyError if the status of a C API call is negative, which means that an error is set.
 inline void py_check_status(int status) {
   if (status < 0) throw PyError{};
 }
@@ -78,7 +78,7 @@ inline void py_check_status(int status) {
   PyErr_SetString(type, text);
   throw PyError{};
 }
-// With the arguments of PyErr_Format(), of which there is one at least.
+// Raises with a format and at least one argument of PyErr_Format().
 template <typename... Arguments>
 [[noreturn]] void raise(PyObject* type, const char* format, Arguments... arguments) {
   PyErr_Format(type, format, arguments...);
@@ -91,10 +91,10 @@ template <typename... Arguments>
   throw PyError{};
 }
 
-// A Python error that is set aside, or none.
+// A Python error that has been set aside, or none.
 class ErrorState {
  public:
-  // Takes the error that is pending, if any, in place of what this held.
+  // Takes the pending error, if any, and drops the one held before.
   void fetch() noexcept {
 #if PY_VERSION_HEX >= 0x030C0000
     exception_ = PyRef::steal(PyErr_GetRaisedException());
@@ -106,7 +106,7 @@ class ErrorState {
     traceback_ = PyRef::steal(traceback);
 #endif
   }
-  // Has it pending again. Holding none, leaves what is pending alone.
+  // Makes the held error pending again. Without one it does nothing.
   void restore() noexcept {
     if (!*this) return;
 #if PY_VERSION_HEX >= 0x030C0000
@@ -115,7 +115,7 @@ class ErrorState {
     PyErr_Restore(type_.release(), exception_.release(), traceback_.release());
 #endif
   }
-  // Gives it away, as an object with its traceback; null where there is none.
+  // Returns the held error as an exception with its traceback, or null, and holds none afterwards.
   PyRef take() noexcept {
 #if PY_VERSION_HEX < 0x030C0000
     PyObject *type = type_.release(), *value = exception_.release(), *traceback = traceback_.release();
@@ -140,15 +140,15 @@ class ErrorState {
   PyRef exception_;
 };
 
-// The exception that is pending, as an object with its traceback; the indicator is cleared.
+// Clears the pending error and returns it as an exception with its traceback.
 inline PyRef take_exception() noexcept {
   ErrorState error;
   error.fetch();
   return error.take();
 }
 
-// Sets the pending Python error aside, and back at its end over any that came meanwhile, also where
-// that end is a PyError thrown.
+// Sets the pending Python error aside for its scope. The destructor restores it, in place of any error raised
+// meanwhile.
 class ErrorAside {
  public:
   ErrorAside() noexcept { error_.fetch(); }
@@ -197,7 +197,7 @@ inline PyRef imported(const char* module, const char* name) {
   return py_check(PyObject_GetAttrString(py_check(PyImport_ImportModule(module)).get(), name));
 }
 
-// PyArg_ParseTupleAndKeywords(). Not for formats with '#', which mean what the file that asks has defined.
+// PyArg_ParseTupleAndKeywords(). Formats must not contain '#', whose meaning depends on the including file.
 // Throws PyError.
 template <std::size_t Count, typename... Values>
 void parse_arguments(PyObject* args, PyObject* kwargs, const char* format, const char* const (&names)[Count],
@@ -208,13 +208,13 @@ void parse_arguments(PyObject* args, PyObject* kwargs, const char* format, const
     throw PyError{};
 }
 
-// A method table's entry of a function whose signature its flags tell (METH_KEYWORDS and such).
+// Casts a function for a method table; its flags (METH_KEYWORDS and others) tell CPython its signature.
 template <typename Function>
 PyCFunction as_method(Function* function) noexcept {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
-// PyObject_Vectorcall(), which 3.8 has under another name.
+// PyObject_Vectorcall(), which has another name in 3.8.
 inline PyObject* vectorcall(PyObject* callable, PyObject* const* args, std::size_t count,
                             PyObject* names) noexcept {
 #if PY_VERSION_HEX >= 0x03090000
@@ -224,9 +224,9 @@ inline PyObject* vectorcall(PyObject* callable, PyObject* const* args, std::size
 #endif
 }
 
-// Runs `body` for CPython: exceptions become Python errors, a result becomes a new
-// reference, no result None. There is no catch (...): anything else is a bug, so noexcept ends the
-// process here rather than unwinding through the interpreter.
+// Runs `body` for CPython. Its exceptions become Python errors, its result a new reference, and no
+// result becomes None. There is no catch (...): any other exception is a bug, and noexcept ends the
+// process here instead of unwinding through the interpreter.
 template <typename Body>
 PyObject* py_boundary(Body body) noexcept {
   try {
