@@ -306,7 +306,7 @@ PyRef Connection::coroutine() const { return running_ ? coroutine_of(running_.ge
 void Connection::check_thread() const {
   if (!blocking::on_loop_thread()) {
     raise(PyExc_RuntimeError,
-          "receive() and send() are awaited on the worker's event loop, not in another thread");
+          "receive() and send() must be awaited on the worker's event loop, not in another thread");
   }
 }
 

@@ -1,4 +1,4 @@
-// What an ASGI application speaks to: one request, from its scope to the end of its response.
+// One request to an ASGI application, from its scope to the end of its response.
 #pragma once
 
 #include <deque>
@@ -20,11 +20,11 @@
 
 namespace asgi {
 
-// The application is a task of the worker's loop. What it sends is queued here, and written on the fiber of
-// the request, where uWSGI's functions suspend. It may go on after its response: then the request has ended,
-// and it is a task as any other.
+// The application is a task of the worker's loop. Its messages are queued here and written on the fiber of
+// the request, where uWSGI's functions may suspend. An application may continue after its response; the
+// request has ended then, and the application is an ordinary task.
 //
-// Belongs to a Python object, which receive() and send() keep. The loop's thread only.
+// A Python object owns the connection; receive() and send() hold references to it. The loop's thread only.
 class Connection : public engine::AsyncApplication {
  public:
   explicit Connection(engine::RequestThread& thread) noexcept;
@@ -32,25 +32,25 @@ class Connection : public engine::AsyncApplication {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Serves the request, on its fiber: until the response is written, or the application has ended without.
-  // `self` is the Python object, `application` what is called. Throws PyError.
+  // Serves the request on its fiber, until the response is written or the application has ended without one.
+  // `self` is the Python object, `application` the callable. Throws PyError.
   void serve(const python::PyRef& self, PyObject* application);
 
   static Connection& of(PyObject* object) noexcept;
-  // Gives `connection` to a new Python object. Throws PyError.
+  // Makes a Python object that owns `connection`. Throws PyError.
   static python::PyRef give(std::unique_ptr<Connection> connection);
 
   // --- For the operations of the application ------------------------------------------------
 
-  // Throws PyError elsewhere than on the worker's thread.
+  // Throws PyError unless called on the worker's thread.
   void check_thread() const;
-  // The next message; null: there is none yet. Throws PyError.
+  // The next message, or null if there is none yet. Throws PyError.
   virtual python::PyRef receive() = 0;
-  // Throws PyError: the message is not one to send now.
+  // Throws PyError if the message is invalid, or must not be sent now.
   virtual void send(PyObject* message) = 0;
-  // Whether an application that sends may go on: little is left to be written.
+  // Whether send() may return at once, because little is left to be written.
   bool has_room() const noexcept { return unwritten_ <= kMostUnwritten || gone_; }
-  // Futures, done once there may be a message, or room.
+  // Futures that are done as soon as there may be a message, or room to send.
   python::PyRef message_future() { return future_in(receivers_); }
   python::PyRef room_future() { return future_in(senders_); }
 
@@ -61,9 +61,9 @@ class Connection : public engine::AsyncApplication {
 
   // --- For the RunningApplication ------------------------------------------------------------
 
-  // The request while it runs; else null.
+  // The thread of the request, or null once the request has ended.
   engine::RequestThread* thread() noexcept { return thread_; }
-  // It has returned, or raised `exception`.
+  // The application has returned or, if `exception` is not null, raised.
   void application_ended(python::PyRef exception) noexcept;
 
   // --- AsyncApplication ------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class Connection : public engine::AsyncApplication {
   python::PyRef coroutine() const override;
 
  protected:
-  // A descriptor, until it is given on.
+  // Owns a descriptor.
   class File {
    public:
     File() noexcept = default;
@@ -91,55 +91,55 @@ class Connection : public engine::AsyncApplication {
     int fd_ = -1;
   };
 
-  // What is to be written.
+  // A queued piece of output.
   struct Output {
     int kind = 0;
     python::PyRef data;  // bytes, or null.
     int number = 0;
     File file;
-    std::size_t size = 0;  // Of the data, while it counts as unwritten.
-    std::string gathered;  // Goes before it.
+    std::size_t size = 0;  // The size of the data, while it counts as unwritten.
+    std::string gathered;  // Written before the data.
   };
 
   // On the loop. Throws PyError.
   virtual python::PyRef make_scope() = 0;
-  // On the fiber: writes it. False when the connection is lost.
+  // Writes it, on the fiber. Returns false if the connection is lost.
   virtual bool write(Output& output) = 0;
   virtual bool write_gathered(std::string_view) { return true; }
-  // On the fiber, each time it is woken.
+  // Called on the fiber, each time it is woken.
   virtual void look() {}
-  // The request has its answer: what the application does from here on is its own.
+  // Whether the response is complete, so that the request may end while the application continues.
   virtual bool answered() const noexcept = 0;
-  // On the fiber, once no more is written: the application ended with `exception`, or without one.
+  // Called on the fiber after the last write. `exception` is what the application raised, or null.
   virtual void finish(const python::PyRef& exception) = 0;
 
   void put(Output output);
-  // Small pieces of one stream: the first that a turn of the loop sends is put() and goes at once; those that
-  // follow are added to gathered(), and go together with what is put() next, as 64 KiB, as the turn ends, or,
-  // where that is first, after a quantum (Gathering).
+  // Small pieces of a stream are gathered. The first piece of a turn is put() and written at once. Later ones
+  // are added to gathered() and written together: before the next put(), at 64 KiB, as the turn ends, or
+  // after a quantum (Gathering), whichever comes first.
   bool gathers() const noexcept { return gathering_ || baton_ == nullptr; }
   void gather_from_now() noexcept;
   std::string& gathered() noexcept { return gathered_; }
-  // After something has been added.
+  // Must be called after each addition.
   void added(std::size_t size) noexcept;
-  // The client has gone, or nothing can be sent to it any more: who waits for it is told.
+  // The client has disconnected, or nothing can be sent to it any more. Wakes all waiters.
   void lost() noexcept;
   bool is_lost() const noexcept { return gone_; }
   // Messages may have come.
   void wake_receivers() noexcept { wake(receivers_); }
-  // The fiber is to look again.
+  // Wakes the fiber.
   void notify() noexcept;
-  // Where the connection is not watched for its end yet, from here on it is.
+  // Starts watching for the client's disconnect, unless that has begun.
   void watch_client() noexcept;
   bool ended() const noexcept { return ended_; }
 
   engine::RequestThread& attached_thread() const noexcept { return *thread_; }
   wsgi_request& request() const noexcept { return *thread_->request(); }
   loop::IoLoop& loop() const noexcept { return loop_; }
-  // What the fiber is shown to wait for, and in how many seconds it looks by itself; below 0: never.
+  // The name of the fiber's wait in reports, and after how many seconds it wakes by itself (negative: never).
   virtual const char* waits_for() const noexcept { return "application"; }
   virtual double looks_in_s() const noexcept { return -1; }
-  // The request ends: nothing of it may be touched afterwards.
+  // The request ends. Afterwards nothing of it may be touched.
   virtual void detach() noexcept;
 
  private:
@@ -165,22 +165,22 @@ class Connection : public engine::AsyncApplication {
   python::PyRef running_;            // A RunningApplication.
   python::PyRef task_;
   python::PyRef exception_;
-  suspend::Baton* baton_ = nullptr;  // The fiber waits for something to do.
+  suspend::Baton* baton_ = nullptr;  // Set while the fiber waits for work.
   std::deque<Output> outputs_;
-  std::string gathered_;  // After outputs_.
+  std::string gathered_;  // Written after outputs_.
   bool gathering_ = false;
   std::size_t unwritten_ = 0;
   Futures receivers_;
   Futures senders_;
   loop::PeerWatch client_;
-  loop::Deadline give_up_ = loop::Deadline::never();  // A cancelled application is waited for no longer.
+  loop::Deadline give_up_ = loop::Deadline::never();  // For a cancelled application to end.
   bool given_up_ = false;
   bool watched_ = false;
   bool gone_ = false;
   bool ended_ = false;
 };
 
-// Applications that go on after their response.
+// How many applications continue after their response.
 int applications_beside_requests() noexcept;
 
 }  // namespace asgi

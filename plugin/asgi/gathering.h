@@ -1,4 +1,4 @@
-// Sends gathered pieces of bodies where a step of an application lasts longer than a quantum.
+// Sends gathered pieces of bodies when a step of an application lasts longer than a quantum.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,15 @@ namespace asgi {
 
 class Connection;
 
-// Connections gather small pieces until the turn of the loop ends. An application that computes meanwhile
-// holds the loop, and with it what all of them have gathered. After a quantum the watchdog has CPython call
-// back on the loop's thread, between two instructions of what runs there, and what is gathered is sent.
+// Connections gather small pieces until the turn of the loop ends. An application that computes holds the
+// loop, and so delays the pieces of all connections. After a quantum the watchdog asks CPython for a pending
+// call on the loop's thread, between two bytecode instructions of the running code, which sends them.
 class Gathering final : public python::Watchdog::Duty {
  public:
-  // Watches nothing where `quantum_s` is 0.
+  // A `quantum_s` of 0 turns it off.
   Gathering(double quantum_s, python::Watchdog& watchdog);
 
-  // `connection` gathers from now on, until end(). The loop's thread.
+  // `connection` gathers from begin() to end(). The loop's thread.
   static void begin(Connection& connection);
   static void end(Connection& connection) noexcept;
 
@@ -26,7 +26,7 @@ class Gathering final : public python::Watchdog::Duty {
   bool is_news() const noexcept override;
 
   const std::int64_t quantum_ns_;
-  std::int64_t asked_for_ns_ = 0;  // Since then they had gathered. The watchdog's.
+  std::int64_t asked_for_ns_ = 0;  // The begin of the gathering last asked for. The watchdog thread's.
 };
 
 }  // namespace asgi

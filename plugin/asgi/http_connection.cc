@@ -165,7 +165,7 @@ void HttpConnection::send(PyObject* message) {
   else if (type == "http.response.pathsend") send_file(message);
   else if (type == "http.response.trailers") send_trailers(message);
   else if (type == "http.response.early_hint") send_early_hint(message);
-  else raise_unexpected(type, "no message of an http response");
+  else raise_unexpected(type, "an http response has no message of this type");
 }
 
 // Nothing is written before the first of the body is there.
@@ -190,7 +190,7 @@ void HttpConnection::choose_framing() {
   for (auto header = headers_.begin(); header != headers_.end();) {
     if (equal_ignoring_case(header->name, "content-length")) {
       has_length_ = parse_length(header->value, length_);
-      if (!has_length_) raise(PyExc_ValueError, "a Content-Length is a number");
+      if (!has_length_) raise(PyExc_ValueError, "the value of Content-Length must be a number");
     }
     // Framing is the server's.
     const bool framing = equal_ignoring_case(header->name, "transfer-encoding");
@@ -210,9 +210,9 @@ void HttpConnection::count(std::size_t size) {
 
 void HttpConnection::send_body(PyObject* message) {
   if (response_ == Response::kNotStarted)
-    raise_unexpected("http.response.body", "http.response.start comes first");
+    raise_unexpected("http.response.body", "http.response.start must be sent first");
   if (response_ == Response::kTrailers)
-    raise_unexpected("http.response.body", "the body has ended: trailers follow");
+    raise_unexpected("http.response.body", "the body has ended; only trailers may follow");
   PyRef data = body_of(message, ASGI_NAME("body"));
   const bool more = flag(message, ASGI_NAME("more_body"), false);
   const std::string_view text = view_of(data);
@@ -263,10 +263,10 @@ Connection::File HttpConnection::open_file(PyObject* path, std::size_t& size) {
 
 void HttpConnection::send_file(PyObject* message) {
   if (response_ != Response::kStarted) {
-    raise_unexpected("http.response.pathsend", "it is sent after http.response.start, instead of a body");
+    raise_unexpected("http.response.pathsend", "it must follow http.response.start and replaces the body");
   }
   PyObject* const path = get(message, ASGI_NAME("path"));
-  if (path == nullptr || !PyUnicode_Check(path)) raise(PyExc_TypeError, "the path of a file is a str");
+  if (path == nullptr || !PyUnicode_Check(path)) raise(PyExc_TypeError, "the path of a file must be a str");
   Output output;
   output.kind = kFile;
   output.file = open_file(path, body_size_);
@@ -280,8 +280,9 @@ void HttpConnection::send_file(PyObject* message) {
 
 void HttpConnection::send_trailers(PyObject* message) {
   if (response_ != Response::kTrailers) {
-    raise_unexpected("http.response.trailers",
-                     "they follow the body of a response that was started with trailers=True");
+    raise_unexpected(
+        "http.response.trailers",
+        "trailers must follow the body, and http.response.start must announce them with trailers=True");
   }
   std::string lines;
   for (const Header& header : headers_of(message, ASGI_NAME("headers")))
@@ -296,11 +297,11 @@ void HttpConnection::send_early_hint(PyObject* message) {
     raise_unexpected("http.response.early_hint", "the response has started");
   if (!speaks_http(request()) || !is_http_1_1(request())) return;
   PyObject* const links = get(message, ASGI_NAME("links"));
-  if (links == nullptr) raise(PyExc_TypeError, "an early hint has links");
+  if (links == nullptr) raise(PyExc_TypeError, "an early hint needs links");
   std::string text = "HTTP/1.1 103 Early Hints\r\n";
   const PyRef iterator = py_check(PyObject_GetIter(links));
   while (const PyRef link = PyRef::steal(PyIter_Next(iterator.get()))) {
-    if (!PyBytes_Check(link.get())) raise(PyExc_TypeError, "a link of an early hint is bytes");
+    if (!PyBytes_Check(link.get())) raise(PyExc_TypeError, "a link of an early hint must be bytes");
     const std::string_view value = view_of(link);
     check_header("link", value);
     text += "link: " + std::string(value) + "\r\n";

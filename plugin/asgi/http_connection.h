@@ -1,4 +1,4 @@
-// An application of ASGI's "http": a request, its body and the response.
+// A connection of ASGI's type "http": a request, its body and the response.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ namespace asgi {
 
 class HttpConnection final : public Connection {
  public:
-  // `state` is the application's own, or null.
+  // `state` is the lifespan's state, or null.
   HttpConnection(engine::RequestThread& thread, const Asked& asked, PyObject* state);
 
   python::PyRef receive() override;
@@ -38,7 +38,7 @@ class HttpConnection final : public Connection {
   void await_body();
   void on_readable(int) noexcept;
   void on_body_late() noexcept;
-  // What the application sends.
+  // Messages of the application.
   void start_response(PyObject* message);
   void send_body(PyObject* message);
   void gather_piece(std::string_view data, bool more);
@@ -61,21 +61,21 @@ class HttpConnection final : public Connection {
   loop::IoWatcher<HttpConnection, &HttpConnection::on_readable> readable_;
   loop::TimerWatcher<HttpConnection, &HttpConnection::on_body_late> late_;
   bool body_broken_ = false;
-  bool body_told_ = false;    // The message with the end of the body has been received.
-  bool body_wanted_ = false;  // Of the fiber: this protocol waits as it reads.
-  python::PyRef body_read_;   // By the fiber.
+  bool body_told_ = false;    // The application has received the end of the body.
+  bool body_wanted_ = false;  // The fiber must read, because this protocol's read may wait.
+  python::PyRef body_read_;   // What the fiber has read.
 
   Response response_ = Response::kNotStarted;
   int status_ = 0;
   std::vector<Header> headers_;
-  bool trailers_ = false;  // There will be some.
+  bool trailers_ = false;  // The application has announced trailers.
   bool chunked_ = false;
   bool has_length_ = false;
-  std::size_t length_ = 0;     // Of the body, as promised.
-  std::size_t body_size_ = 0;  // As sent so far.
-  bool bodiless_ = false;      // HEAD, 204, 304: a body is left out.
+  std::size_t length_ = 0;     // The announced Content-Length.
+  std::size_t body_size_ = 0;  // How much of the body was sent.
+  bool bodiless_ = false;      // HEAD, 204 and 304: the body is not sent.
   bool head_written_ = false;
-  bool written_ = false;  // All of it.
+  bool written_ = false;  // The whole response.
 };
 
 }  // namespace asgi

@@ -1,11 +1,11 @@
-// ASGI applications, as uWSGI's python plugin has them served.
+// Registers ASGI as an interface of uWSGI's python plugin.
 #pragma once
 
 struct uwsgi_app;
 
 namespace asgi {
 
-// Before applications are loaded.
+// Call it before applications are loaded.
 void serve_asgi();
 
 bool is_asgi(const uwsgi_app& application) noexcept;

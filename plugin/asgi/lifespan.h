@@ -8,8 +8,8 @@
 
 namespace asgi {
 
-// Each application that uWSGI has loaded by the start of the worker has one of its own; those that requests
-// load have none. The loop's thread only.
+// Each application that is loaded when the worker starts has a lifespan. Applications that are loaded later,
+// by a request, have none. The loop's thread only.
 class Lifespans {
  public:
   Lifespans() noexcept { instance_ = this; }
@@ -17,14 +17,14 @@ class Lifespans {
   Lifespans(const Lifespans&) = delete;
   Lifespans& operator=(const Lifespans&) = delete;
 
-  // Begins the startups, which go on as the loop turns. Once worker_loop runs.
+  // Begins the startups, which proceed as the loop runs. REQUIRES: the worker's event loop is running.
   void begin() noexcept;
-  // All are over. `why_not` is what has failed, as a sentence, or empty.
+  // Whether all startups are over. Sets `why_not` to a sentence if one has failed, else to empty.
   bool started(std::string& why_not) noexcept;
-  // Asks for the shutdowns. True once all are over.
+  // Begins the shutdowns at the first call. Returns whether all are over.
   bool ended() noexcept;
 
-  // The state that requests to an application get a copy of, or null. Borrowed.
+  // The state of an application, of which each request gets a copy; null if none. Borrowed.
   static PyObject* state_of(int application_id) noexcept;
 
  private:

@@ -56,10 +56,10 @@ class Bytes {
 
 Header header_of(PyObject* pair) {
   const PyRef items =
-      PyRef::steal(PySequence_Fast(pair, "a header is a pair of bytes, its name and its value"));
+      PyRef::steal(PySequence_Fast(pair, "a header must be a pair of bytes, its name and its value"));
   if (!items) throw PyError{};
   if (PySequence_Fast_GET_SIZE(items.get()) != 2) {
-    raise(PyExc_ValueError, "a header is a pair of bytes, its name and its value");
+    raise(PyExc_ValueError, "a header must be a pair of bytes, its name and its value");
   }
   const Bytes name(PySequence_Fast_GET_ITEM(items.get(), 0));
   const Bytes value(PySequence_Fast_GET_ITEM(items.get(), 1));
@@ -100,7 +100,7 @@ std::string_view type_of(PyObject* message) {
   }
   PyObject* const type = get(message, ASGI_NAME("type"));
   if (type == nullptr || !PyUnicode_Check(type))
-    raise(PyExc_TypeError, "a message has a type, which is a str");
+    raise(PyExc_TypeError, "a message needs a type, which must be a str");
   Py_ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(type, &size);
   if (text == nullptr) throw PyError{};

@@ -1,4 +1,4 @@
-// ASGI's messages: dicts with the names of its specification.
+// ASGI's messages, which are dicts.
 #pragma once
 
 #include <string>
@@ -10,10 +10,10 @@
 
 namespace asgi {
 
-// Interned, for the process's life. Throws PyError.
+// An interned string that is never freed. Throws PyError.
 PyObject* name(const char* text);
 
-// An interned string that is made as it is first used, at one place of the code.
+// An interned string, made when this place of the code first runs.
 #define ASGI_NAME(text)                             \
   ([]() -> PyObject* {                              \
     static PyObject* const made = asgi::name(text); \
@@ -28,13 +28,13 @@ python::PyRef bytes(std::string_view text);
 
 // The value of `key`, or null. Borrowed. Throws PyError.
 PyObject* get(PyObject* message, PyObject* key);
-// The type of a message. Throws PyError where it is no message.
+// The type of a message. Throws PyError if it is not a message.
 std::string_view type_of(PyObject* message);
 bool flag(PyObject* message, PyObject* key, bool otherwise);
-// bytes, or what has a buffer of them; empty bytes where the key is missing. Throws PyError.
+// The value of `key`, bytes or another object with a buffer; empty bytes if it is missing. Throws PyError.
 python::PyRef body_of(PyObject* message, PyObject* key);
 
-// Raises RuntimeError: a message that is not expected in this state.
+// Raises RuntimeError for a message that is out of order.
 [[noreturn]] void raise_unexpected(std::string_view type, const char* why);
 
 struct Header {
@@ -42,8 +42,8 @@ struct Header {
   std::string value;
 };
 
-// The pairs of `key`, with names in lower case, checked: a name is a token of HTTP, and a value has no line
-// ends and no NUL, so that nothing but the header comes of it. Throws PyError.
+// The pairs of `key`, with names in lower case. Throws PyError unless each name is an HTTP token and each
+// value is free of line ends and NUL, so that a header cannot inject another one.
 std::vector<Header> headers_of(PyObject* message, PyObject* key);
 void check_header(std::string_view name, std::string_view value);
 

@@ -1,4 +1,4 @@
-// What receive() and send() return.
+// The awaitables that receive() and send() return.
 #pragma once
 
 #include "plugin/python/py_ref.h"
@@ -7,9 +7,9 @@ namespace asgi {
 
 class Connection;
 
-// A coroutine to asyncio (collections.abc.Coroutine), which does nothing until it is awaited: so a receive()
-// that is cancelled has taken no message. Costs no task and no future where it need not wait. `connection` is
-// the Python object of one. Throws PyError.
+// Both return a coroutine (collections.abc.Coroutine). It does nothing until it is awaited, so that a
+// cancelled receive() has taken no message, and makes no task or future unless it has to wait. `connection`
+// is the Python object that owns a Connection. Throws PyError.
 python::PyRef receive_operation(PyObject* connection);
 python::PyRef send_operation(PyObject* connection, PyObject* message);
 

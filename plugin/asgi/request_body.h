@@ -1,4 +1,4 @@
-// The body of a request, as it comes in.
+// Reads the body of a request as it arrives.
 #pragma once
 
 #include <memory>
@@ -16,19 +16,19 @@ class RequestBody {
   RequestBody(wsgi_request& request, const Asked& asked);
 
   enum class Got {
-    kChunk,    // taken() has it; nothing, where that was the end.
+    kChunk,    // taken() returns it; it is empty at the end of the body.
     kNothing,  // Not yet.
-    kBroken,   // There will be no more: the client has gone, or sends what is no body.
+    kBroken,   // The client has disconnected, or the chunked encoding is invalid.
   };
 
-  // Reads what there is. Does not wait, but where the protocol itself does (FastCGI's): see waits().
+  // Reads what is available. Waits only if the protocol does (FastCGI): see waits().
   Got read();
   // Throws PyError.
   python::PyRef taken();
   bool ended() const noexcept;
-  // To read may wait: on the fiber only.
+  // Whether read() may wait, so that only the fiber may call it.
   bool waits() const noexcept;
-  // The client waits to be told that it may send its body, and nothing has been read.
+  // Whether the client still waits for "100 Continue".
   bool expects_continue() const noexcept { return expects_continue_; }
   void continued() noexcept { expects_continue_ = false; }
 
@@ -38,7 +38,7 @@ class RequestBody {
   bool decode(std::string_view received);
 
   wsgi_request& request_;
-  std::unique_ptr<engine::ChunkedDecoder> chunks_;  // Null: its length is known.
+  std::unique_ptr<engine::ChunkedDecoder> chunks_;  // Null if the body has a Content-Length.
   std::string chunk_;
   bool expects_continue_ = false;
 };

@@ -37,10 +37,11 @@ bool add_header(wsgi_request& request, std::string_view name, std::string_view v
 int status_of(PyObject* message) {
   PyObject* const status = get(message, ASGI_NAME("status"));
   if (status == nullptr || !PyLong_Check(status))
-    raise(PyExc_TypeError, "the status of a response is an int");
+    raise(PyExc_TypeError, "the status of a response must be an int");
   const long number = PyLong_AsLong(status);
   if (number == -1 && PyErr_Occurred()) throw PyError{};
-  if (number < 200 || number > 999) raise(PyExc_ValueError, "the status of a response is from 200 to 999");
+  if (number < 200 || number > 999)
+    raise(PyExc_ValueError, "the status of a response must be from 200 to 999");
   return static_cast<int>(number);
 }
 

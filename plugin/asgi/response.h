@@ -1,4 +1,4 @@
-// The head of a response, as uWSGI is given it.
+// Passes the head of a response to uWSGI.
 #pragma once
 
 #include <string_view>
@@ -9,9 +9,10 @@
 
 namespace asgi {
 
-// The status of a message that starts a response. Throws PyError.
+// The status of an "http.response.start" message. Throws PyError.
 int status_of(PyObject* message);
-// Has uWSGI write it with what comes next. On the fiber. False when it refuses. Throws PyError.
+// Gives uWSGI the head, which it writes together with the next bytes. On the fiber. Returns false if uWSGI
+// refuses it. Throws PyError.
 bool prepare_head(wsgi_request& request, int status, const std::vector<Header>& headers);
 
 std::string_view view_of(const python::PyRef& bytes) noexcept;

@@ -1,4 +1,4 @@
-// The coroutine of an application, as its task runs it.
+// The coroutine that the task of an application runs.
 #pragma once
 
 #include "plugin/python/py_ref.h"
@@ -7,10 +7,10 @@ namespace asgi {
 
 class Connection;
 
-// Calls application(scope, receive, send) and returns what a task is to run: a coroutine round the
-// application's, which tells `connection` how that ends and has its steps known as the request's. Null when
-// that has ended already, and the connection knows. `self` is the Python object of `connection`. On the loop.
-// Throws PyError.
+// Calls application(scope, receive, send) and returns a coroutine, for a task to run, that wraps the
+// application's. The wrapper tells `connection` when the application ends, and attributes each step to the
+// request. Returns null if the application has ended already; the connection has been told then. `self` is
+// the Python object that owns `connection`. On the loop. Throws PyError.
 python::PyRef run_application(Connection& connection, PyObject* self, PyObject* application, PyObject* scope,
                               PyObject* receive, PyObject* send);
 

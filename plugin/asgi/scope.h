@@ -1,4 +1,4 @@
-// What a connection is, as an application is told of it.
+// Makes the scope of a connection.
 #pragma once
 
 #include <string_view>
@@ -8,15 +8,16 @@
 
 namespace asgi {
 
-// The keys that scopes of both kinds have, with what most requests have for them, to be copied. The caller
-// adds its own. Throws PyError.
+// A prototype of a scope: the keys of both types, http and websocket, with the values of most requests. The
+// caller adds the keys of its own type. Throws PyError.
 python::PyRef usual_scope(const char* type, const char* scheme);
-// Such a scope, as `request` has it; `state` is the application's own, or null. Throws PyError.
+// A copy of the prototype `usual` with the values of `request`. `state` is the lifespan's, or null. Throws
+// PyError.
 python::PyRef make_scope(wsgi_request& request, PyObject* usual, PyObject* state);
 
-// The value of a variable of uWSGI's; empty where there is none.
+// The value of a uWSGI variable; empty if there is none.
 std::string_view variable(wsgi_request& request, std::string_view name) noexcept;
-// The values of those that each request is asked for, found in one pass; without data where there is none.
+// The variables that every request is asked for, found in one pass. data() is null if a variable is missing.
 struct Asked {
   std::string_view upgrade;
   std::string_view connection;
@@ -25,7 +26,7 @@ struct Asked {
 };
 Asked asked_of(const wsgi_request& request) noexcept;
 
-// The client reads what is written here: no other server stands between that would frame it anew.
+// Whether the connection speaks HTTP, so that the response must be framed here, not by a server in front.
 bool speaks_http(const wsgi_request& request) noexcept;
 bool is_http_1_1(const wsgi_request& request) noexcept;
 bool is_secure(const wsgi_request& request) noexcept;

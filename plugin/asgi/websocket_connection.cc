@@ -222,7 +222,7 @@ void WebSocketConnection::send(PyObject* message) {
   else if (type == "websocket.close") close(message);
   else if (type == "websocket.http.response.start") deny(message);
   else if (type == "websocket.http.response.body") send_denial(message);
-  else raise_unexpected(type, "no message of a websocket");
+  else raise_unexpected(type, "a websocket has no message of this type");
 }
 
 void WebSocketConnection::accept(PyObject* message) {
@@ -232,14 +232,15 @@ void WebSocketConnection::accept(PyObject* message) {
   PyObject* const given = get(message, ASGI_NAME("subprotocol"));
   if (given != nullptr && given != Py_None) {
     const char* const text = PyUnicode_Check(given) ? PyUnicode_AsUTF8(given) : nullptr;
-    if (text == nullptr && !PyErr_Occurred()) raise(PyExc_TypeError, "a subprotocol is a str");
+    if (text == nullptr && !PyErr_Occurred()) raise(PyExc_TypeError, "a subprotocol must be a str");
     if (text == nullptr) throw PyError{};
     subprotocol = text;
     check_header("sec-websocket-protocol", subprotocol);
   }
   std::vector<Header> headers = headers_of(message, ASGI_NAME("headers"));
   for (const Header& header : headers) {
-    if (is_of_handshake(header.name)) raise(PyExc_ValueError, "this header of the handshake is the server's");
+    if (is_of_handshake(header.name))
+      raise(PyExc_ValueError, "the server itself sends this header of the handshake");
   }
   headers_ = std::move(headers);
   state_ = State::kOpen;
@@ -247,13 +248,13 @@ void WebSocketConnection::accept(PyObject* message) {
 }
 
 void WebSocketConnection::send_message(PyObject* message) {
-  if (state_ != State::kOpen) raise_unexpected("websocket.send", "websocket.accept comes first");
+  if (state_ != State::kOpen) raise_unexpected("websocket.send", "websocket.accept must be sent first");
   PyObject* const text = get(message, ASGI_NAME("text"));
   PyObject* const data = get(message, ASGI_NAME("bytes"));
   const bool is_text = text != nullptr && text != Py_None;
   if (is_text == (data != nullptr && data != Py_None))
-    raise(PyExc_ValueError, "a message has either text or bytes");
-  if (is_text && !PyUnicode_Check(text)) raise(PyExc_TypeError, "the text of a message is a str");
+    raise(PyExc_ValueError, "a message must have either text or bytes");
+  if (is_text && !PyUnicode_Check(text)) raise(PyExc_TypeError, "the text of a message must be a str");
   if (is_text) put({kText, py_check(PyUnicode_AsUTF8String(text))});
   else put({kBinary, body_of(message, ASGI_NAME("bytes"))});
 }
@@ -265,13 +266,14 @@ void WebSocketConnection::close(PyObject* message) {
   if (given != nullptr && given != Py_None) code = PyLong_AsLong(given);
   if (code == -1 && PyErr_Occurred()) throw PyError{};
   if (!engine::close_code::may_be_sent(static_cast<int>(code))) {
-    raise(PyExc_ValueError, "a close code is from 1000 to 1014, except 1004 to 1006, or from 3000 to 4999");
+    raise(PyExc_ValueError,
+          "a close code must be from 1000 to 1014, except 1004 to 1006, or from 3000 to 4999");
   }
   PyRef reason = bytes({});
   PyObject* const text = get(message, ASGI_NAME("reason"));
   if (text != nullptr && text != Py_None) reason = py_check(PyUnicode_AsUTF8String(text));
   if (static_cast<std::size_t>(PyBytes_GET_SIZE(reason.get())) > kReasonMax)
-    raise(PyExc_ValueError, "a reason has 123 bytes at most");
+    raise(PyExc_ValueError, "a close reason must not be longer than 123 bytes");
   closed_by_application_ = true;
   close_code_ = static_cast<int>(code);
   put({state_ == State::kOpen ? kClose : kRefusal, std::move(reason), close_code_});
@@ -287,7 +289,7 @@ void WebSocketConnection::deny(PyObject* message) {
 
 void WebSocketConnection::send_denial(PyObject* message) {
   if (state_ != State::kDenying)
-    raise_unexpected("websocket.http.response.body", "websocket.http.response.start comes first");
+    raise_unexpected("websocket.http.response.body", "websocket.http.response.start must be sent first");
   const bool more = flag(message, ASGI_NAME("more_body"), false);
   PyRef body = body_of(message, ASGI_NAME("body"));
   closed_by_application_ = !more;

@@ -1,4 +1,4 @@
-// An application of ASGI's "websocket".
+// A connection of ASGI's type "websocket".
 #pragma once
 
 #include <deque>
@@ -13,13 +13,13 @@
 
 namespace asgi {
 
-// The client asks for a websocket.
+// Whether the client asks for a websocket.
 bool asks_for_websocket(const Asked& asked);
-// Why it cannot have one, as the status to answer; null when it can.
+// The status that refuses an invalid handshake; null if the handshake is valid.
 const char* why_no_websocket(wsgi_request& request) noexcept;
 
-// Frames are read and written on the fiber of the request, so that it answers pings and notices a close while
-// the application does something else; a few messages are kept for it, and then no more are read.
+// The fiber of the request reads and writes the frames, so that pings are answered and a close is noticed
+// while the application is busy. It queues a few messages for the application and then stops reading.
 class WebSocketConnection final : public Connection {
  public:
   WebSocketConnection(engine::RequestThread& thread, PyObject* state) noexcept;
@@ -63,11 +63,11 @@ class WebSocketConnection final : public Connection {
   PyObject* const state_of_application_;
   State state_ = State::kConnecting;
   bool connect_told_ = false;
-  std::unique_ptr<engine::WebSocket> websocket_;  // Once it is accepted.
+  std::unique_ptr<engine::WebSocket> websocket_;  // Null until it is accepted.
   std::deque<Message> messages_;
   std::size_t messages_size_ = 0;
   loop::IoWatcher<WebSocketConnection, &WebSocketConnection::on_readable> readable_;
-  std::vector<Header> headers_;  // Of the handshake, or of the denial.
+  std::vector<Header> headers_;  // Of the response: the handshake or the denial.
   int status_ = 0;
   int close_code_ = engine::close_code::kConnectionLost;
   std::string close_reason_;

@@ -1,4 +1,4 @@
-// A request body in chunks (RFC 9112, section 7.1). Knows bytes only: no connection, no Python.
+// Decodes a chunked request body (RFC 9112, section 7.1). Knows bytes only: no connection, no Python.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +7,12 @@
 
 namespace engine {
 
-// Takes exactly what the standard writes: another server on the way must not see another end than this one.
+// Strict: any deviation from the RFC is an error, because a proxy might see another end of the body than we
+// do (request smuggling).
 class ChunkedDecoder {
  public:
-  // Takes from `bytes`, and returns what it has come by first: up to `most` bytes of one chunk's data, which
-  // are of `bytes`; nothing where all was taken, at the end, or where what follows is no chunk.
+  // Consumes the front of `bytes` and returns the first data in it, at most `most` bytes of one chunk, as a
+  // view of `bytes`. Returns an empty view if `bytes` is used up, at the end, and after invalid input.
   std::string_view next(std::string_view& bytes, std::size_t most) noexcept;
   bool ended() const noexcept { return at_ == At::kEnd; }
   bool broken() const noexcept { return at_ == At::kBroken; }
@@ -24,11 +25,11 @@ class ChunkedDecoder {
   At trailer_line_ended() noexcept;
 
   At at_ = At::kSize;
-  std::uint64_t size_ = 0;     // Of the chunk at hand; then, what of it is to come.
-  unsigned digits_ = 0;        // Of that size.
-  std::size_t overhead_ = 0;   // Of an extension, of all trailers: they end some time.
-  std::size_t line_size_ = 0;  // Of the trailer at hand, with its return.
-  bool returned_ = false;      // Its last byte was a return.
+  std::uint64_t size_ = 0;     // The size of the present chunk; then, how much of it is missing.
+  unsigned digits_ = 0;        // How many digits of that size were read.
+  std::size_t overhead_ = 0;   // The length of an extension or of all trailers, which is limited.
+  std::size_t line_size_ = 0;  // The length of the present trailer, with its carriage return.
+  bool returned_ = false;      // The trailer's last byte was a carriage return.
 };
 
 }  // namespace engine

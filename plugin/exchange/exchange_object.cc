@@ -70,7 +70,7 @@ void dealloc(PyObject* self) noexcept {
 
 std::string latin1(PyObject* text) {
   if (PyBytes_Check(text)) return {PyBytes_AS_STRING(text), static_cast<std::size_t>(PyBytes_GET_SIZE(text))};
-  if (!PyUnicode_Check(text)) raise(PyExc_TypeError, "a header is a str");
+  if (!PyUnicode_Check(text)) raise(PyExc_TypeError, "a header must be a str");
   const PyRef bytes = py_check(PyUnicode_AsLatin1String(text));
   return {PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get()))};
 }
@@ -98,9 +98,11 @@ PyObject* start(PyObject* self, PyObject* args) noexcept {
     headers.reserve(static_cast<std::size_t>(PyList_GET_SIZE(pairs)));
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs); ++i) {
       PyObject* const pair = PyList_GET_ITEM(pairs, i);
-      if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) raise(PyExc_TypeError, "a header is a pair");
+      if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)
+        raise(PyExc_TypeError, "a header must be a pair");
       std::string name = line_of(PyTuple_GET_ITEM(pair, 0), false);
-      if (name.find_first_of(": \t") != std::string::npos) raise(PyExc_ValueError, "no name of a header");
+      if (name.find_first_of(": \t") != std::string::npos)
+        raise(PyExc_ValueError, "the name of a header must not contain spaces or colons");
       headers.emplace_back(std::move(name), line_of(PyTuple_GET_ITEM(pair, 1), true));
     }
     self_of(self).exchange.start(std::move(status_line), std::move(headers));

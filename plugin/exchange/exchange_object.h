@@ -1,4 +1,4 @@
-// An Exchange as a Python object, for what is written in Python.
+// An Exchange as a Python object, for tornado_web/connection.py.
 #pragma once
 
 #include <Python.h>
@@ -8,12 +8,12 @@
 
 namespace engine {
 
-// A new one of that thread's request. `owner` has the methods that it calls, on the loop's own stack:
+// A new Exchange of the thread's request. It calls these methods of `owner`, on the loop's own stack:
 //
-//   on_sent()           all that was sent so far is with the kernel
-//   on_received(bytes)  what receive() asked for; empty: the end
-//   on_malformed()      the chunks of the body are none
-//   on_gone()           the client has gone
+//   on_sent()           the kernel has taken everything sent so far
+//   on_received(bytes)  the bytes that receive() asked for; empty at the end of the body
+//   on_malformed()      the chunked encoding of the body is invalid
+//   on_gone()           the client has disconnected
 //
 // Throws PyError.
 python::PyRef make_exchange(RequestThread& thread);

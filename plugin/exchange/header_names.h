@@ -1,4 +1,4 @@
-// The names of header lines, as uWSGI's variables have them.
+// Names of headers, made from the names of uWSGI's variables.
 #pragma once
 
 #include <string_view>
@@ -7,8 +7,8 @@
 
 namespace engine {
 
-// "Accept-Encoding" of HTTP_ACCEPT_ENCODING, Content-Type and Content-Length of CGI's own; null where the
-// variable is no header. With the GIL held. Throws PyError.
+// Turns HTTP_ACCEPT_ENCODING into "Accept-Encoding", and CONTENT_TYPE and CONTENT_LENGTH likewise. Returns
+// null for a variable that is not a header. Needs the GIL. Throws PyError.
 python::PyRef header_name(std::string_view variable);
 
 }  // namespace engine

@@ -157,7 +157,7 @@ void* request(wsgi_request* request, uwsgi_app* application) noexcept {
   RequestThread* const thread = RequestThread::current();
   try {
     if (thread == nullptr)
-      python::raise(PyExc_RuntimeError, "a Tornado application needs a worker of --tornado");
+      python::raise(PyExc_RuntimeError, "a Tornado application needs a worker started with --tornado");
     auto* const environ = static_cast<PyObject*>(request->async_environ);
     set_current_environ(environ);  // uWSGI takes it out again.
     thread->limits().read_variables(*request, environ);

@@ -1,9 +1,10 @@
-// tornado.web.Application on uWSGI's sockets.
+// Serves Tornado's applications on uWSGI's sockets.
 #pragma once
 
 namespace engine {
 
-// Has applications of Tornado's (any HTTPServerConnectionDelegate) served. Before any is loaded.
+// Registers Tornado's applications (any HTTPServerConnectionDelegate) as an interface. Call it before
+// applications are loaded.
 void serve_tornado_applications();
 
 }  // namespace engine

@@ -306,7 +306,7 @@ def test_messages_in_the_wrong_order_of_a_wrong_type_or_with_injections(start):
 
 def test_an_application_may_catch_the_error_of_a_wrong_message(start):
     running = start()
-    assert running.get('/caught?body_first')[2] == b'RuntimeError: http.response.body: http.response.start comes first'
+    assert running.get('/caught?body_first')[2] == b'RuntimeError: http.response.body: http.response.start must be sent first'
     assert running.get('/caught?started_twice')[2] == b'RuntimeError: http.response.start: the response has started already'
     assert running.get('/caught?body_is_text')[2] == b'TypeError: body is bytes, not str'
 

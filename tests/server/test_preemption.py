@@ -244,6 +244,7 @@ def test_programs_that_are_preempted_compute_the_same(server):
 def test_computations_end_before_a_worker_that_drains(server):
     running = server('compute.py')
     background = compute(running, 3, ROUNDS // 4)
+    running.wait_for_log('computing\n', count=3)
     running.drain()
     assert {int(answer.split()[0]) for answer in background.answers()} == {work(ROUNDS // 4)}
 
