@@ -180,7 +180,12 @@ int Listeners::accept_its_share(Listener& listener) noexcept {
 int Listeners::accept_from(Listener& listener, int at_most, bool may_wait) noexcept {
   const double until = loop::monotonic_s() + kAcceptsS;
   for (int i = 0; i < at_most && pool_.has_room(); ++i) {
-    if (i > 0 && loop::monotonic_s() > until) break;
+    if (i > 0 && loop::monotonic_s() > until) {
+      // The next turn goes on with it. Requests that gave way wait for that: new ones that compute take turns
+      // with them.
+      loop_.postpone_idle_callbacks();
+      break;
+    }
     Core* core = pool_.take_free();
     if (core == nullptr && is_readable(listener.socket->fd)) core = pool_.make_room();
     if (core == nullptr) return 0;

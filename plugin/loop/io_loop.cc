@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace loop {
 namespace {
@@ -51,8 +52,9 @@ void IoLoop::poll(bool may_sleep) noexcept {
 }
 
 void IoLoop::run_one_idle_callback() noexcept {
+  const bool postponed = std::exchange(idle_postponed_, false);
   if (idle_.empty()) return;
-  if (!ready_.empty() && ++turns_idle_waited_ < kTurnsIdleWaitsMax) return;
+  if ((postponed || !ready_.empty()) && ++turns_idle_waited_ < kTurnsIdleWaitsMax) return;
   turns_idle_waited_ = 0;
   const Callback callback = idle_.front();
   idle_.pop_front();

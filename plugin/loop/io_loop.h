@@ -61,6 +61,8 @@ class IoLoop {
   // Calls back once nothing else waits: one such callback a turn, first in, first out. Even if the loop is
   // busy, it waits only a few turns.
   void add_idle_callback(Callback callback) { idle_.push_back(callback); }
+  // Idle callbacks wait until the next turn. If every turn asks for it, one of them runs every 16 turns.
+  void postpone_idle_callbacks() noexcept { idle_postponed_ = true; }
   // The same as add_callback() from any thread; wakes the loop.
   void add_callback_threadsafe(Callback callback);
 
@@ -106,6 +108,7 @@ class IoLoop {
   ReadyQueue ready_;
   std::deque<Callback> idle_;
   int turns_idle_waited_ = 0;
+  bool idle_postponed_ = false;
   TurnObserver* observer_ = nullptr;
   bool stopping_ = false;
   bool may_sleep_ = false;

@@ -55,6 +55,26 @@ TEST_F(IdleCallbacks, ComeAfterCallbacks) {
   EXPECT_EQ("ri", said_);
 }
 
+TEST_F(IdleCallbacks, WaitForTheNextTurnOnceTheyArePostponed) {
+  Speaker idle{this, 'i'};
+  the_loop().add_idle_callback(idle.callback());
+  the_loop().postpone_idle_callbacks();
+  the_loop().turn();
+  EXPECT_EQ("", said_);
+  the_loop().turn();
+  EXPECT_EQ("i", said_);
+}
+
+TEST_F(IdleCallbacks, RunEvenIfEveryTurnPostponesThem) {
+  Speaker idle{this, 'i'};
+  the_loop().add_idle_callback(idle.callback());
+  for (int turn = 0; turn < 16; ++turn) {
+    the_loop().postpone_idle_callbacks();
+    the_loop().turn();
+  }
+  EXPECT_EQ("i", said_);
+}
+
 TEST_F(IdleCallbacks, ComeAfterWhatIsDueAndWhatIsReady) {
   Speaker idle{this, 'i'}, due{this, 'd'}, readable{this, 'r'};
   Pair pipe = make_pipe();
