@@ -40,8 +40,9 @@ class AddressWaiters {
   // Wakes up to `wake_max` waiters of the object at `address`, the longest-waiting first; returns how many.
   // Any thread. Costs one load while nobody waits for anything.
   //
-  // No wake-up is lost. A waiter is counted before it checks the object a last time, and the object is changed
-  // before the count is read. Each side has a fence between its two steps, so one of them sees the other.
+  // No wake-up is lost. A waiter is counted before it checks the object a last time, and the object is
+  // changed before the count is read. Each side has a fence between its two steps, so one of them sees the
+  // other.
   int changed(const void* address, int wake_max = 1, By by = By::kAnyCall) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return waiting_.load(std::memory_order_seq_cst) == 0 ? 0 : wake(address, wake_max, by);
