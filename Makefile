@@ -132,7 +132,7 @@ ask_python = $(shell $(PYTHON) -c 'import sysconfig as s; print($(1))' 2>/dev/nu
 EXTENSION = uwsgi_tornado$(call ask_python,s.get_config_var("EXT_SUFFIX"))
 VERSION := $(shell sed -n 's/^## \([^ ]*\).*/\1/p' CHANGELOG.md | head -1)
 EXTENSION_FLAGS = -std=gnu++17 -g -O2 -fPIC -fvisibility=hidden -fno-strict-aliasing -Wall -Wextra -Werror \
-	-Wno-missing-field-initializers -DUWSGI_TORNADO_VERSION='"$(VERSION)"' -I. -I$(call ask_python,s.get_path("include"))
+	-Wno-missing-field-initializers -DPY_SSIZE_T_CLEAN= -DUWSGI_TORNADO_VERSION='"$(VERSION)"' -I. -I$(call ask_python,s.get_path("include"))
 
 # $(call extension,folder,extra flags)
 define extension

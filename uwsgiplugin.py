@@ -93,6 +93,8 @@ _uwsgi_src = '.' if _embedding else os.environ.get('UWSGI_SRC', '/usr/src/uwsgi'
 CFLAGS = [
     '-std=gnu++17', '-fvisibility=hidden', '-ftls-model=initial-exec', '-fno-strict-aliasing',
     '-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers',
+    # Sizes of '#' formats, for whichever header includes Python.h first.
+    '-DPY_SSIZE_T_CLEAN=',
     '-DUWSGI_TORNADO_VERSION=\\"' + _version() + '\\"',
     '-I' + _here,
     '-I' + _require(_config['include'], 'Python.h',

@@ -1,4 +1,3 @@
-#define PY_SSIZE_T_CLEAN
 #include "plugin/asgi/scope.h"
 
 #include <arpa/inet.h>

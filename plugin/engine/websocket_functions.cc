@@ -1,5 +1,4 @@
 // The websocket functions of the module uwsgi.
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <memory>

@@ -1,4 +1,3 @@
-#define PY_SSIZE_T_CLEAN
 #include "plugin/exchange/exchange_object.h"
 
 #include <cerrno>

@@ -197,8 +197,7 @@ inline PyRef imported(const char* module, const char* name) {
   return py_check(PyObject_GetAttrString(py_check(PyImport_ImportModule(module)).get(), name));
 }
 
-// PyArg_ParseTupleAndKeywords(). Formats must not contain '#', whose meaning depends on the including file.
-// Throws PyError.
+// PyArg_ParseTupleAndKeywords(). Throws PyError.
 template <std::size_t Count, typename... Values>
 void parse_arguments(PyObject* args, PyObject* kwargs, const char* format, const char* const (&names)[Count],
                      Values*... values) {
