@@ -54,11 +54,11 @@ class Engine final : public RequestHost,
   void drain() noexcept;
   // The same from anywhere on the loop's thread.
   void drain_soon() noexcept;
-  // The same, and the process ends with `code`. Of several codes the highest counts: an end is more than a
-  // reload.
+  // Drains in the next turn, so that connections that came before the reason for it are accepted first. The
+  // process ends with `code`. Of several codes the highest counts: an end is more than a reload.
   void drain_to_exit(int code) noexcept {
     exit_code_ = std::max(exit_code_, code);
-    drain();
+    drain_soon();
   }
   int exit_code() const noexcept { return exit_code_; }
   // How long a drain may take.

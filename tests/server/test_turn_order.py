@@ -1,6 +1,7 @@
 """What is due and ready comes before new connections, and these come in bursts that end."""
 import contextlib
 import os
+import signal
 import socket
 import threading
 
@@ -53,6 +54,15 @@ def test_due_timers_and_connections_that_are_there_come_before_new_ones(held):
         for connection in (sleeping, kept, new):
             assert connection.recv(1 << 16)
     assert running.get('/order')[2] == b'timer kept new'
+
+
+def test_connections_that_came_before_the_worker_is_told_to_end_are_served(held):
+    running, hold = held
+    with contextlib.ExitStack() as opened:
+        with hold():
+            new = opened.enter_context(begin(running, '/new'))
+            running.process.send_signal(signal.SIGINT)
+        assert new.recv(1 << 16).startswith(b'HTTP/1.1 200 ')
 
 
 def test_a_burst_of_new_connections_ends_when_others_have_waited(held):
