@@ -65,10 +65,7 @@ PyObject* add_child_handler(PyObject*, PyObject* args) noexcept {
     if (!PyArg_ParseTuple(fixed.get(), "iO", &pid, &callback)) throw PyError{};
     const PyRef loop = get_running_loop();
     const int fd = open_pidfd(pid);
-    if (fd < 0) {
-      PyErr_SetFromErrno(PyExc_OSError);
-      throw PyError{};
-    }
+    if (fd < 0) raise_errno(errno);
     const PyRef pidfd = py_check(PyCapsule_New(to_pointer(fd), kPidfd, close_pidfd));
     const PyRef child =
         py_check(Py_BuildValue("(OiOOO)", loop.get(), pid, pidfd.get(), callback, rest.get()));

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "plugin/asyncio/asyncio_names.h"
@@ -33,10 +34,7 @@ SignalWakeup::~SignalWakeup() {
 
 int SignalWakeup::descriptor() {
   if (ends_[1] < 0) {
-    if (pipe2(ends_, O_NONBLOCK | O_CLOEXEC) != 0) {
-      PyErr_SetFromErrno(PyExc_OSError);
-      throw PyError{};
-    }
+    if (pipe2(ends_, O_NONBLOCK | O_CLOEXEC) != 0) raise_errno(errno);
     readable_.start(ends_[0], EV_READ);
   }
   return ends_[1];

@@ -1,4 +1,5 @@
 // The Python type uwsgi_tornado.EventLoop: what its methods take and give.
+#include <cerrno>
 #include <stdexcept>
 
 #include "plugin/asyncio/asyncio_names.h"
@@ -346,8 +347,7 @@ PyRef allocate(PyTypeObject* type, loop::IoLoop* host, EventLoop::OnExit on_exit
   try {
     reinterpret_cast<CoreObject*>(self.get())->loop = new EventLoop(self.get(), host, on_exit);
   } catch (const std::runtime_error&) {
-    PyErr_SetFromErrno(PyExc_OSError);
-    throw PyError{};
+    raise_errno(errno);
   }
   return self;
 }

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <utility>
 
@@ -36,8 +37,7 @@ int make_fd() noexcept { return eventfd(begun, EFD_CLOEXEC | EFD_NONBLOCK); }
 int descriptor() {
   if (event->fd < 0) event->fd = make_fd();
   if (event->fd >= 0) return event->fd;
-  PyErr_SetFromErrno(PyExc_OSError);
-  throw PyError{};
+  raise_errno(errno);
 }
 
 // An eventfd is shared across a fork, the event is not. The number stays: it may be watched already.

@@ -20,6 +20,7 @@ using python::py_check_status;
 using python::PyError;
 using python::PyRef;
 using python::raise;
+using python::raise_errno;
 
 constexpr std::size_t kHeaderMax = 65535;  // uWSGI counts in 16 bits.
 
@@ -179,8 +180,7 @@ PyObject* recv_into(PyObject* self, PyObject* into) noexcept {
     const ssize_t got = self_of(self).exchange.read(buffer.data(), buffer.size());
     if (got >= 0) return py_check(PyLong_FromSsize_t(got));
     if (errno == EAGAIN || errno == EWOULDBLOCK) return none();
-    PyErr_SetFromErrno(PyExc_OSError);
-    throw PyError{};
+    raise_errno(errno);
   });
 }
 
@@ -193,8 +193,7 @@ PyObject* send_now(PyObject* self, PyObject* bytes) noexcept {
     const ssize_t written = exchange.write(buffer.data(), buffer.size());
     if (written >= 0) return py_check(PyLong_FromSsize_t(written));
     if (errno == EAGAIN || errno == EWOULDBLOCK) return py_check(PyLong_FromLong(0));
-    PyErr_SetFromErrno(PyExc_OSError);
-    throw PyError{};
+    raise_errno(errno);
   });
 }
 

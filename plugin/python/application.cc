@@ -136,8 +136,7 @@ PyRef without_list_of_one(PyRef result) noexcept {
 }
 
 PyRef iterator_with_first(PyObject* first, PyObject* rest) {
-  const PyRef chain =
-      py_check(PyObject_GetAttrString(py_check(PyImport_ImportModule("itertools")).get(), "chain"));
+  const PyRef chain = imported("itertools", "chain");
   return py_check(PyObject_CallFunction(chain.get(), "[O]O", first, rest));
 }
 
