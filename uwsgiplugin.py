@@ -184,6 +184,7 @@ GCC_LIST = [
     'plugin/blocking/replacements.cc',
     'plugin/blocking/redirection.cc',
     'plugin/python/gil_handover.cc',
+    'plugin/python/frames.cc',
     'plugin/python/gil.cc',
     'plugin/python/state_fields.cc',
     'plugin/python/thread_state.cc',

@@ -152,24 +152,6 @@ TracingPaused::~TracingPaused() {
 }
 #endif
 
-bool runs_finaliser(PyThreadState* state) noexcept {
-  static PyObject* const del = PyUnicode_InternFromString("__del__");
-#if PY_VERSION_HEX >= 0x03090000
-  auto frame = PyRef::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(state)));
-  while (frame) {
-    auto* const bare = reinterpret_cast<PyFrameObject*>(frame.get());
-    const auto code = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(bare)));
-    if (reinterpret_cast<PyCodeObject*>(code.get())->co_name == del) return true;
-    frame = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetBack(bare)));
-  }
-#else
-  for (const PyFrameObject* frame = state->frame; frame != nullptr; frame = frame->f_back) {
-    if (frame->f_code->co_name == del) return true;
-  }
-#endif
-  return false;
-}
-
 bool python_is_finalizing() noexcept {
 #if PY_VERSION_HEX >= 0x030D0000
   return Py_IsFinalizing() != 0;

@@ -47,10 +47,6 @@ class TracingPaused {
   TracingPaused& operator=(const TracingPaused&) = delete;
 };
 
-// True if __del__ is among the frames of `state`. With the GIL held. Checks all frames, but only when a fiber
-// gives way: a thousand take 40 us of its quantum.
-bool runs_finaliser(PyThreadState* state) noexcept;
-
 bool python_is_finalizing() noexcept;
 // A number no other state of this process has.
 std::uint64_t id_of(PyThreadState* state) noexcept;

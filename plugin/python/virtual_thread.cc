@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "plugin/blocking/identity.h"
+#include "plugin/python/frames.h"
 #include "plugin/python/gil.h"
 #include "plugin/python/preemption.h"
 #include "plugin/python/py_ref.h"
@@ -54,9 +55,8 @@ bool VirtualThread::left() noexcept {
     return false;
   }
   PyEval_RestoreThread(hub_.state());
-  // Asked here, with the GIL: where it gave way it had none. A finaliser runs where its object
-  // died, in the middle of anything.
-  if (runs_finaliser(state_.get())) return true;
+  // Asked here, with the GIL: where it gave way it had none.
+  if (!may_be_left(state_.get())) return true;
   loop_.add_idle_callback(
       {[](void* fiber) noexcept { static_cast<suspend::Fiber*>(fiber)->resume(); }, &fiber_});
   return false;

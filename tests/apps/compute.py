@@ -8,6 +8,7 @@ import gc
 import importlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import weakref
 
 import uwsgi
 import uwsgi_tornado
+from tornado import gen, iostream, template
 
 computed = 0
 told = False
@@ -141,6 +143,40 @@ def in_finaliser_of_collection():
     return seen[0]
 
 
+class SlowQueue(asyncio.Queue):
+    def _put(self, item):
+        super()._put(moved())
+
+
+def in_queue_of_asyncio():
+    queue = SlowQueue()
+    queue.put_nowait(None)
+    return queue.get_nowait()
+
+
+class SlowStream(iostream.IOStream):
+    def write_to_fd(self, data):
+        self.moved = moved()
+        return super().write_to_fd(data)
+
+
+def in_stream_of_tornado():
+    here, peer = socket.socketpair()
+    with peer:
+        stream = SlowStream(here)
+        stream.write(b'bytes')
+        stream.close()
+    return stream.moved
+
+
+def in_coroutine_of_tornado():
+    @gen.coroutine
+    def computes():
+        return moved()
+
+    return uwsgi_tornado.await_(computes())
+
+
 class Node:
     pass
 
@@ -222,6 +258,25 @@ def alone(query):
     inside = globals()['in_' + query]()
     outside = moved()
     return f'{inside} {outside > 0} {counting > 0}'
+
+
+async def on_a_loop_of_the_request():
+    return moved()
+
+
+def beside_own_loop():
+    return asyncio.run(on_a_loop_of_the_request())
+
+
+def beside_template():
+    return int(template.Template('{{ moved() }}').generate(moved=moved))
+
+
+def beside(query):
+    """How far others counted inside the place that `query` names."""
+    while not counting:
+        time.sleep(0.001)
+    return str(globals()['beside_' + query]())
 
 
 # --- With what else takes part ---

@@ -72,8 +72,9 @@ def test_streams_of_a_tcp_server(ask):
     assert ask('/streams') == repr([b'ONE; TWO 22', b' THREE\n', b'BYTES', b' AGAIN\n', b'BYE\n', True])
 
 
-def test_streams_driven_by_requests(start):
-    running = start(cores=REQUESTS)
+@pytest.mark.parametrize('quantum', ['0.1', '10'])
+def test_streams_driven_by_requests(start, quantum):
+    running = start('--tornado-quantum', quantum, cores=REQUESTS)
     assert ask_at_once(running, '/raw_stream')[0] == [f'HELLO {n}\n' for n in range(REQUESTS)]
 
 
