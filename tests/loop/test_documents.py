@@ -1,10 +1,12 @@
 """What the documents point at is there: links, anchors, files, and the sentences they say the log has."""
+import ast
 import collections
 import glob
 import html
 import pathlib
 import re
 import shutil
+import sys
 import urllib.parse
 
 import pytest
@@ -96,6 +98,27 @@ def test_diagrams_are_drawn_from_their_sources(drawn):
     written = {line for label in re.findall(r'label="(.*?)"', drawn.read_text()) for line in label.split('\\n')}
     shown = {html.unescape(text) for text in re.findall(r'<text[^>]*>(.*?)</text>', drawn.with_suffix('.svg').read_text())}
     assert shown == written
+
+
+def modules(folder):
+    """What the example imports that is neither Python's nor its own nor uWSGI's and the engine's."""
+    found = set()
+    for path in folder.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                found.add((node.module or '').partition('.')[0])
+            elif isinstance(node, ast.Import):
+                found |= {each.name.partition('.')[0] for each in node.names}
+    own = {path.stem for path in folder.rglob('*')}
+    return found - own - set(sys.stdlib_module_names) - {'', 'greenlet', 'uwsgi', 'uwsgi_tornado'}
+
+
+@pytest.mark.parametrize('folder', sorted(path for path in ROOT.glob('examples/*') if (path / 'README.md').exists()), ids=name_of)
+def test_examples_name_the_packages_they_need(folder):
+    installed = re.findall(r'[\w-]+', ' '.join(re.findall(r'apt(?:-get)? install(.*)', (folder / 'README.md').read_text())))
+    if (folder / 'Dockerfile').exists():
+        installed += re.findall(r'[\w-]+', (folder / 'Dockerfile').read_text())
+    assert {f'python3-{module}' for module in modules(folder)} - set(installed) == set()
 
 
 # --- docs/troubleshooting.md quotes the log ---------------------------------------------------

@@ -44,7 +44,7 @@ ROWS = {
     "a `threading.local` is its request's own": ('keeps', '/local'),
     'websockets': ('echoes', '/websocket'),
     'a wait is ended by a deadline': ('ends_waits', '/deadline'),
-    'a request that waits is told that its client left': ('tells_who_left', '/leaves'),
+    'a waiting request is told when its client disconnects': ('tells_who_left', '/leaves'),
     'requests in flight survive SIGHUP': ('survives_reload', '/survives'),
 }
 CPU = 'CPU for a hello'
