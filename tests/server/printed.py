@@ -103,13 +103,14 @@ class Printed(Server):
 
 
 class Checkout:
-    """A folder with what the commands name: examples, tools, the built plugin, an app.py."""
+    """A folder with what the commands name: examples, tools, the built plugin, an app.py, an ASGI main.py."""
 
     def __init__(self, folder, environ):
         self.folder, self.ports, self.servers, self.streams, self.said = folder, {}, [], [], []
         for name in ('examples', 'tools'):
             shutil.copytree(ROOT / name, folder / name)
         shutil.copy(ROOT / 'examples' / 'hello' / 'app.py', folder)
+        shutil.copy(ROOT / 'examples' / 'starlette_websockets' / 'app.py', folder / 'main.py')
         (folder / 'README.md').write_text('A file to send.\n')
         for name in ('.', 'build', 'plugins'):
             (folder / name).mkdir(exist_ok=True)
