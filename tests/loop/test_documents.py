@@ -93,6 +93,11 @@ def test_every_page_is_reached_from_the_readme():
     assert [name_of(path) for path in ROOT.glob('docs/**/*.md') if path not in reached] == []
 
 
+def test_every_page_is_in_the_navigation_of_the_site():
+    navigation = (ROOT / 'tools' / 'site' / 'mkdocs.yml').read_text().partition('\nnav:')[2]
+    assert [name_of(path) for path in ROOT.glob('docs/*.md') if f'{name_of(path)},' not in navigation.replace(']', ',')] == []
+
+
 @pytest.mark.parametrize('drawn', sorted(ROOT.glob('docs/diagrams/*.dot')), ids=name_of)
 def test_diagrams_are_drawn_from_their_sources(drawn):
     written = {line for label in re.findall(r'label="(.*?)"', drawn.read_text()) for line in label.split('\\n')}
