@@ -211,8 +211,10 @@ class Chroot:
 
         container.stop_command = lambda number: os.kill(first(), number)
         container.status = lambda: pathlib.Path(f'/proc/{first()}/status').read_text()
+        # Nothing of the caller's environment and folder: a relative PYTHONPATH has no meaning inside.
         container.execute = lambda *words: subprocess.run(
-            ['nsenter', '--target', str(first()), '--mount', '--pid', f'--root=/proc/{first()}/root', *dropped, 'env', f'PORT={environment["PORT"]}', *words],
+            ['nsenter', '--target', str(first()), '--mount', '--pid', f'--root=/proc/{first()}/root', *dropped,
+             'env', '-i', '-C', '/', 'PATH=/usr/local/bin:/usr/bin:/bin', f'PORT={environment["PORT"]}', *words],
             capture_output=True, text=True)
         return container
 
