@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "suspend/context_on.h"
+#include "suspend/exception_scope.h"
 
 namespace context = boost::context;
 
@@ -34,6 +35,7 @@ Fiber::~Fiber() {
   assert(idle());
   // Let the entry function return: only so does Boost end a fiber without unwinding it.
   stopping_ = true;
+  const ExceptionScope exceptions;
   resumer_ = thread_.enter();
   switch_stacks();
   --count_;
@@ -58,8 +60,11 @@ void Fiber::switch_in() noexcept {
   do {
     observer_.entering();
     running_ = true;
-    resumer_ = thread_.enter();
-    switch_stacks();
+    {
+      const ExceptionScope exceptions;
+      resumer_ = thread_.enter();
+      switch_stacks();
+    }
     running_ = false;
   } while (observer_.left());
 }
@@ -78,12 +83,14 @@ void Fiber::release_unused_stack() noexcept {
 
 void Fiber::switch_out() noexcept {
   observer_.leaving();
+  const ExceptionScope exceptions;
   thread_.leave(resumer_);
   switch_stacks();
 }
 
 // Where a fiber and its resumer change places. The thread that the other side is to C runs already:
-// nothing here may look at what belongs to a thread.
+// nothing here may look at what belongs to a thread. Boost does: newer ones (1.92) copy the C++ exceptions of
+// the thread before, which is the other side's, to the thread afterwards. So each side sets its own aside.
 [[gnu::noinline]] void Fiber::switch_stacks() noexcept {
   context::fiber other_side = std::move(other_side_).resume();
   other_side_ = std::move(other_side);
