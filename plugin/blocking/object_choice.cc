@@ -36,6 +36,7 @@ constexpr std::string_view kKnownSafe[] = {
     "libmyodbc8w",
     "libsqlite3odbc",
     "libfbclient",
+    "libxapian",
     // Network protocols.
     "libssl",
     "libcrypto",

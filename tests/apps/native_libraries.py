@@ -345,6 +345,23 @@ def lmdb_write(n, wait):
         return n, int(transaction.get(b'count')) > count, int(transaction.get(key)) == own + 1
 
 
+@view
+def xapian_write(n, wait):
+    """One writer at a time: each waits in C until the file's lock is free, and adds to what the others have written."""
+    import xapian
+    database = xapian.WritableDatabase(f'{os.environ["FOLDER"]}/xapian-{os.getpid()}', xapian.DB_CREATE_OR_OPEN | xapian.DB_RETRY_LOCK)
+    try:
+        count = database.get_doccount()
+        wait()
+        document = xapian.Document()
+        document.add_term(f'n{n}')
+        database.add_document(document)
+        database.commit()
+        return n, database.get_doccount() == count + 1, database.term_exists(f'n{n}')
+    finally:
+        database.close()
+
+
 @made_once
 def sysv_semaphore():
     import sysv_ipc

@@ -18,8 +18,8 @@ QUANTA_MS = [1, 10]
 CALLING = ['pybind11_function', 'pybind11_release', 'pybind11_arguments', 'pybind11_errors', 'pybind11_override', 'scipy_quad',
            'scipy_fsolve', 'scipy_leastsq', 'scipy_fft', 'numpy_errors', 'numpy_function', 'pandas_groups', 'lxml_transform',
            'lxml_errors', 'pikepdf_document', 'cryptography_certificate', 'cryptography_errors', 'cffi_errno', 'cffi_callback',
-           'ctypes_errno', 'gi_main_loop', 'plyvel_put', 'lmdb_write', 'sysv_semaphore_held', 'zmq_thread', 'uvloop_in_request',
-           'kafka_produce']
+           'ctypes_errno', 'gi_main_loop', 'plyvel_put', 'lmdb_write', 'xapian_write', 'sysv_semaphore_held', 'zmq_thread',
+           'uvloop_in_request', 'kafka_produce']
 # The seconds that each waits in C.
 WAITING = {'grpc_call': 0.2, 'grpc_stream': 0.2, 'zmq_request': 0.2, 'ldap_search': 1, 'pyodbc_query': 0.2, 'kafka_poll': 0.2}
 
