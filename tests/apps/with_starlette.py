@@ -1,5 +1,6 @@
 """Starlette: responses of every kind, a websocket, background tasks and plain endpoints."""
 import asyncio
+import contextlib
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -70,11 +71,13 @@ async def websocket(websocket):
         await websocket.send_text('you said ' + text)
 
 
-async def startup():
-    application.state.started = True
+@contextlib.asynccontextmanager
+async def lifespan(started):
+    started.state.started = True
+    yield
 
 
-application = Starlette(on_startup=[startup], routes=[
+application = Starlette(lifespan=lifespan, routes=[
     Route('/', hello), Route('/show/{name}', show), Route('/echo', echo, methods=['POST', 'PUT']),
     Route('/stream', stream), Route('/file', file), Route('/cookies', cookies),
     Route('/plain', plain), Route('/background', background), Route('/ran', how_many_ran), Route('/redirect', redirect),
