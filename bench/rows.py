@@ -12,7 +12,7 @@ import fetches
 import loop
 import servers
 import waits
-from measure import HERE, REQUEST_UNITS, Missing, Row, Target, get, in_turn, interleave, load
+from measure import HERE, REQUEST_UNITS, Missing, Row, Target, get, in_turn, interleave, interleave_afresh, load
 
 # --- Requests --------------------------------------------------------------------------------
 
@@ -146,6 +146,44 @@ def compute_cost(quick):
     return interleave(row, [lambda: servers.here(10), no_quantum], 3 if quick else 7, measure, lambda server: get(server, work))
 
 
+def busy_thread(quick):
+    """What a thread of the OS that computes in Python costs the others, who wait for the GIL at each release of it."""
+    row = Row('beside a busy thread', 'a thread of the process computes in Python, or none does. Two threads of the server (virtual ones here) that take '
+              'turns by `threading.Lock`; then hellos, 64 connections at once, a new connection each. CPU without that of the busy thread',
+              {'switches': 'switches/s', 'us': 'CPU µs a hello', 'rate': 'hellos/s', 'failed': 'failed'}, [
+                  Target('CPU of a hello, x without a busy thread (at most 1.3)', lambda r: r.median(beside_busy(HERE), 'us') / r.median(HERE, 'us'), 1.3)])
+    makers = {}
+    for name, make in ((HERE, lambda: servers.here(100)), ('uWSGI --threads', lambda: servers.threads(8))):
+        makers[name] = make
+        makers[beside_busy(name)] = lambda make=make: with_busy_thread(make())
+
+    def measure(server):
+        load(server, '/hello', 64, requests=1000)
+        few = 200 if hasattr(server, 'busy') else 2000
+        started = time.perf_counter()
+        ns = float(get(server, f'/switches?{few}'))
+        # A measurement of about half a second, whatever a switch takes.
+        ns = float(get(server, f'/switches?{int(few * 0.5 / (time.perf_counter() - started)) + 1}'))
+        before = busy_s(server)
+        figures = load(server, '/hello', 64, seconds=1 if quick else 3)
+        return {**figures, 'us': figures['us'] - (busy_s(server) - before) / figures['ok'] * 1e6, 'switches': 1e9 / ns}
+    return interleave_afresh(row, makers, 3 if quick else 7, measure)
+
+
+def beside_busy(name):
+    return f'{name}, busy thread'
+
+
+def with_busy_thread(server):
+    server.busy = int(get(server, '/busy'))
+    return server
+
+
+def busy_s(server):
+    """CPU time of its busy thread, if it has one."""
+    return servers.thread_cpu_s(server.process.pid, server.busy) if hasattr(server, 'busy') else 0
+
+
 NO_QUANTUM = '--tornado-quantum 0'
 
 
@@ -221,7 +259,7 @@ def named():
         **{f'latency_{waiting}': waits.latency(waiting) for waiting in (1, 10, 100, 1000, 10000)},
         **{row.__name__: row for row in (stream, instructions, waits.fetch, waits.fetch_100, waits.query, waits.query_mysql, *of_fetches)},
         **{f'suspended_{waiting}': waits.suspended(waiting) for waiting in (100, 1000, 10000)},
-        **{row.__name__: row for row in (two_compute, ten_compute, compute_cost, socketpair, lock, event_loop)},
+        **{row.__name__: row for row in (two_compute, ten_compute, compute_cost, busy_thread, socketpair, lock, event_loop)},
         **{row.__name__: row for row in asgi.ROWS},
     }
 

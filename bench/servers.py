@@ -63,6 +63,16 @@ def processes_below(pid):
     return family
 
 
+def cpu_s_of(folder):
+    """User and system time of what that folder of /proc tells of."""
+    fields = pathlib.Path(folder, 'stat').read_text().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def thread_cpu_s(pid, thread):
+    return cpu_s_of(f'/proc/{pid}/task/{thread}')
+
+
 class Server:
     """One process (and its children) that listens on `port`."""
 
@@ -94,12 +104,11 @@ class Server:
 
     def cpu_s(self):
         """User and system time so far."""
-        ticks = 0
+        total = 0
         for pid in processes_below(self.process.pid):
             with contextlib.suppress(OSError):
-                fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICKS_A_SECOND
+                total += cpu_s_of(f'/proc/{pid}')
+        return total
 
     def memory_kib(self):
         """(private memory, shared memory, page tables)."""

@@ -182,10 +182,52 @@ def lock(environ, start_response):
     return respond(start_response, ns_each(300000, work))
 
 
+def switches(environ, start_response):
+    """Two threads take turns by two locks, so many times each. Answers ns for a turn."""
+    turns = int(environ['QUERY_STRING'])
+    mine, others = threading.Lock(), threading.Lock()
+    mine.acquire()
+    others.acquire()
+
+    def answer():
+        for _ in range(turns):
+            others.acquire()
+            mine.release()
+    thread = start(answer)
+    started = time.perf_counter_ns()
+    for _ in range(turns):
+        others.release()
+        mine.acquire()
+    took_ns = time.perf_counter_ns() - started
+    thread()
+    return respond(start_response, b'%.1f' % (took_ns / (2 * turns)))
+
+
+def start(function):
+    """A thread as the server has them for requests: virtual, or of the OS. Returns what waits for its end."""
+    try:
+        from uwsgi_tornado import spawn
+    except ImportError:
+        thread = threading.Thread(target=function)
+        thread.start()
+        return thread.join
+    return spawn(function).result
+
+
+def busy(environ, start_response):
+    """From now on a thread of the OS computes in Python. Answers its number."""
+    def compute_on():
+        while True:
+            work(100000)
+    thread = threading.Thread(target=compute_on, daemon=True)
+    thread.start()
+    return respond(start_response, b'%d' % thread.native_id)
+
+
 ROUTES = {'/hello': hello, '/timer': timer, '/second': second, '/stream': stream, '/fetch': fetch, '/query': query,
           '/query_mysql': query_mysql, '/async_fetch': async_fetch, '/c_fetch': c_fetch, '/fan_out': fan_out, '/urllib3': urllib3_fetch,
           '/await': await_done, '/hold': hold, '/compute': compute, '/release': release, '/waiting': count_waiting,
-          '/socketpair': socket_pair, '/lock': lock}
+          '/socketpair': socket_pair, '/lock': lock, '/switches': switches, '/busy': busy}
 
 
 def application(environ, start_response):
