@@ -260,7 +260,7 @@ NEWER_PYTHONS = $(call pythons,12 13)
 define test_pythons
 	@for python in $(1); do \
 		folder=$(BUILD)/$$($$python -c 'import platform; print("python" + platform.python_version())') && \
-		echo "with $$python" && tools/build-for-python $$python $$folder && \
+		echo "with $$python" && UWSGI_TORNADO_CFLAGS=-DUWSGI_TORNADO_DEBUG tools/build-for-python $$python $$folder && \
 		PYTHON_OF_UWSGI=$$python UWSGI_PYTHON_PLUGIN=$$folder/python_plugin.so TORNADO_PLUGIN=$$folder/tornado_plugin.so \
 			$(PYTEST) $(PREEMPTED_TESTS) $(addprefix tests/server/test_,preemption.py request_timeout.py) || exit 1; \
 	done

@@ -28,6 +28,9 @@ Tally lock_tally("lock");
 // exception takes locks (a pool's, a log's), and they are free in a moment.
 constexpr double kLastRetryS = 1;
 
+// What CPython waited for when it was told of an interruption last. A name only.
+const sem_t* told_of = nullptr;
+
 // Takes the semaphore. False with ETIMEDOUT or EINTR.
 bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes changes, Abort abort) {
   const Woken woken = wait_to_take(who, semaphore, deadline, lock_tally, changes, abort,
@@ -37,8 +40,10 @@ bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes ch
   return false;
 }
 
-LockWaiter who_waits() noexcept {
-  show_loop_thread(false);  // Who was told of an interruption and tries again did not look.
+// Who was told of an interruption and tries again did not look. The look itself may take another lock, that
+// of pending calls, before it asks whether this is the main thread (3.12).
+LockWaiter who_waits(const sem_t* semaphore) noexcept {
+  if (semaphore == told_of) show_loop_thread(false);
   return LockWaiter::where_allowed();
 }
 
@@ -52,14 +57,18 @@ bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes ch
   if (take(who, semaphore, retry, changes, was_interrupted ? Abort::kNever : Abort::kAllowed)) return true;
   if (was_interrupted && !deadline.passed()) errno = EINTR;
   if (errno != EINTR) return false;
-  if (changes == Changes::kSeen) gate()->lock_wait_interrupted(fiber);
-  else errno = kInterruptedErrno;
+  if (changes == Changes::kSeen) {
+    told_of = semaphore;
+    gate()->lock_wait_interrupted(fiber);
+  } else {
+    errno = kInterruptedErrno;
+  }
   return false;
 }
 
 template <Changes changes>
 int suspending_sem_wait(sem_t* semaphore) noexcept {
-  const LockWaiter who = who_waits();
+  const LockWaiter who = who_waits(semaphore);
   if (!who) return natively(lock_tally, [&] { return libc::sem_wait(semaphore); });
   if (sem_trywait(semaphore) == 0) return 0;
   return take(who, semaphore, Deadline::never(), changes) ? 0 : -1;
@@ -67,7 +76,7 @@ int suspending_sem_wait(sem_t* semaphore) noexcept {
 
 template <Changes changes>
 int suspending_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* until) noexcept {
-  const LockWaiter who = who_waits();
+  const LockWaiter who = who_waits(semaphore);
   const auto deadline = deadline_of(clock, until);
   if (!who || !deadline)
     return natively(lock_tally, [&] { return libc::sem_clockwait(semaphore, clock, until); });

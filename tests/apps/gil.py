@@ -338,8 +338,8 @@ def process(own):
     child.start()
     answer = here.recv()
     child.join()
-    # Before 3.12 a child forked off the main thread exits with 1 (an assertion in threading).
-    assert child.exitcode == 0 or sys.version_info < (3, 12)
+    # Before 3.13 a child forked off the main thread exits with 1 (an assertion in threading).
+    assert child.exitcode == 0 or sys.version_info < (3, 13)
     return str(answer)
 
 
