@@ -19,7 +19,7 @@ UNIT_LIBS := -lgtest_main -lgtest -lboost_context -lpthread -ldl
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PHONY: all help deps test-deps test-heart test-whole test-platforms test-newer-debian test-newer-pythons test-container test-aarch64 install uninstall deb dist test-package docs extension run test test-pythons test-debug-python test-cpython test-cpython-quick unit fuzz soak-fuzz loop-test test-asyncio test-uvloop layers server-test preempt-test release-smoke embed embed-smoke test-embed test-pip asan \
-	soak-deps soak soak-asan soak-overload soak-preempt bench bench-apps bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
+	soak-deps soak soak-asan soak-overload soak-preempt bench bench-apps bench-platforms bench-draw bench-loop test-bench site diagrams test-site format clean loop-test-asan
 
 all: $(BUILD)/tornado_plugin.so ## build build/tornado_plugin.so for the installed uWSGI
 
@@ -334,9 +334,9 @@ FAULTS_OF_QEMU += *.ReturnsOnceASlowReader*/* *.SendsAllWhereItMayNotSuspend/*
 FAULTS_OF_QEMU += *MessageQueueTest.ReceivingWaitsForAMessage/OnFibers *MessageQueueTest.SendingWaitsForRoom/OnFibers
 # - It does not know epoll_pwait2(), and maps a library that comes back at another address.
 FAULTS_OF_QEMU += *.EpollPwait2Waits/* LibraryThatGoes.IsRedirectedAnewWhenItComesBack
-# Memory of a request: qemu itself takes 280 KiB for each thread that was there, in any program.
+# Memory of a request (named as pytest does, from the folder of pytest.ini): qemu itself takes 280 KiB for each thread that was there, in any program.
 AARCH64_TESTS_1 := $(addprefix tests/server/test_,thread_local.py greenlets.py stacks.py preemption.py) \
-	--deselect tests/server/test_stacks.py::test_memory_of_requests_that_wait
+	--deselect test_stacks.py::test_memory_of_requests_that_wait
 AARCH64_TESTS_2 := $(addprefix tests/server/test_,isolation.py gil.py locks.py) $(addprefix tests/server/test_request_timeout.py::test_, \
 	request_is_told_in_whatever_wait_it_is what_it_does_not_catch_is_a_504 nobody_else_is_ended)
 
@@ -402,6 +402,14 @@ bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the p
 bench-apps: $(BUILD)/tornado_plugin.so ## measure Flask and Django on PostgreSQL, and what is behind nginx (at most 15 minutes); writes bench/applications/
 	@tools/install-deps bench
 	$(PYTHON) bench/run.py --applications
+
+# The ratios of a platform to its own other servers are what is compared: RELEASE is the other Debian.
+RELEASE ?= trixie
+
+bench-platforms: $(BUILD)/tornado_plugin.so ## measure hello, kept, timers, drivers, fetches and a busy thread here and on RELEASE (trixie) in turn (half an hour, as root)
+	@tools/install-deps bench platforms
+	@tools/platform $(RELEASE) make TEST_GROUP=bench test-deps all
+	$(PYTHON) bench/platforms.py --release $(RELEASE)
 
 bench-draw: | deps ## write bench/RESULTS.md and its plots anew from bench/results.json
 	$(PYTHON) bench/run.py --draw
