@@ -2,6 +2,7 @@
 #include <semaphore.h>
 #include <time.h>
 
+#include <atomic>
 #include <cerrno>
 
 #include "plugin/blocking/address_waiters.h"
@@ -28,8 +29,9 @@ Tally lock_tally("lock");
 // exception takes locks (a pool's, a log's), and they are free in a moment.
 constexpr double kLastRetryS = 1;
 
-// What CPython waited for when it was told of an interruption last. A name only.
-const sem_t* told_of = nullptr;
+// What CPython waited for when it was told of an interruption last. A name only. Written by the loop's
+// thread, read by any.
+std::atomic<const sem_t*> told_of{nullptr};
 
 // Takes the semaphore. False with ETIMEDOUT or EINTR.
 bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes changes, Abort abort) {
@@ -43,7 +45,7 @@ bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes ch
 // Who was told of an interruption and tries again did not look. The look itself may take another lock, that
 // of pending calls, before it asks whether this is the main thread (3.12).
 LockWaiter who_waits(const sem_t* semaphore) noexcept {
-  if (semaphore == told_of) show_loop_thread(false);
+  if (semaphore == told_of.load(std::memory_order_relaxed)) show_loop_thread(false);
   return LockWaiter::where_allowed();
 }
 
@@ -58,7 +60,7 @@ bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes ch
   if (was_interrupted && !deadline.passed()) errno = EINTR;
   if (errno != EINTR) return false;
   if (changes == Changes::kSeen) {
-    told_of = semaphore;
+    told_of.store(semaphore, std::memory_order_relaxed);
     gate()->lock_wait_interrupted(fiber);
   } else {
     errno = kInterruptedErrno;
