@@ -89,13 +89,16 @@ namespace {
 
 // Cancels all tasks and waits for them; what a task raised meanwhile goes to the exception handler.
 // Those that wait for uwsgi_tornado.stopping have it first: one turn of the loop for the future, one
-// for the task, one for what it did next.
+// for the task, one for what it did next. Asked outside the loop, all_tasks() finds those that requests made,
+// too: inside it CPython 3.14 looks only at those of the running thread.
 constexpr char kFinish[] = R"(
-async def finish(loop, grace):
-    import asyncio
+import asyncio
+
+async def turn():
     for _ in range(3):
         await asyncio.sleep(0)
-    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+
+async def finish(loop, tasks, grace):
     for task in tasks:
         task.cancel()
     if tasks:
@@ -105,15 +108,18 @@ async def finish(loop, grace):
             loop.call_exception_handler({'message': 'unhandled exception as the worker ends',
                                          'exception': task.exception(), 'task': task})
     await asyncio.wait_for(loop.shutdown_asyncgens(), grace)
+
+def end(loop, grace):
+    loop.run_until_complete(turn())
+    loop.run_until_complete(finish(loop, asyncio.all_tasks(loop), grace))
 )";
 
 void finish(PyObject* event_loop, double grace_s) {
   const PyRef names = py_check(PyDict_New());
   py_check_status(PyDict_SetItemString(names.get(), "__builtins__", PyEval_GetBuiltins()));
   py_check(PyRun_String(kFinish, Py_file_input, names.get(), names.get()));
-  PyObject* const function = PyDict_GetItemString(names.get(), "finish");  // Borrowed.
-  const PyRef coroutine = py_check(PyObject_CallFunction(function, "Od", event_loop, grace_s));
-  py_check(PyObject_CallMethod(event_loop, "run_until_complete", "O", coroutine.get()));
+  PyObject* const function = PyDict_GetItemString(names.get(), "end");  // Borrowed.
+  py_check(PyObject_CallFunction(function, "Od", event_loop, grace_s));
 }
 
 }  // namespace
