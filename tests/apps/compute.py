@@ -8,7 +8,6 @@ import gc
 import importlib
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -16,7 +15,6 @@ import weakref
 
 import uwsgi
 import uwsgi_tornado
-from tornado import gen, iostream, template
 
 computed = 0
 told = False
@@ -154,29 +152,6 @@ def in_queue_of_asyncio():
     return queue.get_nowait()
 
 
-class SlowStream(iostream.IOStream):
-    def write_to_fd(self, data):
-        self.moved = moved()
-        return super().write_to_fd(data)
-
-
-def in_stream_of_tornado():
-    here, peer = socket.socketpair()
-    with peer:
-        stream = SlowStream(here)
-        stream.write(b'bytes')
-        stream.close()
-    return stream.moved
-
-
-def in_coroutine_of_tornado():
-    @gen.coroutine
-    def computes():
-        return moved()
-
-    return uwsgi_tornado.await_(computes())
-
-
 class Node:
     pass
 
@@ -266,10 +241,6 @@ async def on_a_loop_of_the_request():
 
 def beside_own_loop():
     return asyncio.run(on_a_loop_of_the_request())
-
-
-def beside_template():
-    return int(template.Template('{{ moved() }}').generate(moved=moved))
 
 
 def beside(query):

@@ -110,7 +110,7 @@ def test_fraction_of_a_millisecond_is_a_quantum(server):
 
 PLACES = ['no_suspend', 'finaliser', 'far_below_a_finaliser', 'finaliser_of_collection',
           'weakref_callback_of_collection', 'gc_callback',
-          'signal_handler', 'child', 'queue_of_asyncio', 'stream_of_tornado', 'coroutine_of_tornado']
+          'signal_handler', 'child', 'queue_of_asyncio']
 
 
 @pytest.mark.parametrize('place', PLACES)
@@ -121,12 +121,10 @@ def test_nobody_else_runs_in(server, place):
     counting.answers()
 
 
-@pytest.mark.parametrize('place', ['own_loop', 'template'])
-def test_others_run_in(server, place):
-    """What looks like the loop's, but is the request's alone."""
+def test_others_run_beside_a_loop_of_the_request(server):
     running = server('compute.py', '--tornado-quantum', '1')
     counting = InBackground(running, '/count_for?0.8', 2)
-    assert int(running.get(f'/beside?{place}')[2]) > 0
+    assert int(running.get('/beside?own_loop')[2]) > 0
     counting.answers()
 
 
