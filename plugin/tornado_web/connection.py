@@ -10,6 +10,13 @@ PIECE = 65536  # Of a body, as Tornado's own connection reads it.
 BODY_MAX = 104857600  # Tornado's own, where the application sets no other.
 
 
+def parse_length(text):
+    """What Tornado takes for a number since 6.4: int() takes '+10', '1_0' and others, which clients read as another length."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError('not an integer: %r' % text)
+    return int(text)
+
+
 class Context:
     """Who asks: what Tornado takes request.remote_ip and request.protocol from. Stands for the server's connection, too."""
 
@@ -324,7 +331,7 @@ class Connection(httputil.HTTPConnection):
         if head or code == 304:
             self.left = 0
         elif 'Content-Length' in headers:
-            self.left = int(headers['Content-Length'])
+            self.left = parse_length(headers['Content-Length'])
         if self.gone:
             return self.closed()
         self.exchange.start('%d %s' % (code, start_line.reason), list(headers.get_all()))

@@ -268,7 +268,7 @@ def with_no_xsrf(handler):
 application = tornado.web.Application([
     (r'/', Hello), (r'/template', Template), (r'/json', with_no_xsrf(Json)), (r'/headers', Headers), (r'/redirect', Redirect),
     (r'/status/([0-9]+)', Status), (r'/raise/(.*)', Raise), (r'/newline/(.*)', Newline), (r'/cookies', Cookies), (r'/signed', Signed),
-    (r'/xsrf', Xsrf), (r'/chunks', Chunks), (r'/length/([0-9]+)', Length), (r'/big', Big), (r'/upload', Upload), (r'/wait', Wait),
+    (r'/xsrf', Xsrf), (r'/chunks', Chunks), (r'/length/(.*)', Length), (r'/big', Big), (r'/upload', Upload), (r'/wait', Wait),
     (r'/write_to_left', WriteToLeft), (r'/chat', Chat), (r'/ticker', Ticker),
     (r'/moved', tornado.web.RedirectHandler, {'url': '/json', 'permanent': False}),
     (r'/files/(.*)', tornado.web.StaticFileHandler, {'path': os.environ.get('FILES', str(FOLDER)), 'default_filename': 'index.html'}),

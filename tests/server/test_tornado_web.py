@@ -12,6 +12,7 @@ import websocket
 from conftest import APPS, free_port, plugins
 
 pytest.importorskip('tornado')
+from tornado import http1connection  # noqa: E402
 
 HOST = b'Host: localhost\r\n'
 
@@ -217,6 +218,28 @@ def test_responses_cut_short_are_closed(serve, reference):
         sent = request('GET ' + path)
         ours, theirs = exchange(running.port, sent), exchange(reference, sent)
         assert ours == theirs, path
+
+
+def sent_until_left(port, sent, refused=lambda: None):
+    """What the server sends, until refused() has returned and the client leaves."""
+    closing, stream = connect(port)
+    with closing as connection, stream:
+        connection.sendall(sent)
+        refused()
+        connection.shutdown(socket.SHUT_WR)
+        return stream.read()
+
+
+@pytest.mark.parametrize('said', ['+10', '1_0', '%D9%A1%D9%A0', '1e1', '10,10'])
+def test_lengths_that_are_no_numbers_are_refused(serve, reference, said):
+    """Tornado's own server refuses all of them since 6.4: it sends nothing, and the log says why."""
+    running = serve()
+    sent = request(f'GET /length/{said}')
+    assert sent_until_left(running.port, sent, lambda: running.wait_for_log('Cannot send error response')) == b''
+    assert 'ValueError: not an integer: ' in running.log
+    if hasattr(http1connection, 'parse_int'):
+        assert sent_until_left(reference, sent) == b''
+    assert exchange(running.port, REQUESTS['hello']) == exchange(reference, REQUESTS['hello'])
 
 
 def test_large_responses(serve, reference):
