@@ -38,18 +38,11 @@ void register_dump() noexcept {
   PyErr_Clear();
 }
 
-std::string_view text_of(PyObject* name) noexcept {
-  Py_ssize_t size = 0;
-  const char* const text = PyUnicode_AsUTF8AndSize(name, &size);
-  if (text == nullptr) PyErr_Clear();
-  return text == nullptr ? "?" : std::string_view(text, static_cast<std::size_t>(size));
-}
-
 void write_frame(PyFrameObject* frame, PyCodeObject* code) noexcept {
   SignalLine line;
-  line << "  File \"" << text_of(code->co_filename) << "\", line "
+  line << "  File \"" << python::text_of(code->co_filename) << "\", line "
        << static_cast<std::uint64_t>(std::max(0, PyFrame_GetLineNumber(frame))) << " in "
-       << text_of(code->co_name) << "\n";
+       << python::text_of(code->co_name) << "\n";
   line.write();
 }
 

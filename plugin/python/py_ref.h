@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <exception>
 #include <new>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -184,6 +185,14 @@ inline double as_double(PyObject* number) {
   const double value = PyLong_CheckExact(number) ? PyLong_AsDouble(number) : PyFloat_AsDouble(number);
   if (value == -1 && PyErr_Occurred()) throw PyError{};
   return value;
+}
+
+// `text` as UTF-8, valid as long as the object; "?" if it has none, as a lone surrogate. No error stays set.
+inline std::string_view text_of(PyObject* text) noexcept {
+  Py_ssize_t size = 0;
+  const char* const bytes = PyUnicode_AsUTF8AndSize(text, &size);
+  if (bytes == nullptr) PyErr_Clear();
+  return bytes == nullptr ? "?" : std::string_view(bytes, static_cast<std::size_t>(size));
 }
 
 // function(*args, name=value)

@@ -113,19 +113,23 @@ PLACES = ['no_suspend', 'finaliser', 'far_below_a_finaliser', 'finaliser_of_coll
           'signal_handler', 'child', 'queue_of_asyncio']
 
 
+def beside_two_that_count(running, path):
+    """The answer to `path`, while two other requests count."""
+    counting = InBackground(running, '/count_for?0.8', 2)
+    answer = running.get(path)[2]
+    counting.answers()
+    return answer
+
+
 @pytest.mark.parametrize('place', PLACES)
 def test_nobody_else_runs_in(server, place):
     running = server('compute.py', '--tornado-quantum', '1')
-    counting = InBackground(running, '/count_for?0.8', 2)
-    assert running.get(f'/alone?{place}')[2] == b'0 True True'
-    counting.answers()
+    assert beside_two_that_count(running, f'/alone?{place}') == b'0 True True'
 
 
 def test_others_run_beside_a_loop_of_the_request(server):
     running = server('compute.py', '--tornado-quantum', '1')
-    counting = InBackground(running, '/count_for?0.8', 2)
-    assert int(running.get('/beside?own_loop')[2]) > 0
-    counting.answers()
+    assert int(beside_two_that_count(running, '/beside?own_loop')) > 0
 
 
 def test_c_code_that_keeps_the_gil_is_named(server):

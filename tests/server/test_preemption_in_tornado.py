@@ -1,7 +1,7 @@
 """A request is not preempted in functions of Tornado's that work on objects of the worker's loop, and is in others."""
 import pytest
 
-from test_preemption import InBackground
+from test_preemption import beside_two_that_count
 
 
 @pytest.fixture
@@ -11,12 +11,8 @@ def running(server):
 
 @pytest.mark.parametrize('place', ['stream', 'coroutine'])
 def test_nobody_else_runs_in(running, place):
-    counting = InBackground(running, '/count_for?0.8', 2)
-    assert running.get(f'/alone?{place}')[2] == b'0 True True'
-    counting.answers()
+    assert beside_two_that_count(running, f'/alone?{place}') == b'0 True True'
 
 
 def test_others_run_in_a_template(running):
-    counting = InBackground(running, '/count_for?0.8', 2)
-    assert int(running.get('/beside?template')[2]) > 0
-    counting.answers()
+    assert int(beside_two_that_count(running, '/beside?template')) > 0
