@@ -180,7 +180,7 @@ def with_busy_thread(server):
 
 
 def busy_s(server):
-    """CPU time of its busy thread, if it has one."""
+    """CPU time of the server's busy thread; 0 if there is none."""
     return servers.thread_cpu_s(server.process.pid, server.busy) if hasattr(server, 'busy') else 0
 
 
