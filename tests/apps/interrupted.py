@@ -373,6 +373,11 @@ def holds_the_loop():
         time.sleep(LONG_S)
 
 
+def waits_to_stop():
+    say('waits in spawn')
+    uwsgi_tornado.stopping.wait(LONG_S)
+
+
 def callback_holds_the_loop():
     asyncio.get_event_loop().call_soon(holds_the_loop)
     time.sleep(LONG_S)
@@ -420,7 +425,7 @@ def application(environ, start_response):
     if path == 'dump':
         return [uwsgi_tornado.dump().encode()]
     if path == 'spawn':
-        notes['spawned'] = uwsgi_tornado.spawn(uwsgi_tornado.stopping.wait, LONG_S)
+        notes['spawned'] = uwsgi_tornado.spawn(waits_to_stop)
         return [b'spawned']
     if path == 'holds_the_loop':
         holds_the_loop()

@@ -73,6 +73,7 @@ def test_fibers_name_the_peer_that_is_waited_for(seen, upstream):
 def test_functions_outside_requests_are_seen_too(seen):
     running = seen()
     running.get('/spawn')
+    running.wait_for_log('app: waits in spawn\n')  # It begins a turn later; the next connection may be accepted before.
     row, = [row for row in json.loads(running.get('/fibers')[2]) if row['core'] is None]
     assert (row['uri'], row['waits_for']) == (None, 'stopping')
 
