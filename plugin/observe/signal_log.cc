@@ -115,7 +115,7 @@ void handle_signal(int signal, void (*handler)(int)) noexcept {
 
 void name_what_runs(SignalLine& line, const RequestThread* running) noexcept {
   if (running == nullptr) running = RequestThread::stepping();
-  if (running == nullptr) line << "a callback of the loop's";
+  if (running == nullptr) line << "a callback of the loop";
   else name_request(line, *running);
 }
 

@@ -38,7 +38,7 @@ void find_python_dump() noexcept;
 // Has `handler`, which may dump, called for `signal`: on the alternate stack, for a request's own may be
 // nearly used up.
 void handle_signal(int signal, void (*handler)(int)) noexcept;
-// As name_request() `running`, or "a callback of the loop's" for null.
+// As name_request() `running`, or "a callback of the loop" for null.
 void name_what_runs(SignalLine& line, const RequestThread* running) noexcept;
 // The Python stack of this OS thread to standard error, most recent call first. In a handler.
 void dump_python_stack() noexcept;

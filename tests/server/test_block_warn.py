@@ -46,7 +46,7 @@ def test_callback_that_holds_the_loop_is_seen(start):
     running = start()
     running.get('/in_callback?500')
     running.wait_for_log(END)
-    assert [name for name, _ in warnings(running)] == ["a callback of the loop's"]
+    assert [name for name, _ in warnings(running)] == ["a callback of the loop"]
     assert 'in coroutine\n' in running.log
 
 

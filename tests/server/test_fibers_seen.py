@@ -153,7 +153,7 @@ def test_requests_stand_still_while_they_are_dumped(server):
             one.result()
 
 
-@pytest.mark.parametrize('path, who', [('holds_the_loop', r'GET /holds_the_loop on core \d+'), ('callback_holds_the_loop', "a callback of the loop's")])
+@pytest.mark.parametrize('path, who', [('holds_the_loop', r'GET /holds_the_loop on core \d+'), ('callback_holds_the_loop', "a callback of the loop")])
 def test_harakiri_of_a_worker_whose_loop_stands_shows_the_running_stack(seen, path, who):
     running = seen('--master', '--harakiri', '1')
     with running.connect() as held:
