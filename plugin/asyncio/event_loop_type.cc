@@ -1,4 +1,5 @@
 // The Python type uwsgi_tornado.EventLoop: what its methods take and give.
+#include <algorithm>
 #include <cerrno>
 #include <stdexcept>
 
@@ -265,6 +266,44 @@ PyObject* create_future(PyObject* self, PyObject*) noexcept {
   });
 }
 
+constexpr Py_ssize_t kTaskOptions = 2;
+
+bool are_task_options(PyObject* names) noexcept {
+  const Py_ssize_t count = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* const name = PyTuple_GET_ITEM(names, i);
+    if (!is_named(name, "name") && !is_named(name, "context")) return false;
+  }
+  return count <= kTaskOptions;
+}
+
+// Task(coroutine, **options, loop=self)
+PyRef make_task(PyObject* self, PyObject* const* args, PyObject* options) {
+  static PyObject* const only_loop = py_check(Py_BuildValue("(s)", "loop")).release();
+  const Py_ssize_t given = options == nullptr ? 0 : PyTuple_GET_SIZE(options);
+  PyObject* all[1 + kTaskOptions + 1];
+  std::copy_n(args, 1 + given, all);
+  all[1 + given] = self;
+  const PyRef names = given == 0 ? PyRef::borrow(only_loop) : py_check(PySequence_Concat(options, only_loop));
+  return py_check(vectorcall(asyncio_names().task, all, 1, names.get()));
+}
+
+// asyncio's own method knows task factories, and debug mode, in which it takes its frame out of the task's
+// traceback.
+PyObject* create_task(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+  return py_boundary([=] {
+    static PyObject* const factory_name = py_check(PyUnicode_InternFromString("_task_factory")).release();
+    static PyObject* const theirs =
+        py_check(PyObject_GetAttrString(asyncio_names().base_loop, "create_task")).release();
+    loop_of(self).check_closed();
+    const PyRef factory = py_check(PyObject_GetAttr(self, factory_name));
+    const bool plain = count == 1 && are_task_options(names);
+    if (plain && factory.get() == Py_None && !loop_of(self).debug()) return make_task(self, args, names);
+    const PyRef method = py_check(PyMethod_New(theirs, self));
+    return py_check(vectorcall(method.get(), args, static_cast<std::size_t>(count), names));
+  });
+}
+
 PyObject* write_to_self(PyObject* self, PyObject*) noexcept {
   loop_of(self).wake();
   return none().release();
@@ -325,6 +364,9 @@ PyMethodDef core_methods[] = {
      "close($self, /)\n--\n\nDrops all callbacks and shuts the executor down without waiting for it."},
     {"get_debug", get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nTrue in asyncio's debug mode."},
     {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nA Future of this loop."},
+    {"create_task", as_method(create_task), METH_FASTCALL | METH_KEYWORDS,
+     "create_task($self, coro, /, **kwargs)\n--\n\nRuns the coroutine as a Task of this loop, which it "
+     "returns."},
     {"_add_reader", as_method(add_reader_unchecked), METH_FASTCALL, nullptr},
     {"_add_writer", as_method(add_writer_unchecked), METH_FASTCALL, nullptr},
     {"_remove_reader", remove_reader_unchecked, METH_O, nullptr},

@@ -1,5 +1,7 @@
 """The module uwsgi_tornado as a plain extension: import, run(), the policy."""
 import asyncio
+import contextvars
+import re
 import subprocess
 import sys
 
@@ -101,6 +103,65 @@ def test_the_loop_can_be_derived_from():
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     assert loop.tasks == 1
+
+
+def test_tasks_are_made_as_asyncio_makes_them():
+    """create_task() of this loop is C++ for plain tasks: it takes and refuses what asyncio's takes and refuses."""
+    async def answers():
+        return 1
+
+    def outcomes(loop):
+        def told(call):
+            coroutine = answers()
+            try:
+                task = call(coroutine)
+            except Exception as error:
+                coroutine.close()
+                return type(error), str(error).replace(type(loop).__name__, '')
+            return type(task), re.sub(r'0x[0-9a-f]+|Task-[0-9]+', '-', repr(task)), loop.run_until_complete(task)
+
+        def with_factory(coroutine, **more):
+            loop.set_task_factory(lambda loop, coroutine, **more: asyncio.Task(coroutine, loop=loop, **more))
+            try:
+                return loop.create_task(coroutine, **more)
+            finally:
+                loop.set_task_factory(None)
+
+        def in_debug_mode(coroutine):
+            loop.set_debug(True)
+            try:
+                task = loop.create_task(coroutine)
+                assert task._source_traceback[-1].name == 'in_debug_mode'
+                return task
+            finally:
+                loop.set_debug(False)
+
+        found = [told(call) for call in (
+            loop.create_task, lambda it: loop.create_task(it, name='named'), lambda it: loop.create_task(coro=it), with_factory,
+            lambda it: with_factory(it, name='named'), lambda it: loop.create_task(it, unknown=1), lambda it: loop.create_task(it, 1),
+            lambda it: loop.create_task(it, loop=loop), lambda it: loop.create_task(answers), lambda it: loop.create_task(),
+            lambda it: loop.create_task(it, **{f'unknown_{number}': number for number in range(20)}), in_debug_mode)]
+        loop.close()
+        return [*found, told(loop.create_task)]
+
+    ours, theirs = outcomes(uwsgi_tornado.EventLoop()), outcomes(asyncio.SelectorEventLoop())
+    assert [one[0] for one in ours] == [one[0] for one in theirs]
+    assert [one for one in ours if not issubclass(one[0], Exception)] == [one for one in theirs if not issubclass(one[0], Exception)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='tasks have no argument context')
+def test_a_task_runs_in_the_context_it_is_given():
+    variable = contextvars.ContextVar('variable')
+    context = contextvars.copy_context()
+    context.run(variable.set, 'given')
+
+    async def read():
+        return variable.get('none')
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        return [await loop.create_task(read()), await loop.create_task(read(), context=context)]
+    assert uwsgi_tornado.run(main()) == ['none', 'given']
 
 
 def test_functions_for_workers_do_nothing_without_one():
