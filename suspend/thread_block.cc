@@ -195,7 +195,9 @@ void ThreadBlock::wait_for_donor() noexcept {
 // The donor's life: out of the kernel, and one day back for libc's clean-up.
 void* ThreadBlock::donate(void* self) noexcept {
   auto& block = *static_cast<ThreadBlock*>(self);
-  if (_setjmp(block.donor_frames_) == 0) leave_kernel(block);
+  jmp_buf frames;
+  block.donor_frames_ = &frames;
+  if (_setjmp(frames) == 0) leave_kernel(block);
   return nullptr;
 }
 
@@ -216,7 +218,7 @@ void* ThreadBlock::donate(void* self) noexcept {
 }
 
 int ThreadBlock::come_back(void* self) noexcept {
-  _longjmp(static_cast<ThreadBlock*>(self)->donor_frames_, 1);
+  _longjmp(*static_cast<ThreadBlock*>(self)->donor_frames_, 1);
 }
 
 ThreadBlock::~ThreadBlock() {

@@ -81,7 +81,7 @@ class ThreadBlock {
   pid_t* cleared_ = nullptr;  // The kernel sets this to 0 when the kernel thread ends.
   pid_t donor_ = 0;
   void* stack_top_ = nullptr;
-  jmp_buf donor_frames_;
+  jmp_buf* donor_frames_ = nullptr;  // On the stack, in a page that is used anyhow.
 };
 
 }  // namespace suspend

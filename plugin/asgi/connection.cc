@@ -189,7 +189,7 @@ void Connection::cancel_application() noexcept {
   give_up_ = loop::Deadline::after(kCleanUpS);
   if (thread_->limits().ended_by() == engine::EndedBy::kClientGone) lost();
   if (!task_ || ended_) return;
-  if (!PyRef::steal(PyObject_CallMethod(task_.get(), "cancel", nullptr))) PyErr_Clear();
+  if (!PyRef::steal(PyObject_CallMethodObjArgs(task_.get(), ASGI_NAME("cancel"), nullptr))) PyErr_Clear();
 }
 
 void Connection::detach() noexcept {
@@ -312,14 +312,13 @@ void Connection::check_thread() const {
 
 PyRef Connection::future_in(Futures& waiting) {
   // Those that were cancelled.
-  waiting.erase(
-      std::remove_if(waiting.begin(), waiting.end(),
-                     [](const PyRef& one) {
-                       return python::is_true(py_check(PyObject_CallMethod(one.get(), "done", nullptr)));
-                     }),
-      waiting.end());
+  waiting.erase(std::remove_if(waiting.begin(), waiting.end(),
+                               [](const PyRef& one) {
+                                 return python::is_true(python::call_method(one.get(), ASGI_NAME("done")));
+                               }),
+                waiting.end());
   PyRef future =
-      py_check(PyObject_CallMethod(python::WorkerLoop::instance()->event_loop(), "create_future", nullptr));
+      python::call_method(python::WorkerLoop::instance()->event_loop(), ASGI_NAME("create_future"));
   waiting.push_back(future);
   return future;
 }
@@ -327,10 +326,12 @@ PyRef Connection::future_in(Futures& waiting) {
 void Connection::wake(Futures& waiting) noexcept {
   const Futures woken = std::exchange(waiting, {});
   for (const PyRef& future : woken) {
-    const auto done = PyRef::steal(PyObject_CallMethod(future.get(), "done", nullptr));
-    if (done.get() == Py_False)
-      static_cast<void>(PyRef::steal(PyObject_CallMethod(future.get(), "set_result", "O", Py_None)));
-    PyErr_Clear();
+    try {
+      if (!python::is_true(python::call_method(future.get(), ASGI_NAME("done"))))
+        python::call_method(future.get(), ASGI_NAME("set_result"), Py_None);
+    } catch (const PyError&) {
+      PyErr_Clear();
+    }
   }
 }
 

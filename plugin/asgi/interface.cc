@@ -70,6 +70,8 @@ bool is_asgi(const uwsgi_app& application) noexcept {
   return application.request_subhandler == request_subhandler;
 }
 
-void serve_asgi() { engine::serve_interface({"asgi", "ASGI", request_subhandler, response_subhandler}); }
+void serve_asgi() {
+  engine::serve_interface({"asgi", "ASGI", request_subhandler, response_subhandler, true});
+}
 
 }  // namespace asgi

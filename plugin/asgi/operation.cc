@@ -94,7 +94,7 @@ bool advance(PyObject* self, PyRef& result, PyRef& yielded) {
       operation.ended = true;
       return true;
     }
-    operation.future = py_check(PyObject_CallMethod(waits_for.get(), "__await__", nullptr)).release();
+    operation.future = python::call_method(waits_for.get(), ASGI_NAME("__await__")).release();
   }
 }
 

@@ -325,6 +325,7 @@ bool WebSocketConnection::write_handshake(std::string_view subprotocol) {
   // Many websockets wait for long, and what has been sent is 4 KiB of each.
   uwsgi_buffer_destroy(std::exchange(request().headers, nullptr));
   websocket_ = std::make_unique<engine::WebSocket>(loop(), &request(), message_max());
+  attached_thread().fiber().release_unused_stack();  // A handshake goes deeper than what follows.
   look();
   return true;
 }

@@ -1,7 +1,7 @@
 // A connection of ASGI's type "websocket".
 #pragma once
 
-#include <deque>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,7 +64,7 @@ class WebSocketConnection final : public Connection {
   State state_ = State::kConnecting;
   bool connect_told_ = false;
   std::unique_ptr<engine::WebSocket> websocket_;  // Null until it is accepted.
-  std::deque<Message> messages_;
+  std::list<Message> messages_;
   std::size_t messages_size_ = 0;
   loop::IoWatcher<WebSocketConnection, &WebSocketConnection::on_readable> readable_;
   std::vector<Header> headers_;  // Of the response: the handshake or the denial.

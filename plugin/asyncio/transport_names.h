@@ -32,11 +32,6 @@ inline const TransportNames& transport_names() {
   return names;
 }
 
-// object.method(argument); no argument where that is null.
-inline PyRef call_method(PyObject* object, PyObject* method, PyObject* argument = nullptr) {
-  return py_check(PyObject_CallMethodObjArgs(object, method, argument, nullptr));
-}
-
 inline void log_debug(const char* format, PyObject* transport) {
   py_check(PyObject_CallMethod(asyncio_names().logger, "debug", "sO", format, transport));
 }

@@ -1,5 +1,7 @@
 #include "plugin/blocking/signal_mask.h"
 
+#include <signal.h>
+
 #include <cstdint>
 #include <cstring>
 
@@ -21,6 +23,13 @@ Signals signals_in(const sigset_t& set) noexcept {
   Signals signals;
   std::memcpy(&signals, &set, sizeof signals);
   return signals & ~kNever;
+}
+
+sigset_t set_of(Signals signals) noexcept {
+  sigset_t set;
+  sigemptyset(&set);
+  std::memcpy(&set, &signals, sizeof signals);
+  return set;
 }
 
 sigset_t loops_mask;
@@ -57,15 +66,18 @@ void note_loops_signal_mask() noexcept { libc::pthread_sigmask(SIG_SETMASK, null
 
 void SignalMaskAside::put_aside(bool look) noexcept {
   if (!look && !mask_is_own) return;
-  libc::pthread_sigmask(SIG_SETMASK, nullptr, &mask_);
-  aside_ = signals_in(mask_) != signals_in(loops_mask);
+  sigset_t mask;
+  libc::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  mask_ = signals_in(mask);
+  aside_ = mask_ != signals_in(loops_mask);
   if (aside_) libc::pthread_sigmask(SIG_SETMASK, &loops_mask, nullptr);
 }
 
 void SignalMaskAside::bring_back() noexcept {
   if (!aside_) return;
   aside_ = false;
-  libc::pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
+  const sigset_t mask = set_of(mask_);
+  libc::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
 }
 
 }  // namespace blocking

@@ -1,7 +1,7 @@
 // The signal mask of a fiber, which is a thread's own to C and the OS thread's to the kernel.
 #pragma once
 
-#include <signal.h>
+#include <cstdint>
 
 namespace blocking {
 
@@ -19,7 +19,7 @@ class SignalMaskAside {
 
  private:
   bool aside_ = false;
-  sigset_t mask_;
+  std::uint64_t mask_;  // The kernel's signals; libc's sigset_t has room for 1,024.
 };
 
 }  // namespace blocking

@@ -89,6 +89,15 @@ void free_read_buffer(wsgi_request& request) noexcept {
   }
 }
 
+bool has_routes() noexcept {
+#ifdef UWSGI_ROUTING
+  return uwsgi.routes != nullptr || uwsgi.final_routes != nullptr || uwsgi.error_routes != nullptr ||
+         uwsgi.response_routes != nullptr;
+#else
+  return false;
+#endif
+}
+
 uwsgi_core& slot_of(const wsgi_request& request) noexcept {
   return uwsgi.workers[uwsgi.mywid].cores[request.async_id];
 }
@@ -267,7 +276,8 @@ void Core::run() noexcept {
   thread_->fiber().start([](void* core) noexcept { static_cast<Core*>(core)->serve(); }, this);
 }
 
-// As threads mode names them. On the fiber.
+// As threads mode names them, before Python code first runs on the fiber. An application that runs on the
+// loop runs none there, and the thread's object would be 2 KiB of each idle websocket.
 void Core::name_thread() noexcept {
   if (std::exchange(named_, true)) return;
   thread_->set_name("uWSGIWorker" + std::to_string(uwsgi.mywid) + "Core" +
@@ -280,7 +290,7 @@ void Core::name_thread() noexcept {
 // when the wait has ended. One that RequestLimits ends fails: the application has the exception, and this
 // goes on as after any.
 void Core::serve() noexcept {
-  name_thread();
+  if (has_routes()) name_thread();  // They may call Python.
   if (engine_.draining()) announce_close();
   if (!parses_in_fiber(*request_) || parse_in_fiber()) {
 #ifdef UWSGI_ROUTING
@@ -321,14 +331,18 @@ void Core::serve() noexcept {
 // A request may name its application (UWSGI_FILE, UWSGI_MODULE), and the first has it loaded. Its code may
 // wait, and uWSGI's lock for that is for its own threads (--threads). False when this is no request.
 bool Core::begin_loading() noexcept {
-  if (request_->uh->modifier1 != python_modifier() || request_->uh->pktsize == 0 || request_->is_raw != 0)
+  if (request_->uh->modifier1 != python_modifier() || request_->uh->pktsize == 0 || request_->is_raw != 0) {
+    name_thread();  // Other plugins may call Python, as RPC's does.
     return true;
+  }
   if (uwsgi_parse_vars(request_) != 0) {
     request_->async_status = -1;
     return false;
   }
   loading_ = request_->dynamic != 0;
-  if (loading_) engine_.application_loading().lock(*thread_);
+  if (!loading_) return true;
+  name_thread();
+  engine_.application_loading().lock(*thread_);
   return true;
 }
 

@@ -89,6 +89,7 @@ class Core {
   void run() noexcept;
   void name_thread() noexcept;
   void serve() noexcept;
+  void enter_context() noexcept;
   bool begin_loading() noexcept;
   void end_loading() noexcept;
   bool parse_in_fiber() noexcept;

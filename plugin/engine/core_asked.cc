@@ -12,6 +12,7 @@
 #include "plugin/python/interruption.h"
 #include "plugin/request/request_framing.h"
 #include "plugin/uwsgi/connection_socket.h"
+#include "plugin/uwsgi/interfaces.h"
 #include "plugin/uwsgi/options.h"
 
 namespace engine {
@@ -29,11 +30,9 @@ bool client_is_gone(const wsgi_request& request) noexcept {
 
 void Core::python_begins(PyObject* environ) noexcept {
   end_loading();
-  context_ = python::PyRef::steal(PyContext_New());
-  if (!context_ || PyContext_Enter(context_.get()) < 0) {
-    PyErr_Clear();
-    context_ = python::PyRef();
-  }
+  const Interface* const interface = served_by(uwsgi_apps[request_->app_id]);
+  if (interface == nullptr) name_thread();
+  if (interface == nullptr || !interface->makes_context) enter_context();
   // One that is closed for what its request looks like says so (RFC 9112, section 9.6).
   if (socket_->retry != nullptr) {
     framing_ = framing_of(*request_);
@@ -41,8 +40,16 @@ void Core::python_begins(PyObject* environ) noexcept {
   }
   leave_body_out();
   thread_->set_environ(environ);
-  connection_ = offer_connection(*request_, environ);
+  if (interface == nullptr)
+    connection_ = offer_connection(*request_, environ);  // Others do not see the environ.
   if (!asgiref_told_ && !options().native_asgiref) asgiref_told_ = python::share_loop_with_asgiref();
+}
+
+void Core::enter_context() noexcept {
+  context_ = python::PyRef::steal(PyContext_New());
+  if (context_ && PyContext_Enter(context_.get()) == 0) return;
+  PyErr_Clear();
+  context_ = python::PyRef();
 }
 
 bool Core::python_failed() noexcept {

@@ -10,10 +10,10 @@
 namespace engine {
 namespace {
 
-// Of the request that runs and is logged or answered; null outside the engine.
+// Of the request that runs and is logged or answered; null outside the engine, and where none are measured.
 const RequestTimes* times_of(wsgi_request* request) noexcept {
   RequestThread* const thread = RequestHost::instance() == nullptr ? nullptr : RequestThread::current();
-  return thread == nullptr || thread->request() != request ? nullptr : &thread->times();
+  return thread == nullptr || thread->request() != request ? nullptr : thread->times();
 }
 
 // uWSGI frees what is given.

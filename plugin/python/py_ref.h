@@ -195,6 +195,12 @@ inline std::string_view text_of(PyObject* text) noexcept {
   return bytes == nullptr ? "?" : std::string_view(bytes, static_cast<std::size_t>(size));
 }
 
+// object.method(argument); no argument if that is null. `method` is an interned string: CPython's cache of
+// methods would keep each new one, and not find the last.
+inline PyRef call_method(PyObject* object, PyObject* method, PyObject* argument = nullptr) {
+  return py_check(PyObject_CallMethodObjArgs(object, method, argument, nullptr));
+}
+
 // function(*args, name=value)
 inline PyRef call_with_option(PyObject* function, const PyRef& args, const char* name, PyObject* value) {
   const PyRef option = py_check(Py_BuildValue("{s:O}", name, value));

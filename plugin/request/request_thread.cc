@@ -35,7 +35,8 @@ RequestThread::RequestThread(const python::Hub& hub, loop::IoLoop& loop, std::si
       request_(request),
       finished_(finished),
       async_wait_(*this),
-      limits_(*this) {}
+      limits_(*this),
+      times_(RequestTimes::wanted() ? std::make_unique<RequestTimes>() : nullptr) {}
 
 RequestThread* RequestThread::waiting() noexcept {
   RequestThread* const thread = current();
@@ -46,8 +47,7 @@ void RequestThread::begin(double began_s) noexcept {
   begin_task();
   began_s_ = began_s;
   times_resumed_ = 0;
-  if (RequestTimes::wanted())
-    times_.begin(static_cast<std::int64_t>(uwsgi_micros() - request_->start_of_request));
+  if (times_) times_->begin(static_cast<std::int64_t>(uwsgi_micros() - request_->start_of_request));
 }
 
 double RequestThread::age_s() const noexcept { return loop::monotonic_s() - began_s_; }
@@ -56,7 +56,7 @@ double RequestThread::since_s() const noexcept { return loop::monotonic_s() - sw
 void RequestThread::entering() noexcept {
   ++times_resumed_;
   RequestHost::note_switch();
-  if (RequestTimes::wanted() && stepping_ != this) times_.runs();
+  if (times_ && stepping_ != this) times_->runs();
   switched_s_ = RequestHost::turn_s();
   // A fiber that gave way comes back without the GIL, so this is done for it here.
   if (gave_way()) show_environ();
@@ -78,8 +78,8 @@ void RequestThread::show_environ() noexcept {
 bool RequestThread::left() noexcept {
   RequestHost::end_if_child(0);
   RequestHost::note_switch();
-  if (RequestTimes::wanted() && stepping_ != this)
-    times_.stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
+  if (times_ && stepping_ != this)
+    times_->stops(fiber().waiting() == nullptr ? nullptr : fiber().waiting()->what());
   const bool straight_back = VirtualThread::left();
   uwsgi.wsgi_req = &nobody;
   switched_s_ = RequestHost::turn_s();
@@ -103,7 +103,7 @@ void RequestThread::application_steps(RequestThread* thread) noexcept {
     RequestThread* const stepped = std::exchange(stepping_, nullptr);
     if (stepped != nullptr && stepped->task().number() == task && !stepped->fiber().idle()) {
       stepped->user_harakiri_.left(false);
-      if (RequestTimes::wanted()) stepped->times_.stops("application");
+      if (stepped->times_) stepped->times_->stops("application");
     }
     handled_by_loop = nullptr;
     uwsgi.wsgi_req = &nobody;
@@ -112,7 +112,7 @@ void RequestThread::application_steps(RequestThread* thread) noexcept {
   if (stepping_ == thread) return;  // The outer one begins the inner.
   stepping_ = thread;
   task = thread->task().number();
-  if (RequestTimes::wanted()) thread->times_.runs();
+  if (thread->times_) thread->times_->runs();
   thread->user_harakiri_.entering();
   handled_by_loop = thread->request_;
   uwsgi.wsgi_req = thread->request_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <ctime>
+#include <memory>
 #include <string>
 
 #include "plugin/loop/ready_queue.h"
@@ -51,8 +52,8 @@ class RequestThread : public python::VirtualThread {
   // The thread of that request; null: no step runs.
   static RequestThread* stepping() noexcept { return stepping_; }
 
-  // Measured if RequestTimes::wanted().
-  RequestTimes& times() noexcept { return times_; }
+  // Null unless RequestTimes::wanted().
+  const RequestTimes* times() const noexcept { return times_.get(); }
 
   // `environ` is what uwsgi.env shows while this thread runs; null outside the python plugin.
   void set_environ(PyObject* environ) noexcept { environ_ = environ; }
@@ -83,7 +84,7 @@ class RequestThread : public python::VirtualThread {
   AsyncWait async_wait_;
   UserHarakiri user_harakiri_;
   RequestLimits limits_;
-  RequestTimes times_;
+  const std::unique_ptr<RequestTimes> times_;
   PyObject* environ_ = nullptr;  // Borrowed from the request.
   AsyncApplication* application_ = nullptr;
   loop::Callback when_left_{nullptr, nullptr};

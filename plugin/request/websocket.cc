@@ -53,11 +53,7 @@ void FiberLock::unlock() noexcept {
 // --- Receiving ----------------------------------------------------------------------------
 
 WebSocket::WebSocket(loop::IoLoop& loop, wsgi_request* request, std::uint64_t max_size) noexcept
-    : request_(request),
-      frames_(max_size),
-      readable_(loop.raw(), this),
-      silent_(loop.raw(), this),
-      heard_at_(loop::monotonic_s()) {}
+    : loop_(loop), request_(request), frames_(max_size), heard_at_(loop::monotonic_s()) {}
 
 WebSocket::Received WebSocket::receive_next(RequestThread& thread, bool wait) {
   while (!closed_) {
@@ -137,8 +133,10 @@ bool WebSocket::wait_for_bytes(RequestThread& thread) {
   }
   suspend::Baton baton(thread.fiber(), "websocket", suspend::Abort::kAllowed, request_->fd);
   reader_ = &baton;
-  readable_.start(request_->fd, EV_READ);
-  if (uwsgi.websockets_ping_freq > 0) silent_.start(heard_at_ + silence_allowed_s() - loop::monotonic_s());
+  if (!watchers_) watchers_ = std::make_unique<Watchers>(loop_.raw(), this);
+  watchers_->readable.start(request_->fd, EV_READ);
+  if (uwsgi.websockets_ping_freq > 0)
+    watchers_->silent.start(heard_at_ + silence_allowed_s() - loop::monotonic_s());
   const suspend::Woken woken = baton.wait();
   stop_reading();
   if (woken == suspend::Woken::kInterrupted) python::raise_if_interrupted(thread);
@@ -146,8 +144,10 @@ bool WebSocket::wait_for_bytes(RequestThread& thread) {
 }
 
 suspend::Baton* WebSocket::stop_reading() noexcept {
-  readable_.stop();
-  silent_.stop();
+  if (watchers_) {
+    watchers_->readable.stop();
+    watchers_->silent.stop();
+  }
   return std::exchange(reader_, nullptr);
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,7 +24,7 @@ class FiberLock {
 
  private:
   bool taken_ = false;
-  std::deque<suspend::Baton*> waiting_;
+  std::list<suspend::Baton*> waiting_;  // Empty, it takes no memory.
 };
 
 // uWSGI's own functions keep one buffer for the fragments of all connections, and another fiber may interrupt
@@ -99,6 +99,18 @@ class WebSocket {
     FiberLock& lock_;
   };
 
+  // What ends a wait for bytes.
+  struct Watchers {
+    Watchers(struct ev_loop* loop, WebSocket* socket) noexcept
+        : socket(socket), readable(loop, this), silent(loop, this) {}
+    void on_readable(int) noexcept { socket->wake(); }
+    void on_silent() noexcept { socket->wake(); }
+
+    WebSocket* const socket;
+    loop::IoWatcher<Watchers, &Watchers::on_readable> readable;
+    loop::TimerWatcher<Watchers, &Watchers::on_silent> silent;
+  };
+
   Received receive_next(RequestThread& thread, bool wait);
   Received closed_by_client(RequestThread& thread);
   bool fill(RequestThread& thread, bool wait, bool& would_wait);
@@ -108,22 +120,20 @@ class WebSocket {
   bool write(std::string_view bytes);
   void set_closed(int code, std::string_view reason);
   void left() noexcept;
-  void on_readable(int) noexcept { wake(); }
-  void on_silent() noexcept { wake(); }
   suspend::Baton* stop_reading() noexcept;
   void wake() noexcept;
   void wake_next_turn() noexcept;
 
+  loop::IoLoop& loop_;
   wsgi_request* const request_;
   FrameReader frames_;
   FiberLock receiving_;
   FiberLock sending_;
   std::string outgoing_;  // The frame that is being sent.
 
-  suspend::Baton* reader_ = nullptr;  // Of the fiber that waits for bytes.
-  suspend::Baton* ender_ = nullptr;   // Of the fiber that waits for the users to leave.
-  loop::IoWatcher<WebSocket, &WebSocket::on_readable> readable_;
-  loop::TimerWatcher<WebSocket, &WebSocket::on_silent> silent_;
+  suspend::Baton* reader_ = nullptr;    // Of the fiber that waits for bytes.
+  suspend::Baton* ender_ = nullptr;     // Of the fiber that waits for the users to leave.
+  std::unique_ptr<Watchers> watchers_;  // Made by the first wait: ASGI's connections wait by themselves.
   int users_ = 0;
 
   double heard_at_;       // On the loop's clock.

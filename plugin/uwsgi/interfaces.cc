@@ -171,9 +171,11 @@ const Interface* interface_of(const uwsgi_app& application) noexcept {
   return found;
 }
 
-bool is_served_by_us(const uwsgi_app& application) noexcept {
-  return std::any_of(served().begin(), served().end(),
-                     [&](const Interface& one) { return application.request_subhandler == one.request; });
+const Interface* served_by(const uwsgi_app& application) noexcept {
+  const auto found = std::find_if(served().begin(), served().end(), [&](const Interface& one) {
+    return application.request_subhandler == one.request;
+  });
+  return found == served().end() ? nullptr : &*found;
 }
 
 }  // namespace engine

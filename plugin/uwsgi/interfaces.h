@@ -15,6 +15,8 @@ struct Interface {
   const char* shown;
   void* (*request)(wsgi_request*, uwsgi_app*);
   int (*response)(wsgi_request*);
+  // Each request has a contextvars.Context of its own, made by request().
+  bool makes_context = false;
 };
 
 // Has applications of that interface served, beside WSGI's, which uWSGI serves itself. Before any is loaded.
@@ -28,7 +30,7 @@ void look_at_applications() noexcept;
 // How an application is to be served; null: by uWSGI. With the GIL held.
 const Interface* interface_of(const uwsgi_app& application) noexcept;
 
-// Whether its two functions belong to an Interface.
-bool is_served_by_us(const uwsgi_app& application) noexcept;
+// The Interface whose functions serve it; null: uWSGI serves it.
+const Interface* served_by(const uwsgi_app& application) noexcept;
 
 }  // namespace engine

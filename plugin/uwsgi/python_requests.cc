@@ -83,7 +83,7 @@ int send_response(wsgi_request* request) noexcept {
 
 // Before its first request: has it served as what it is, and wraps a WSGI application.
 void prepare_once(uwsgi_app* app) noexcept {
-  if (python::is_wrapped(static_cast<PyObject*>(app->callable)) || is_served_by_us(*app)) return;
+  if (python::is_wrapped(static_cast<PyObject*>(app->callable)) || served_by(*app) != nullptr) return;
   if (const Interface* const interface = interface_of(*app)) {
     app->request_subhandler = interface->request;
     app->response_subhandler = interface->response;

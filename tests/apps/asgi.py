@@ -3,6 +3,7 @@ import asyncio
 import contextvars
 import json
 import os
+import threading
 import time
 
 try:
@@ -201,6 +202,10 @@ async def returns_nothing(scope, receive, send):
 
 async def returns_early(scope, receive, send):
     await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+
+
+async def thread_names(scope, receive, send):
+    await answer(send, ' '.join(thread.name for thread in threading.enumerate()).encode())
 
 
 async def show_context(scope, receive, send):

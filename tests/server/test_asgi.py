@@ -33,6 +33,15 @@ def test_request_and_response(start):
     assert "tornado: mount point '' is served as ASGI\n" in running.log
 
 
+def test_requests_have_no_thread_objects(start):
+    """Each would be 2 KiB of an idle websocket. Their fibers run no Python code."""
+    running = start('--mount', f'/wsgi={APPS / "wsgi_beside.py"}', '--manage-script-name')
+    running.get_all(['/sleep?0.1'] * 10)
+    assert running.get('/thread_names')[2] == b'uWSGIWorker1Core0'  # The main thread, as uWSGI names it.
+    results, _ = running.get_all(['/wsgi'] * 5)
+    assert all(result[2].startswith(b'uWSGIWorker1Core') for result in results)
+
+
 def test_application_begins_at_once(start):
     """What it schedules before it answers has not run by then."""
     running = start()
