@@ -288,8 +288,8 @@ PyRef make_task(PyObject* self, PyObject* const* args, PyObject* options) {
   return py_check(vectorcall(asyncio_names().task, all, 1, names.get()));
 }
 
-// asyncio's own method knows task factories, and debug mode, in which it takes its frame out of the task's
-// traceback.
+// asyncio's own method knows task factories and further options. A task's traceback, in debug mode, ends with
+// the caller's frame either way: asyncio's method takes its own out.
 PyObject* create_task(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
   return py_boundary([=] {
     static PyObject* const factory_name = py_check(PyUnicode_InternFromString("_task_factory")).release();
@@ -298,7 +298,7 @@ PyObject* create_task(PyObject* self, PyObject* const* args, Py_ssize_t count, P
     loop_of(self).check_closed();
     const PyRef factory = py_check(PyObject_GetAttr(self, factory_name));
     const bool plain = count == 1 && are_task_options(names);
-    if (plain && factory.get() == Py_None && !loop_of(self).debug()) return make_task(self, args, names);
+    if (plain && factory.get() == Py_None) return make_task(self, args, names);
     const PyRef method = py_check(PyMethod_New(theirs, self));
     return py_check(vectorcall(method.get(), args, static_cast<std::size_t>(count), names));
   });
@@ -365,7 +365,7 @@ PyMethodDef core_methods[] = {
     {"get_debug", get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nTrue in asyncio's debug mode."},
     {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nA Future of this loop."},
     {"create_task", as_method(create_task), METH_FASTCALL | METH_KEYWORDS,
-     "create_task($self, coro, /, **kwargs)\n--\n\nRuns the coroutine as a Task of this loop, which it "
+     "create_task($self, coro, **kwargs)\n--\n\nRuns the coroutine as a Task of this loop, which it "
      "returns."},
     {"_add_reader", as_method(add_reader_unchecked), METH_FASTCALL, nullptr},
     {"_add_writer", as_method(add_writer_unchecked), METH_FASTCALL, nullptr},

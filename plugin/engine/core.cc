@@ -320,6 +320,7 @@ void Core::serve() noexcept {
   }
   if (websocket_) end_websocket();
   ending_ = true;
+  if (has_after_request_hook()) name_thread();
   uwsgi_close_request(request_);
   harakiri_.end();
   thread_->limits().end();

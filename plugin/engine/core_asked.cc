@@ -54,6 +54,10 @@ void Core::enter_context() noexcept {
 
 bool Core::python_failed() noexcept {
   failed_ = true;
+  {
+    const python::ErrorAside error;
+    name_thread();  // sys.excepthook logs the exception.
+  }
   const bool client_left = PyErr_ExceptionMatches(python::client_disconnected_type());
   thread_->limits().settle();
   return !(client_left && thread_->limits().ended_by() == EndedBy::kClientGone);

@@ -91,6 +91,10 @@ PyObject* callable_of(const uwsgi_app& application) noexcept {
   return static_cast<PyObject*>(application.callable);
 }
 
+bool has_after_request_hook() noexcept {
+  return up.after_req_hook != nullptr || uwsgi.after_request_hooks != nullptr;
+}
+
 void set_uwsgi_name(const char* name, PyObject* value) {
   python::py_check_status(PyDict_SetItemString(up.embedded_dict, name, value));
 }

@@ -27,6 +27,10 @@ int python_modifier() noexcept;
 // The function that uWSGI calls for one of its applications. With the GIL held.
 PyObject* callable_of(const uwsgi_app& application) noexcept;
 
+// Whether Python code runs after each request, on the request's thread: uwsgi.after_req_hook, or what an
+// option names.
+bool has_after_request_hook() noexcept;
+
 // Sets a name in the module uwsgi, replacing what it had. With the GIL held, once the module exists. Throws
 // PyError.
 void set_uwsgi_name(const char* name, PyObject* value);

@@ -140,7 +140,8 @@ def test_tasks_are_made_as_asyncio_makes_them():
             loop.create_task, lambda it: loop.create_task(it, name='named'), lambda it: loop.create_task(coro=it), with_factory,
             lambda it: with_factory(it, name='named'), lambda it: loop.create_task(it, unknown=1), lambda it: loop.create_task(it, 1),
             lambda it: loop.create_task(it, loop=loop), lambda it: loop.create_task(answers), lambda it: loop.create_task(),
-            lambda it: loop.create_task(it, **{f'unknown_{number}': number for number in range(20)}), in_debug_mode)]
+            lambda it: loop.create_task(it, **{f'unknown_{number}': number for number in range(20)}), in_debug_mode,
+            lambda it: loop.create_task(it, name=None), lambda it: loop.create_task(it, eager_start=True))]
         loop.close()
         return [*found, told(loop.create_task)]
 

@@ -42,6 +42,15 @@ def test_requests_have_no_thread_objects(start):
     assert all(result[2].startswith(b'uWSGIWorker1Core') for result in results)
 
 
+@pytest.mark.parametrize('path, where', [('/answers', 'after_req_hook'), ('/raises', 'excepthook')])
+def test_code_on_the_fiber_has_the_name_of_the_request(server, path, where):
+    """Before that, its thread has no object."""
+    running = server('asgi_hooked.py')
+    running.get(path)
+    running.wait_for_log('app: after_req_hook in ')
+    assert re.findall(r'app: (\S+) in (\S+)\n', running.log)[0] == (where, 'uWSGIWorker1Core49')
+
+
 def test_application_begins_at_once(start):
     """What it schedules before it answers has not run by then."""
     running = start()
