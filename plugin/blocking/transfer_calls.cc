@@ -203,17 +203,35 @@ ssize_t suspending_sendmsg(int fd, const msghdr* message, int flags) noexcept {
   });
 }
 
+// How a read or a write of a descriptor waits. Most are of files, and poll() says of those what fstat() has
+// said already.
+enum class Waits { kNever, kAsSocket, kAsFifo, kAsPolled };
+
+Waits waits_of(int fd) noexcept {
+  struct stat status;
+  if (fstat(fd, &status) != 0) return Waits::kNever;
+  switch (status.st_mode & S_IFMT) {
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFBLK: return Waits::kNever;
+    case S_IFSOCK: return Waits::kAsSocket;
+    case S_IFIFO: return Waits::kAsFifo;
+    default: return Waits::kAsPolled;
+  }
+}
+
+bool is_fifo(int fd) noexcept { return waits_of(fd) == Waits::kAsFifo; }
+
 ssize_t suspending_read(int fd, void* buffer, std::size_t size) noexcept {
   Fiber* fiber = may_suspend();
   if (fiber == nullptr || size == 0)
     return natively(read_tally, [&] { return libc::read(fd, buffer, size); });
   static const bool interposed = libc::is_interposed(libc::read);
-  if (!interposed) {
-    const ssize_t got =
-        receive_once(*fiber, read_tally, fd, 0, [&](int with) { return libc::recv(fd, buffer, size, with); });
-    if (got >= 0 || errno != ENOTSOCK) return got;
-  }
-  if (!wait_until_ready(*fiber, read_tally, fd, POLLIN)) return -1;
+  const Waits waits = waits_of(fd);
+  if (waits == Waits::kAsSocket && !interposed)
+    return receive_once(*fiber, read_tally, fd, 0,
+                        [&](int with) { return libc::recv(fd, buffer, size, with); });
+  if (waits != Waits::kNever && !wait_until_ready(*fiber, read_tally, fd, POLLIN)) return -1;
   return libc::read(fd, buffer, size);
 }
 
@@ -222,13 +240,8 @@ ssize_t suspending_readv(int fd, const iovec* parts, int count) noexcept {
       count <= 0 || count > IOV_MAX || total_size(parts, static_cast<std::size_t>(count)) == 0;
   Fiber* fiber = nothing ? nullptr : may_suspend();
   if (fiber == nullptr) return natively(readv_tally, [&] { return libc::readv(fd, parts, count); });
-  if (!wait_until_ready(*fiber, readv_tally, fd, POLLIN)) return -1;
+  if (waits_of(fd) != Waits::kNever && !wait_until_ready(*fiber, readv_tally, fd, POLLIN)) return -1;
   return libc::readv(fd, parts, count);
-}
-
-bool is_fifo(int fd) noexcept {
-  struct stat status;
-  return fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
 }
 
 // A pipe that polls as writable takes PIPE_BUF bytes without blocking (pipe(7)).
@@ -253,12 +266,14 @@ ssize_t suspending_write(int fd, const void* buffer, std::size_t size) noexcept 
     return offload(*fiber, write_tally, JobKind::kWait, call, call);
   }
   const auto* bytes = static_cast<const char*>(buffer);
-  const ssize_t sent = send_all(*fiber, write_tally, fd, size, [&](std::size_t at) {
-    return libc::send(fd, bytes + at, size - at, MSG_DONTWAIT | no_signal_after(at));
-  });
-  if (sent >= 0 || errno != ENOTSOCK) return sent;
-  if (is_fifo(fd) && !is_nonblocking(fd)) return write_to_pipe(*fiber, write_tally, fd, bytes, size);
-  if (!wait_until_ready(*fiber, write_tally, fd, POLLOUT)) return -1;
+  const Waits waits = waits_of(fd);
+  if (waits == Waits::kAsSocket)
+    return send_all(*fiber, write_tally, fd, size, [&](std::size_t at) {
+      return libc::send(fd, bytes + at, size - at, MSG_DONTWAIT | no_signal_after(at));
+    });
+  if (waits == Waits::kAsFifo && !is_nonblocking(fd))
+    return write_to_pipe(*fiber, write_tally, fd, bytes, size);
+  if (waits != Waits::kNever && !wait_until_ready(*fiber, write_tally, fd, POLLOUT)) return -1;
   return libc::write(fd, buffer, size);
 }
 
@@ -267,16 +282,17 @@ ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
   if (fiber == nullptr) return natively(writev_tally, [&] { return libc::writev(fd, parts, count); });
   const std::size_t size = total_size(parts, static_cast<std::size_t>(count));
   if (size == 0) return libc::writev(fd, parts, count);
+  const Waits waits = waits_of(fd);
   // Sockets take part of it without waiting; pipes take one gathered write.
-  const ssize_t sent = send_all(*fiber, writev_tally, fd, size, [&](std::size_t at) {
-    auto rest = remaining(parts, static_cast<std::size_t>(count), at);
-    msghdr message{};
-    message.msg_iov = rest.data();
-    message.msg_iovlen = rest.size();
-    return libc::sendmsg(fd, &message, MSG_DONTWAIT | no_signal_after(at));
-  });
-  if (sent >= 0 || errno != ENOTSOCK) return sent;
-  if (is_fifo(fd) && !is_nonblocking(fd)) {
+  if (waits == Waits::kAsSocket)
+    return send_all(*fiber, writev_tally, fd, size, [&](std::size_t at) {
+      auto rest = remaining(parts, static_cast<std::size_t>(count), at);
+      msghdr message{};
+      message.msg_iov = rest.data();
+      message.msg_iovlen = rest.size();
+      return libc::sendmsg(fd, &message, MSG_DONTWAIT | no_signal_after(at));
+    });
+  if (waits == Waits::kAsFifo && !is_nonblocking(fd)) {
     std::vector<char> bytes;
     bytes.reserve(size);
     for (int i = 0; i < count; ++i) {
@@ -285,7 +301,7 @@ ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
     }
     return write_to_pipe(*fiber, writev_tally, fd, bytes.data(), size);
   }
-  if (!wait_until_ready(*fiber, writev_tally, fd, POLLOUT)) return -1;
+  if (waits != Waits::kNever && !wait_until_ready(*fiber, writev_tally, fd, POLLOUT)) return -1;
   return libc::writev(fd, parts, count);
 }
 
@@ -392,7 +408,8 @@ ssize_t suspending_preadv2(int fd, const iovec* parts, int count, off64_t offset
   Fiber* const fiber = offset != -1 || (flags & RWF_NOWAIT) != 0 ? nullptr : may_suspend();
   const auto call = [&] { return libc::preadv2(fd, parts, count, offset, flags); };
   if (fiber == nullptr) return natively(readv_tally, call);
-  return wait_until_ready(*fiber, readv_tally, fd, POLLIN) ? call() : -1;
+  if (waits_of(fd) != Waits::kNever && !wait_until_ready(*fiber, readv_tally, fd, POLLIN)) return -1;
+  return call();
 }
 
 ssize_t suspending_pwritev2(int fd, const iovec* parts, int count, off64_t offset, int flags) noexcept {
@@ -400,7 +417,8 @@ ssize_t suspending_pwritev2(int fd, const iovec* parts, int count, off64_t offse
   Fiber* const fiber = offset != -1 || (flags & RWF_NOWAIT) != 0 ? nullptr : may_suspend();
   const auto call = [&] { return libc::pwritev2(fd, parts, count, offset, flags); };
   if (fiber == nullptr) return natively(writev_tally, call);
-  return wait_until_ready(*fiber, writev_tally, fd, POLLOUT) ? call() : -1;
+  if (waits_of(fd) != Waits::kNever && !wait_until_ready(*fiber, writev_tally, fd, POLLOUT)) return -1;
+  return call();
 }
 
 // What _FORTIFY_SOURCE makes of a call whose buffer's size the compiler knows. One that is too small ends the

@@ -104,6 +104,8 @@ class Traced {
         {SYS_poll, "poll"},
         {SYS_ppoll, "poll"},
         {SYS_fcntl, "fcntl"},
+        {SYS_lseek, "lseek"},
+        {SYS_readv, "readv"},
         {SYS_fstat, "fstat"},
         {SYS_newfstatat, "fstat"},
         {SYS_epoll_ctl, "epoll_ctl"},

@@ -4,6 +4,9 @@
 
 #include <netinet/in.h>
 
+#include <cstdio>
+#include <memory>
+
 #include "plugin/blocking/libc.h"
 #include "tests/unit/blocking/test_gate.h"
 #include "tests/unit/blocking/traced.h"
@@ -122,6 +125,23 @@ class Connect final : public Waiting {
   Fd client_;
 };
 
+// What never waits: a file says so by fstat().
+class FileCalls final : public Waiting {
+ public:
+  void wait() override {
+    EXPECT_EQ(4, calls().write(fileno(file_.get()), "byte", 4));
+    lseek(fileno(file_.get()), 0, SEEK_SET);
+    char bytes[16];
+    EXPECT_EQ(4, calls().read(fileno(file_.get()), bytes, 4));
+    iovec part{bytes, 4};
+    lseek(fileno(file_.get()), 0, SEEK_SET);
+    EXPECT_EQ(4, calls().readv(fileno(file_.get()), &part, 1));
+  }
+
+ private:
+  const std::unique_ptr<FILE, int (*)(FILE*)> file_{tmpfile(), fclose};
+};
+
 // At most so many instructions, in the unit tests' own build (-O1, assertions). They differ by the compiler's
 // version and the kernel's clock, so there is a fifth to spare; a sanitizer's are another matter.
 void expect_at_most(long most, long instructions) {
@@ -163,6 +183,11 @@ TEST(WaitCosts, Connect) {
   Traced wait(wait_often<Connect>);
   EXPECT_EQ("fcntl getsockopt getsockopt ioctl connect ioctl poll ioctl connect ioctl", wait.system_calls());
   expect_at_most(750, wait.instructions());
+}
+
+TEST(WaitCosts, ReadAndWriteOfAFile) {
+  Traced wait(wait_often<FileCalls>);
+  EXPECT_EQ("fstat write lseek fstat read lseek fstat readv", wait.system_calls());
 }
 
 }  // namespace
