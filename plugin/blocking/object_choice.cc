@@ -86,6 +86,8 @@ constexpr std::string_view kKnownSafe[] = {
     "libdbus-1",
     "libsystemd",
     "libudev",
+    "libgpgme",
+    "libassuan",
     "libapt-pkg",
     "libp11-kit",
     "libusb-1.0",

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import io
 import os
+import queue
 import threading
 import time
 
@@ -360,6 +361,26 @@ def xapian_write(n, wait):
         return n, database.get_doccount() == count + 1, database.term_exists(f'n{n}')
     finally:
         database.close()
+
+
+gpg_writers = queue.Queue()
+
+
+@view
+def gpg_encrypt(n, wait):
+    """Of two requests, one waits in C, in libgpgme, for what the other writes."""
+    if n % 2 == 1:
+        writer = gpg_writers.get()
+        wait()
+        with os.fdopen(writer, 'wb') as pipe:
+            return n, pipe.write(b'text')
+    import gpg
+    reader, writer = os.pipe()
+    with os.fdopen(reader, 'rb') as pipe, \
+            gpg.Context(home_dir=os.environ['GPG_HOME'], pinentry_mode=gpg.constants.PINENTRY_MODE_LOOPBACK) as context:
+        gpg_writers.put(writer)
+        encrypted, _, _ = context.encrypt(pipe, passphrase='passphrase', sign=False)
+        return n, context.decrypt(encrypted, passphrase='passphrase')[0]
 
 
 @made_once
