@@ -34,7 +34,7 @@ async def once(name, make):
 
 
 async def session():
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=MOST))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=MOST, keepalive_timeout=3600))
 
 
 async def pool():
