@@ -1,20 +1,20 @@
-"""The metrics of all workers as text for Prometheus, at /metrics; everything else is the application's."""
+"""Serves the metrics of all workers to Prometheus at /metrics. The application answers all other paths."""
 import time
 
 import uwsgi
 
 NAMES = {
-    'cores_used': ('gauge', 'Cores that have a connection.'),
-    'cores_free': ('gauge', 'Cores that have none.'),
+    'cores_used': ('gauge', 'Cores that serve a connection.'),
+    'cores_free': ('gauge', 'Cores without a connection.'),
     'cores_peak': ('gauge', 'The most cores ever used at once.'),
     'running': ('gauge', 'Requests that run or wait for their turn.'),
     'parked': ('gauge', 'Requests that wait for something.'),
     'queue_full_ms': ('counter', 'Milliseconds for which no core was free.'),
-    'refused': ('counter', 'Connections refused for want of a core.'),
-    'loop_lag_us': ('gauge', 'The longest that the loop let what was due wait, in microseconds.'),
+    'refused': ('counter', 'Connections refused because no core was free.'),
+    'loop_lag_us': ('gauge', 'The worst delay of any timer or event in the last two seconds, in microseconds.'),
     'busy_percent': ('gauge', 'Share of the last second in which the loop did not sleep.'),
-    'switches': ('counter', 'Times that a request began or went on.'),
-    'preempted': ('counter', 'Times that a request that computed gave way.'),
+    'switches': ('counter', 'Times that a request began or resumed.'),
+    'preempted': ('counter', 'Times that a computing request gave way.'),
     'stack_peak': ('gauge', 'The deepest use of any stack, in bytes.'),
 }
 

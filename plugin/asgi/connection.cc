@@ -64,9 +64,9 @@ PyObject* send_function(PyObject* self, PyObject* message) noexcept {
 }
 
 PyMethodDef receive_method = {"receive", receive_function, METH_NOARGS,
-                              "receive()\n--\n\nAwaited, gives the next message of the client."};
+                              "receive()\n--\n\nReturns an awaitable of the client's next message."};
 PyMethodDef send_method = {"send", send_function, METH_O,
-                           "send(message)\n--\n\nAwaited, sends a message to the client."};
+                           "send(message)\n--\n\nReturns an awaitable that sends a message to the client."};
 
 // asyncio.Task(coroutine, loop=loop, name=path), or what the loop's task factory makes.
 PyRef make_task(PyObject* coroutine, PyObject* event_loop, const PyRef& path) {
@@ -283,7 +283,7 @@ void Connection::application_ended(PyRef exception) noexcept {
   }
   release_task();
   if (!exception) return;
-  uwsgi_log("tornado: an application raised after its response:\n");
+  uwsgi_log("tornado: the application raised an exception after its response:\n");
   const PyRef type = PyRef::borrow(reinterpret_cast<PyObject*>(Py_TYPE(exception.get())));
   PyErr_SetObject(type.get(), exception.get());
   engine::report_python_error();

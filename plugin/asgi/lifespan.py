@@ -5,7 +5,7 @@ import traceback
 
 
 class Lifespan:
-    """Of one application, from its startup on. `started` and `ended` are futures; the first has what has failed, or None."""
+    """The lifespan of one application. `started` and `ended` are futures; the result of `started` is an error text, or None."""
 
     def __init__(self, application, mount_point, loop):
         self.application = application
@@ -36,7 +36,7 @@ class Lifespan:
         if self.supported:
             self.say('its lifespan has failed:')
             traceback.print_exception(type(error), error, error.__traceback__)
-        else:  # An application need not know of it.
+        else:  # An application need not support it.
             self.say(f'is served without a lifespan: {type(error).__name__}: {error}')
 
     def say(self, text):
@@ -48,7 +48,7 @@ class Lifespan:
             return {'type': 'lifespan.startup'}
         await asyncio.shield(self.asked)
         if self.received > 2:
-            await self.loop.create_future()  # There is nothing more.
+            await self.loop.create_future()  # No more messages follow.
         return {'type': 'lifespan.shutdown'}
 
     async def send(self, message):
@@ -56,22 +56,22 @@ class Lifespan:
         event, _, how = kind.rpartition('.')
         future = {'lifespan.startup': self.started, 'lifespan.shutdown': self.ended}.get(event)
         if future is None or how not in ('complete', 'failed'):
-            raise RuntimeError(f'{kind}: no message of a lifespan')
+            raise RuntimeError(f'{kind}: not a lifespan message')
         if future.done() or (future is self.ended and not self.asked.done()):
-            raise RuntimeError(f'{kind}: it is not expected now')
+            raise RuntimeError(f'{kind}: not expected now')
         self.supported = True
-        text = message.get('message') or 'it says no more'
+        text = message.get('message') or 'no reason given'
         if how == 'failed' and future is self.ended:
             self.say(f'its shutdown has failed: {text}')
         resolve(future, text if how == 'failed' and future is self.started else None)
         self.loop.call_soon(nothing)
 
     def why_not_started(self):
-        """None until the startup is over; what has failed, or an empty text."""
+        """None until the startup is over; then the error, or an empty text."""
         return (self.started.result() or '') if self.started.done() else None
 
     def end(self):
-        """Asks for the shutdown. True once it is over."""
+        """Asks for the shutdown. Returns True once it is over."""
         if not self.started.done() or not self.supported:
             return True
         resolve(self.asked)

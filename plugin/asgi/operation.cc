@@ -167,7 +167,7 @@ PyAsyncMethods async_methods = {
 
 PyTypeObject* operation_type() {
   return python::static_type<Operation>("uwsgi_tornado._Operation", [](PyTypeObject& t) {
-    t.tp_doc = "What receive() or send() of an ASGI application does, once it is awaited.";
+    t.tp_doc = "The awaitable that receive() or send() of an ASGI application returns.";
     t.tp_iter = PyObject_SelfIter;
     t.tp_iternext = next;
     t.tp_as_async = &async_methods;

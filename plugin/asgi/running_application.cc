@@ -171,7 +171,7 @@ PyAsyncMethods async_methods = {
 
 PyTypeObject* running_type() {
   return python::static_type<Running>("uwsgi_tornado._RunningApplication", [](PyTypeObject& t) {
-    t.tp_doc = "The coroutine of an ASGI application, whose steps are its request's.";
+    t.tp_doc = "The coroutine of an ASGI application. Its steps count as its request's.";
     t.tp_getattro = getattro;
     t.tp_iter = PyObject_SelfIter;
     t.tp_iternext = next;

@@ -175,8 +175,8 @@ void EventLoop::run_forever() {
     raise(PyExc_RuntimeError, "Cannot run the event loop while another loop is running");
   if (VirtualThread::current() != nullptr) {
     raise(PyExc_RuntimeError,
-          "a uwsgi_tornado.EventLoop cannot run inside a request: it would hold up every other one. "
-          "asyncio.run() with asyncio's own loop suspends the request alone");
+          "a uwsgi_tornado.EventLoop cannot run inside a request, because it would block all others. "
+          "asyncio.run() with asyncio's own loop suspends only the request");
   }
   // Also where it ends for want of memory, a std::bad_alloc.
   struct RunEnds {

@@ -27,7 +27,7 @@ PyMethodDef start_method = {"start", start, METH_O, nullptr};
 
 PyObject* start(PyObject*, PyObject* function) noexcept {
   return py_boundary([=] {
-    if (spawner() == nullptr) raise(PyExc_RuntimeError, "the worker's virtual threads are not there yet");
+    if (spawner() == nullptr) raise(PyExc_RuntimeError, "the worker has no virtual threads yet");
     if (!blocking::on_loop_thread()) {
       const PyRef again = py_check(PyCFunction_New(&start_method, nullptr));
       return py_check(PyObject_CallMethod(WorkerLoop::instance()->event_loop(), "call_soon_threadsafe", "OO",

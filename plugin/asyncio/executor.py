@@ -1,8 +1,8 @@
 """Executors whose threads are virtual threads of the worker.
 
-They keep to concurrent.futures.ThreadPoolExecutor: how many threads, which of them runs what and when they end. A virtual
-thread may give way between any two of its bytecodes, and the loop, whose callbacks submit, must not wait for it: so there
-are no locks, only single operations that the GIL makes whole.
+They behave like concurrent.futures.ThreadPoolExecutor: in the number of threads, in which thread runs what, and in when
+threads end. There are no locks, because a virtual thread may give way between any two of its bytecodes, and the loop,
+whose callbacks submit work, must not wait for it. There are only single operations that the GIL makes atomic.
 """
 import asyncio
 import concurrent.futures
@@ -15,7 +15,7 @@ KEPT = min(32, (os.cpu_count() or 1) + 4)  # Idle threads: as many as a ThreadPo
 
 
 class Threads:
-    """What the threads of an executor share. They do not keep the executor itself alive."""
+    """The state that the threads of an executor share. It does not keep the executor itself alive."""
 
     def __init__(self, most):
         self.most = most
@@ -85,7 +85,7 @@ class VirtualThreadExecutor(concurrent.futures.Executor):
         return future
 
     def shutdown(self, wait=True, *, cancel_futures=False):
-        """Waits where that does not stop the loop on which the functions run."""
+        """With `wait`, waits for the threads, unless that would stop the loop on which they run."""
         threads = self._threads
         threads.is_shut = True
         while cancel_futures and not threads.work.empty():
@@ -109,7 +109,7 @@ idle_queues = {}
 
 
 def wait_idle(work):
-    """work.get(); meanwhile the worker's end does not wait for this virtual thread."""
+    """work.get(). Meanwhile a worker that ends does not wait for this virtual thread."""
     key = object()
     idle_queues[key] = work
     set_idle(True)
@@ -128,8 +128,8 @@ def end_idle():
 # --- asgiref ---
 
 class AsgirefExecutor(concurrent.futures.Executor):
-    """Of the two uses that asgiref has for an executor, sync_to_async() submits where the loop runs. The other,
-    async_to_sync(), wants a real thread for a loop of its own."""
+    """asgiref uses an executor in two ways: sync_to_async() submits where the loop runs, and gets virtual threads.
+    async_to_sync() needs a real thread for a loop of its own."""
 
     def __init__(self, max_workers=None):
         self._max_workers = max_workers
@@ -153,7 +153,7 @@ def update_asgiref(sync):
     sync.SyncToAsync.single_thread_executor = AsgirefExecutor(max_workers=1)
 
 
-# --- anyio: its own pool, of threads that are virtual and as many as there are calls ---
+# --- anyio: its own pool, but with virtual threads, one for each call ---
 
 class AnyioQueue:
     def __init__(self):
@@ -169,7 +169,7 @@ class AnyioQueue:
 
 def update_anyio(backend):
     original_root = backend.find_root_task
-    threads_end = {}  # Loop: what anyio takes for the task with which its threads end.
+    threads_end = {}  # For each loop, the future that anyio takes for the task with which its threads end.
 
     def is_workers(loop):
         return loop is event_loop()
@@ -191,7 +191,7 @@ def update_anyio(backend):
                 super().start()
 
     class NoLimit:
-        """The limit of 40 threads is one of memory and of switches between threads. Virtual ones have no need of it."""
+        """anyio allows 40 threads, to limit memory and thread switches. Virtual threads do not need this limit."""
 
         def __init__(self, variable):
             self.variable = variable

@@ -231,7 +231,7 @@ PyGetSetDef* const handle_fields = timer_handle_fields + 2;
 PyTypeObject* make_type(const char* name, PyMethodDef* methods, PyGetSetDef* fields, PyObject* asyncios) {
   const auto* base = reinterpret_cast<PyTypeObject*>(asyncios);
   if (base->tp_basicsize > static_cast<Py_ssize_t>(offsetof(Handle, state))) {
-    raise(PyExc_ImportError, "uwsgi_tornado: %s of this Python has more fields than are known",
+    raise(PyExc_ImportError, "uwsgi_tornado: %s of this Python has more fields than the engine knows",
           base->tp_name);
   }
   PyType_Slot slots[] = {

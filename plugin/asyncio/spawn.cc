@@ -44,7 +44,8 @@ PyObject* spawn(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     if (PyTuple_GET_SIZE(args) < 1) raise(PyExc_TypeError, "spawn() needs a function to run");
     if (the_spawner == nullptr || !blocking::on_loop_thread()) {
-      raise(PyExc_RuntimeError, "spawn() needs a uWSGI worker that runs with --tornado, and its thread");
+      raise(PyExc_RuntimeError,
+            "spawn() must be called on the thread of a uWSGI worker that runs with --tornado");
     }
     auto spawned = std::make_unique<Spawned>();
     spawned->function = PyRef::borrow(PyTuple_GET_ITEM(args, 0));

@@ -105,7 +105,7 @@ PyObject* await_event(PyObject*) noexcept {
   return py_boundary([] {
     const PyRef loop = get_running_loop();
     if (loop.get() == Py_None)
-      raise(PyExc_RuntimeError, "stopping is awaited in async code: in plain code call wait()");
+      raise(PyExc_RuntimeError, "stopping can be awaited only in async code: in plain code call wait()");
     const PyRef future = py_check(PyObject_CallMethod(loop.get(), "create_future", nullptr));
     if (begun) {
       py_check(PyObject_CallMethod(future.get(), "set_result", "O", Py_True));

@@ -80,31 +80,31 @@ PyObject* fatal_error(PyObject* self, PyObject* args, PyObject* kwargs) noexcept
 
 PyMethodDef methods[] = {
     {"write", call_with<&SocketTransport::write>, METH_O,
-     "write($self, data, /)\n--\n\nSends bytes; what the kernel does not take yet is kept."},
+     "write($self, data, /)\n--\n\nSends bytes, and keeps those that the kernel does not take yet."},
     {"writelines", call_with<&SocketTransport::writelines>, METH_O,
      "writelines($self, list_of_data, /)\n--\n\nSends several pieces of bytes, together."},
     {"write_eof", call<&SocketTransport::write_eof>, METH_NOARGS,
-     "write_eof($self, /)\n--\n\nShuts the sending side down, once all is sent."},
+     "write_eof($self, /)\n--\n\nShuts the sending side down once all data is sent."},
     {"can_write_eof", can_write_eof, METH_NOARGS, "can_write_eof($self, /)\n--\n\nTrue."},
     {"pause_reading", call<&SocketTransport::pause_reading>, METH_NOARGS,
-     "pause_reading($self, /)\n--\n\nNothing is read until resume_reading()."},
+     "pause_reading($self, /)\n--\n\nStops reading until resume_reading()."},
     {"resume_reading", call<&SocketTransport::resume_reading>, METH_NOARGS,
      "resume_reading($self, /)\n--\n\nUndoes pause_reading()."},
     {"is_reading", ask<&SocketTransport::is_reading>, METH_NOARGS,
      "is_reading($self, /)\n--\n\nFalse while paused, and from close() on."},
     {"close", call<&SocketTransport::close>, METH_NOARGS,
-     "close($self, /)\n--\n\nReads no more, sends what is kept and closes."},
+     "close($self, /)\n--\n\nStops reading, sends the data that is kept, and closes."},
     {"abort", call<&SocketTransport::abort>, METH_NOARGS,
-     "abort($self, /)\n--\n\nCloses; what is kept is not sent."},
+     "abort($self, /)\n--\n\nCloses without sending the data that is kept."},
     {"is_closing", ask<&SocketTransport::is_closing>, METH_NOARGS,
      "is_closing($self, /)\n--\n\nTrue from close() on."},
     {"set_protocol", call_with<&SocketTransport::set_protocol>, METH_O,
-     "set_protocol($self, protocol, /)\n--\n\nFrom now on this protocol is called."},
+     "set_protocol($self, protocol, /)\n--\n\nSets the protocol whose methods are called from now on."},
     {"get_protocol", get_protocol, METH_NOARGS, "get_protocol($self, /)\n--\n\nThe protocol."},
     {"get_extra_info", as_method(get_extra_info), METH_VARARGS | METH_KEYWORDS,
      "get_extra_info($self, name, default=None)\n--\n\n'socket', 'sockname' or 'peername'."},
     {"get_write_buffer_size", get_write_buffer_size, METH_NOARGS,
-     "get_write_buffer_size($self, /)\n--\n\nHow many bytes are kept."},
+     "get_write_buffer_size($self, /)\n--\n\nThe number of bytes that are kept."},
     {"_add_reader", call<&SocketTransport::start_reading>, METH_NOARGS, nullptr},
     {"_read_ready", call<&SocketTransport::read_ready>, METH_NOARGS, nullptr},
     {"_write_ready", call<&SocketTransport::write_ready>, METH_NOARGS, nullptr},
@@ -196,7 +196,7 @@ PyGetSetDef fields[] = {
      nullptr, nullptr},
     {"_low_water", read_mark<&SocketTransport::low_water>, write_mark<&SocketTransport::low_water>, nullptr,
      nullptr},
-    {"max_size", read_max_size, write_max_size, "How much one read takes at most.", nullptr},
+    {"max_size", read_max_size, write_max_size, "The most bytes that one read takes.", nullptr},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
@@ -261,7 +261,7 @@ PyRef allocate() {
 
 // Only a loop makes transports: asyncio's constructor would find nothing that it knows.
 PyObject* refuse_new(PyTypeObject*, PyObject*, PyObject*) noexcept {
-  PyErr_SetString(PyExc_TypeError, "a loop makes its transports");
+  PyErr_SetString(PyExc_TypeError, "only an event loop can make its transports");
   return nullptr;
 }
 
@@ -277,7 +277,7 @@ PyTypeObject* make_type() {
   const AsyncioNames& names = asyncio_names();
   const auto* base = reinterpret_cast<PyTypeObject*>(names.flow_control);
   if (base->tp_basicsize > static_cast<Py_ssize_t>(offsetof(TransportHead, dict))) {
-    raise(PyExc_ImportError, "uwsgi_tornado: %s of this Python has more fields than are known",
+    raise(PyExc_ImportError, "uwsgi_tornado: %s of this Python has more fields than the engine knows",
           base->tp_name);
   }
   PyType_Slot slots[] = {

@@ -14,8 +14,8 @@ namespace {
 // --- The policy: the current event loop is the worker's --------------------------------------
 
 constexpr char kPolicyDoc[] =
-    "asyncio's default policy, but that the current event loop of the worker's requests and of the\n"
-    "worker itself is the worker's own. New loops are asyncio's.";
+    "asyncio's default policy, except that the current event loop of the worker and of its requests\n"
+    "is the worker's own. New loops are asyncio's.";
 
 PyObject* policy_get_event_loop(PyObject*, PyObject* policy) noexcept {
   return py_boundary([=] {
@@ -29,9 +29,9 @@ PyObject* policy_get_event_loop(PyObject*, PyObject* policy) noexcept {
   });
 }
 
-PyMethodDef policy_get_event_loop_method = {
-    "get_event_loop", policy_get_event_loop, METH_O,
-    "get_event_loop($self, /)\n--\n\nThe loop set for this thread or request, else the worker's."};
+PyMethodDef policy_get_event_loop_method = {"get_event_loop", policy_get_event_loop, METH_O,
+                                            "get_event_loop($self, /)\n--\n\nReturns the loop set for this "
+                                            "thread or request, otherwise the worker's."};
 
 // A class whose get_event_loop is ours: C functions do not bind, so an instance method wraps it.
 PyRef make_policy() {

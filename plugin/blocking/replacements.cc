@@ -26,7 +26,7 @@ constexpr Group kGroups[] = {
     {"locks of Python", lock_calls, true},
     {"locks of C libraries", mutex_calls},
     {"condition variables of C libraries", condition_calls},
-    {"what else threads wait for each other by", thread_calls},
+    {"other waits of threads for each other", thread_calls},
     {"C11's threads", c11_calls},
     {"futexes", futex_calls},
     {"names", name_calls, true},
@@ -45,14 +45,14 @@ constexpr Scope kAll = Scope::kAnywhere;
 constexpr Scope kPython = Scope::kLibpythonOnly;
 constexpr Scope kOthers = Scope::kAnyLibrary;
 
-constexpr Reason kGil{"the GIL is made of it, and handed over as ever", false};
-constexpr Reason kLock{"the worker stands still until it returns", true};
-constexpr Reason kStdio{"a FILE is libc's own, whose reads and writes are not seen", false};
-constexpr Reason kMask{"the mask that it sets is the thread's, not the request's", true};
-constexpr Reason kSpin{"it is held for a moment, without a wait", false};
+constexpr Reason kGil{"the GIL uses it, and is handed over as usual", false};
+constexpr Reason kLock{"it blocks the worker until it returns", true};
+constexpr Reason kStdio{"libc itself reads and writes a FILE, unseen by the engine", false};
+constexpr Reason kMask{"it sets the signal mask of the thread, not of the request", true};
+constexpr Reason kSpin{"it is held only briefly, without a wait", false};
 constexpr Reason kNotPythons{"CPython does not call it", false};
-constexpr Reason kAnyCall{"its number may mean any system call", false};
-constexpr Reason kRare{"no library that is known to be used calls it", false};
+constexpr Reason kAnyCall{"it can make any system call", false};
+constexpr Reason kRare{"no library in known use calls it", false};
 
 }  // namespace
 

@@ -356,9 +356,7 @@ void Core::answer_failure() noexcept {
   leave_body_out();
   switch (thread_->limits().ended_by()) {
     case EndedBy::kNothing: uwsgi_500(request_); break;
-    case EndedBy::kTimeout:
-      answer(request_, "504 Gateway Timeout", "The request took longer than it may.");
-      break;
+    case EndedBy::kTimeout: answer(request_, "504 Gateway Timeout", "The request took too long."); break;
     case EndedBy::kClientGone: break;
     case EndedBy::kWorkerEnd:
       answer(request_, "503 Service Unavailable", "The server is being restarted.");

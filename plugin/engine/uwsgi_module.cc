@@ -199,21 +199,21 @@ PyObject* sharedarea_wait(PyObject*, PyObject* args) noexcept {
 
 PyMethodDef functions[] = {
     {"async_sleep", async_sleep, METH_VARARGS,
-     "async_sleep(seconds): the next yield or suspend() waits so long"},
-    {"connect", connect, METH_VARARGS, "connect(address, timeout=3): a descriptor, or -1"},
-    {"recv", recv, METH_VARARGS, "recv(fd, size=4096): what has come, or None"},
-    {"send", send, METH_VARARGS, "send([fd,] data): True when all is sent, or None"},
+     "async_sleep(seconds): makes the next yield or suspend() wait for that time"},
+    {"connect", connect, METH_VARARGS, "connect(address, timeout=3): returns a descriptor, or -1"},
+    {"recv", recv, METH_VARARGS, "recv(fd, size=4096): returns the data received, or None"},
+    {"send", send, METH_VARARGS, "send([fd,] data): returns True once all data is sent, or None"},
     {"signal_wait", signal_wait, METH_VARARGS,
-     "signal_wait([signal]): waits until that signal, or any, has reached this worker and been handled"},
+     "signal_wait([signal]): waits until that signal, or any signal, has been handled by this worker"},
     {"suspend", suspend, METH_VARARGS,
-     "suspend(): waits for what the request has asked for, or for its next turn"},
+     "suspend(): waits for the events that the request has asked for, or for its next turn"},
     {nullptr, nullptr, 0, nullptr},
 };
 
 PyMethodDef new_functions[] = {
     {"sharedarea_wait", sharedarea_wait, METH_VARARGS,
-     "sharedarea_wait(id, milliseconds=100, timeout=0): waits for an update of the shared area, looking at\n"
-     "it every so many milliseconds; True when one came, False after the timeout in seconds"},
+     "sharedarea_wait(id, milliseconds=100, timeout=0): waits for an update of the shared area, and looks\n"
+     "for one every `milliseconds`. Returns True after an update, False after `timeout` seconds"},
     {nullptr, nullptr, 0, nullptr},
 };
 

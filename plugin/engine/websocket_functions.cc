@@ -47,20 +47,20 @@ RequestThread& calling_thread() {
   RequestThread* const thread = RequestThread::current();
   if (thread != nullptr && Engine::instance() != nullptr) return *thread;
   raise(PyExc_RuntimeError,
-        "a websocket is used in a request or in a function that uwsgi_tornado.spawn() runs");
+        "websocket functions must be called in a request or in a function of uwsgi_tornado.spawn()");
 }
 
 std::shared_ptr<WebSocket> own_websocket(RequestThread& thread) {
   Core& core = Engine::instance()->core_of(thread.request());
   if (core.request() == thread.request()) return core.websocket();
-  raise(PyExc_RuntimeError, "this is no request: name one by request_context=");
+  raise(PyExc_RuntimeError, "this is not a request: pass request_context=");
 }
 
 // The websocket of `context`, or of the request that calls where that is null or None.
 std::shared_ptr<WebSocket> websocket_of(PyObject* context, RequestThread& thread) {
   if (context == nullptr || context == Py_None) return own_websocket(thread);
   if (Py_TYPE(context) == context_type()) return reinterpret_cast<RequestContext*>(context)->websocket;
-  raise(PyExc_TypeError, "request_context is what uwsgi.request_context() returned");
+  raise(PyExc_TypeError, "request_context must be a result of uwsgi.request_context()");
 }
 
 PyObject* request_context(PyObject*, PyObject*) noexcept {
@@ -77,12 +77,12 @@ PyObject* request_context(PyObject*, PyObject*) noexcept {
 // --- uwsgi.WebSocketClosed --------------------------------------------------------------------
 
 PyObject* closed_type() noexcept {
-  static PyObject* const type =
-      PyErr_NewExceptionWithDoc("uwsgi.WebSocketClosed",
-                                "The websocket is closed. `code` and `reason` are the client's; code is 1005 "
-                                "when it gave none, 1006 when the\n"
-                                "connection was lost without a word, 1001 when the worker ends.",
-                                PyExc_OSError, nullptr);
+  static PyObject* const type = PyErr_NewExceptionWithDoc(
+      "uwsgi.WebSocketClosed",
+      "The websocket is closed. `code` and `reason` are the client's. The code is 1005 "
+      "if the client gave none,\n1006 if the connection was lost without a close "
+      "frame, and 1001 if the worker ends.",
+      PyExc_OSError, nullptr);
   return type;
 }
 
@@ -171,9 +171,9 @@ PyObject* websocket_close(PyObject*, PyObject* args, PyObject* kwargs) noexcept 
     }
     if (!close_code::may_be_sent(code)) {
       raise(PyExc_ValueError,
-            "a close code is from 1000 to 1014, but for 1004 to 1006, or from 3000 to 4999");
+            "a close code must be from 1000 to 1014, except 1004 to 1006, or from 3000 to 4999");
     }
-    if (size > 123) raise(PyExc_ValueError, "a reason has 123 bytes at most");
+    if (size > 123) raise(PyExc_ValueError, "a close reason must not be longer than 123 bytes");
     RequestThread& thread = calling_thread();
     websocket_of(context, thread)->close(thread, code, {reason, static_cast<std::size_t>(size)});
     return none();
@@ -183,22 +183,22 @@ PyObject* websocket_close(PyObject*, PyObject* args, PyObject* kwargs) noexcept 
 PyMethodDef methods[] = {
     {"request_context", request_context, METH_NOARGS,
      "request_context()\n--\n\n"
-     "This request, for the websocket functions called elsewhere in the worker: in a function of\n"
-     "uwsgi_tornado.spawn(), in another request. As in uWSGI 2.1."},
+     "Returns this request, for websocket functions that are called elsewhere in the worker: in a\n"
+     "function of uwsgi_tornado.spawn(), or in another request. As in uWSGI 2.1."},
     {"websocket_recv", as_method(websocket_recv), METH_VARARGS | METH_KEYWORDS,
      "websocket_recv(request_context=None, decode=False)\n--\n\n"
-     "The next message, as bytes; with `decode` a text message is a str. Waits for it: only the\n"
-     "caller is suspended. Raises uwsgi.WebSocketClosed, an OSError, with the client's code."},
+     "Waits for the next message and returns it as bytes; with `decode`, a text message as str. Only\n"
+     "the caller is suspended. Raises uwsgi.WebSocketClosed, an OSError, with the client's code."},
     {"websocket_recv_nb", as_method(websocket_recv_nb), METH_VARARGS | METH_KEYWORDS,
      "websocket_recv_nb(request_context=None, decode=False)\n--\n\n"
-     "The same without waiting: b'' when there is no message."},
+     "Like websocket_recv(), but does not wait: returns b'' if there is no message."},
     {"websocket_send", as_method(websocket_send), METH_VARARGS | METH_KEYWORDS,
      "websocket_send(message, request_context=None)\n--\n\nSends a text message, str or bytes of UTF-8."},
     {"websocket_send_binary", as_method(websocket_send_binary), METH_VARARGS | METH_KEYWORDS,
      "websocket_send_binary(message, request_context=None)\n--\n\nSends a binary message."},
     {"websocket_close", as_method(websocket_close), METH_VARARGS | METH_KEYWORDS,
      "websocket_close(code=1000, reason='', request_context=None)\n--\n\n"
-     "Says goodbye with a code of RFC 6455; whoever waits for a message is told."},
+     "Closes the websocket with a code of RFC 6455. Calls that wait for a message end."},
 };
 
 }  // namespace

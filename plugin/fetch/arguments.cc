@@ -43,14 +43,14 @@ std::string line_of(const char* name, PyObject* value, Charset charset = Charset
 double limit_of(const char* name, PyObject* value) {
   const double seconds = as_double(value);
   if (!(seconds >= 0 && seconds < 1e6))
-    raise_value_error(std::string(name) + " is a number of seconds from 0 (no limit) up");
+    raise_value_error(std::string(name) + " must be a number of seconds, 0 (no limit) or more");
   return seconds;
 }
 
 std::int64_t count_of(const char* name, PyObject* value) {
   const long long count = PyLong_AsLongLong(value);
   if (count == -1 && PyErr_Occurred()) throw PyError{};
-  if (count < 0) raise_value_error(std::string(name) + " is a whole number from 0 up");
+  if (count < 0) raise_value_error(std::string(name) + " must be a whole number, 0 or more");
   return count;
 }
 
@@ -60,7 +60,7 @@ http::AuthMode auth_mode_of(const char* name, PyObject* value) {
   const std::string mode = line_of(name, value);
   if (mode == "basic") return http::AuthMode::kBasic;
   if (mode == "digest") return http::AuthMode::kDigest;
-  raise_value_error(std::string(name) + " is \"basic\" or \"digest\", not \"" + mode + "\"");
+  raise_value_error(std::string(name) + " must be \"basic\" or \"digest\", not \"" + mode + "\"");
 }
 
 // A method, or the name of a header (RFC 9110, 5.6.2).
@@ -159,7 +159,7 @@ void check_transfer_encoding(const http::Request& request) {
     if (!http::is_header(line, kName, http::kEndsOfRequestName)) continue;
     const bool chunked = strcasecmp(line.c_str() + kLength, ": chunked") == 0;
     if (!chunked || is_said || !request.has_body) {
-      raise_value_error("the header Transfer-Encoding may be \"chunked\" once, where there is a body");
+      raise_value_error("the header Transfer-Encoding may only be \"chunked\", once, and only with a body");
     }
     is_said = true;
   }
@@ -185,7 +185,7 @@ void settle_length(http::Request& request) {
     const std::int64_t known =
         request.body_is_given_later ? said : static_cast<std::int64_t>(request.body.size());
     if (said != known) raise_value_error("the header Content-Length is not the length of the body");
-    if (is_known) raise_value_error("the header Content-Length is there twice");
+    if (is_known) raise_value_error("the header Content-Length occurs twice");
     is_known = true;
     if (request.body_is_given_later) request.body_size = said;
     line = request.headers.erase(line);
@@ -202,9 +202,9 @@ void settle_length(http::Request& request) {
 void take_curl_options(http::Request& request, PyObject* options) {
   PyObject *key, *value;  // Borrowed.
   Py_ssize_t at = 0;
-  if (!PyDict_Check(options)) raise(PyExc_TypeError, "curl_options is a dict");
+  if (!PyDict_Check(options)) raise(PyExc_TypeError, "curl_options must be a dict");
   while (PyDict_Next(options, &at, &key, &value) != 0) {
-    const int number = static_cast<int>(count_of("the number of an option of libcurl's", key));
+    const int number = static_cast<int>(count_of("the number of a libcurl option", key));
     const curl_easyoption* const known = http::libcurl().easy_option_by_id(static_cast<CURLoption>(number));
     if (known == nullptr) raise_value_error("libcurl has no option " + std::to_string(number));
     // libcurl would read on behind the body.
@@ -354,7 +354,7 @@ bool given(PyObject* kwargs, const char* name) {
 FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs) {
   const bool url_by_name = given(kwargs, "url");
   if (PyTuple_GET_SIZE(args) + (url_by_name ? 1 : 0) != 1) {
-    raise(PyExc_TypeError, "%s() takes a URL, and all else by name", function);
+    raise(PyExc_TypeError, "%s() takes a URL, and all other arguments by name", function);
   }
   FetchCall call;
   http::Request& request = call.request;

@@ -243,8 +243,9 @@ PyObject* get_future(PyObject* self, void*) noexcept {
 
 PyMethodDef methods[] = {
     {"write", write, METH_O,
-     "write(chunk)\n--\n\nMore of the request's body. A future, done once there is room for more."},
-    {"finish", finish, METH_NOARGS, "finish()\n--\n\nThe request's body is whole."},
+     "write(chunk)\n--\n\nSends more of the request's body. Returns a future that is done once there is room "
+     "for more."},
+    {"finish", finish, METH_NOARGS, "finish()\n--\n\nEnds the request's body."},
     {"abort", abort_with, METH_O,
      "abort(exception)\n--\n\nEnds the transfer; its future raises the exception."},
     {"_future_done", future_done, METH_O, nullptr},
@@ -302,7 +303,7 @@ void feed_from(const PyRef& fetch, const PyRef& chunks, PyObject* event_loop) {
 PyObject* async_fetch_type() {
   return reinterpret_cast<PyObject*>(
       static_type<AsyncFetchObject>("uwsgi_tornado.AsyncFetch", [](PyTypeObject& t) {
-        t.tp_doc = "A fetch under way.";
+        t.tp_doc = "A fetch in progress.";
         t.tp_methods = methods;
         t.tp_getset = attributes;
         t.tp_traverse = traverse;

@@ -37,7 +37,7 @@ class PlainFetch final : public http::TransferObserver {
     transfer_->start();
     const bool streamed = transfer_->request().streamed;
     while (!transfer_->done() && !(streamed && transfer_->has_head() && !body_chunks_)) {
-      if (client_.is_gone()) raise(client_disconnected_type(), "the client of this request has gone");
+      if (client_.is_gone()) raise(client_disconnected_type(), "the client of this request has disconnected");
       if (body_chunks_ && transfer_->wants_body()) feed();
       else fiber_.wait(thread_);
     }
@@ -95,7 +95,7 @@ PyRef loop_for_fetch() {
   WorkerLoop& worker = running_worker_loop("fetch_async");
   if (VirtualThread::current() == nullptr) {
     raise(PyExc_RuntimeError,
-          "fetch_async() is for requests and for where an event loop runs: not for another thread");
+          "fetch_async() must be called in a request or where an event loop runs, not on another thread");
   }
   return PyRef::borrow(worker.event_loop());
 }
@@ -115,7 +115,8 @@ PyObject* fetch_async(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
     loop::IoLoop& io = io_of(loop.get());
     FetchCall call = parse_fetch("fetch_async", args, kwargs);
     if (call.while_connected)
-      raise(PyExc_TypeError, "while_connected is for fetch(): a future may outlive its request");
+      raise(PyExc_TypeError,
+            "while_connected works only with fetch(), because a future may outlive its request");
     return future_of_fetch(start_async_fetch(loop.get(), io, std::move(call), {nullptr, nullptr}).get());
   });
 }

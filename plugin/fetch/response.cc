@@ -52,7 +52,7 @@ class ResponseState final : public http::TransferObserver {
   // An asyncio future of the next chunk; StopAsyncIteration at the end.
   PyRef next_chunk_async() {
     if (get_running_loop().get() != loop_.get())
-      raise(PyExc_RuntimeError, "this response is of another event loop than the running one");
+      raise(PyExc_RuntimeError, "this response belongs to another event loop than the running one");
     need_to_be_alone();
     PyRef future = py_check(PyObject_CallMethod(loop_.get(), "create_future", nullptr));
     chunk_future_ = future;
@@ -104,7 +104,7 @@ class ResponseState final : public http::TransferObserver {
   void need_to_be_alone() {
     forget_given_up_future();
     if (fiber_.waiting() || chunk_future_)
-      raise(PyExc_RuntimeError, "somebody waits for the next chunk of this response already");
+      raise(PyExc_RuntimeError, "another caller already waits for the next chunk of this response");
   }
 
   PyRef chunk_that_came() {
@@ -244,7 +244,7 @@ PyGetSetDef attributes[] = {
 
 void need_stream(PyObject* self) {
   if (!state_of(self).streamed())
-    raise(PyExc_TypeError, "this response is whole, in its body: ask for stream=True to iterate");
+    raise(PyExc_TypeError, "this response is complete, in its `body`: use stream=True to iterate");
 }
 
 PyObject* iter(PyObject* self) noexcept {

@@ -1,7 +1,7 @@
 """An implementation class of Tornado's AsyncHTTPClient on the C++ engine.
 
-Run inside the plugin. Where Tornado's two clients differ this one does what the documentation of
-HTTPRequest says, for both where it says nothing of one.
+It runs inside the plugin. Where Tornado's two clients differ, this one does what the documentation of
+HTTPRequest says, including what it says of both clients.
 """
 import collections
 import functools
@@ -23,7 +23,7 @@ NO_RESPONSE = 599
 
 
 class CurlError(HTTPError):
-    """No response came. errno is libcurl's number of the reason."""
+    """No response came. errno is libcurl's error number."""
 
     def __init__(self, errno, message):
         super().__init__(NO_RESPONSE, message)
@@ -31,7 +31,7 @@ class CurlError(HTTPError):
 
 
 class Queued:
-    """A request that waits for one of max_clients to be free."""
+    """A request that waits because max_clients fetches are in progress."""
 
     def __init__(self, request, callback, now):
         self.request = request
@@ -43,8 +43,8 @@ class Queued:
 class AsyncHTTPClient(Base):
     """Tornado's AsyncHTTPClient on libcurl and the loop of uwsgi_tornado.
 
-    max_clients: fetches at once, the others wait; their wait counts as connecting.
-    max_body_size, max_header_size: bytes of a response; a longer one is an error.
+    max_clients: the most fetches at once; the others wait, at most for the shorter of their timeouts.
+    max_body_size, max_header_size: limits of a response in bytes; a larger one is an error.
 
     On another loop (that of Tornado's synchronous HTTPClient in a request) Tornado's own client fetches.
     """
@@ -156,7 +156,7 @@ class AsyncHTTPClient(Base):
 
         try:
             future = body_producer(fetch.write)
-            if future is None:  # It has written all.
+            if future is None:  # It has written the whole body.
                 fetch.finish()
             else:
                 self.io_loop.add_future(gen.convert_yielded(future), produced)
@@ -171,7 +171,7 @@ class AsyncHTTPClient(Base):
 
 
 class HeaderLines:
-    """The headers of the last response, line by line; hands each line on."""
+    """Collects the header lines of the last response, and passes each line to the callback."""
 
     def __init__(self, callback):
         self.callback = callback
@@ -210,7 +210,7 @@ def check_method(request):
 
 
 def tls_options(request):
-    """ssl_options, a dict as of ssl.wrap_socket(), overrides the fields of the request."""
+    """ssl_options, a dict like the arguments of ssl.wrap_socket(), overrides the fields of the request."""
     if request.ssl_options is None:
         options = {'verify': (request.ca_certs or True) if request.validate_cert else False,
                    'client_cert': request.client_cert, 'client_key': request.client_key}
@@ -221,7 +221,7 @@ def tls_options(request):
                    'client_cert': given.pop('certfile', None), 'client_key': given.pop('keyfile', None),
                    'ciphers': given.pop('ciphers', None)}
         if given:
-            raise ValueError('ssl_options has no meaning here for %s' % ', '.join(sorted(given)))
+            raise ValueError('ssl_options must not contain %s' % ', '.join(sorted(given)))
     else:
         raise ValueError('an ssl.SSLContext in ssl_options cannot be handed to libcurl: use a dict, or validate_cert, '
                          'ca_certs, client_cert and client_key')
@@ -229,7 +229,7 @@ def tls_options(request):
 
 
 def normal(text):
-    """One spelling of each character (RFC 7617)."""
+    """The text with one spelling for each character (RFC 7617)."""
     return unicodedata.normalize('NFC', native_str(text or ''))
 
 
@@ -259,7 +259,7 @@ def header_options(request):
 
 
 class CurlOptions:
-    """What prepare_curl_callback is given for a pycurl.Curl: its setopt() of numbers and texts."""
+    """Stands for the pycurl.Curl in prepare_curl_callback: has setopt() for numbers and texts."""
 
     def __init__(self):
         self.options = {}
@@ -280,7 +280,7 @@ def curl_options(request):
 
 
 def options_of(request):
-    """HTTPRequest's fields as fetch() has them."""
+    """HTTPRequest's fields as arguments of fetch()."""
     check_method(request)
     return {
         'method': request.method,

@@ -8,8 +8,8 @@ namespace {
 
 [[noreturn]] void refuse() {
   raise(PyExc_RuntimeError,
-        "this plugin was built without libcurl, which fetches: install libcurl4-openssl-dev and build it "
-        "again");
+        "this plugin was built without libcurl, so it cannot fetch: install libcurl4-openssl-dev and build "
+        "it again");
 }
 
 PyObject* fetch(PyObject*, PyObject*, PyObject*) noexcept {

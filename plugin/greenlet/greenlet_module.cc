@@ -73,12 +73,11 @@ PyObject* enable_optional_cleanup(PyObject*, PyObject* flag) noexcept {
 
 PyMethodDef functions[] = {
     {"getcurrent", getcurrent, METH_NOARGS,
-     "getcurrent()\n--\n\nThe greenlet that runs. In a request that made none: its main greenlet."},
+     "getcurrent()\n--\n\nReturns the running greenlet. In a request that made none, its main greenlet."},
     {"settrace", settrace, METH_VARARGS,
-     "settrace(callback)\n--\n\nHas callback(event, (origin, target)) called at each switch of this "
-     "thread's\n"
-     "greenlets, event being 'switch' or 'throw'. Returns the one before."},
-    {"gettrace", gettrace, METH_NOARGS, "gettrace()\n--\n\nThe callback that settrace() was given, or None."},
+     "settrace(callback)\n--\n\nSets a callback(event, (origin, target)) for each switch of this thread's\n"
+     "greenlets; the event is 'switch' or 'throw'. Returns the previous callback."},
+    {"gettrace", gettrace, METH_NOARGS, "gettrace()\n--\n\nReturns the callback of settrace(), or None."},
     {"set_thread_local", set_thread_local, METH_VARARGS, nullptr},
     {"get_pending_cleanup_count", zero, METH_NOARGS, nullptr},
     {"get_total_main_greenlets", get_total_main_greenlets, METH_NOARGS, nullptr},

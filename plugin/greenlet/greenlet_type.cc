@@ -362,11 +362,11 @@ PyObject* greenlet_repr(PyObject* self) noexcept {
 
 constexpr char kSwitchDoc[] =
     "switch(*args, **kwargs)\n\n"
-    "Switches to this greenlet: starts it with run(*args, **kwargs), or goes on where it stands,\n"
-    "where the arguments are what its own switch() returns. One that is dead passes them to its\n"
-    "parent. Returns what is passed by the switch that comes back.\n\n"
-    "Of the parent of a request's main greenlet, in the request: suspends the request until\n"
-    "somebody switches to one of its greenlets.";
+    "Switches to this greenlet: starts it with run(*args, **kwargs), or resumes it; its own switch()\n"
+    "then returns the arguments. A dead greenlet passes them to its parent. Returns the arguments\n"
+    "of the switch that comes back.\n\n"
+    "If the greenlet is the parent of the request's main greenlet, this suspends the request until\n"
+    "other code switches to one of the request's greenlets.";
 
 constexpr char kThrowDoc[] =
     "throw(type=GreenletExit, value=None, traceback=None)\n\n"

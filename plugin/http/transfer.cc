@@ -38,8 +38,8 @@ long http_version_of(const Request& request) {
   if (request.http_version == "1.1") return CURL_HTTP_VERSION_1_1;
   if (request.http_version == "2") return CURL_HTTP_VERSION_2_0;
   if (request.http_version.empty()) return CURL_HTTP_VERSION_2TLS;
-  throw std::invalid_argument("http_version is \"1.0\", \"1.1\" or \"2\", not \"" + request.http_version +
-                              "\"");
+  throw std::invalid_argument("http_version must be \"1.0\", \"1.1\" or \"2\", not \"" +
+                              request.http_version + "\"");
 }
 
 long auth_of(AuthMode mode) noexcept { return mode == AuthMode::kDigest ? CURLAUTH_DIGEST : CURLAUTH_BASIC; }
@@ -303,9 +303,7 @@ std::size_t Transfer::hand_body_over(char* buffer, std::size_t size) noexcept {
 // Wanted again after a redirect or a challenge.
 int Transfer::seek(curl_off_t offset, int origin) noexcept {
   if (request_.body_is_given_later || origin != SEEK_SET) {
-    fail(
-        "the body has been read and cannot be sent again, to where it was redirected or on another "
-        "connection");
+    fail("the body has been read and cannot be sent again, after a redirect or on another connection");
     return CURL_SEEKFUNC_CANTSEEK;
   }
   sent_ = static_cast<std::size_t>(offset);

@@ -81,7 +81,7 @@ PyObject* section_exit(PyObject* self, PyObject*) noexcept {
   if (section->task == 0) return none().release();
   VirtualThread* const thread = VirtualThread::current();
   if (thread == nullptr || thread->task().number() != section->task) {
-    PyErr_Format(PyExc_RuntimeError, "a %s() section ends in the request that began it", Kind::kName);
+    PyErr_Format(PyExc_RuntimeError, "a %s() section must end in the request that began it", Kind::kName);
     return nullptr;
   }
   Kind::end(thread->task());
@@ -110,7 +110,7 @@ PyObject* is_connected(PyObject*, PyObject*) noexcept {
   return py_boundary([] {
     VirtualThread* const thread = VirtualThread::current();
     if (thread == nullptr || !thread->has_client()) {
-      raise(PyExc_RuntimeError, "is_connected() asks for the client of a request: call it in one");
+      raise(PyExc_RuntimeError, "is_connected() is about the client of a request: call it in a request");
     }
     pollfd look{thread->client_fd(), POLLRDHUP, 0};
     const bool gone =

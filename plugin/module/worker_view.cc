@@ -24,7 +24,7 @@ PyMethodDef worker_view_methods[] = {
      "  core      the number of the core; None for a function of spawn() and the like\n"
      "  method, uri, client  of the request; None outside one\n"
      "  age       seconds since the request arrived (including its header) or the function began\n"
-     "  state     'runs', 'waits', or 'gave way' if it computes and it is the turn of others\n"
+     "  state     'runs', 'waits', or 'gave way' if it computes and waits for its next turn\n"
      "  waits_for 'read', 'write', 'poll', 'sleep', 'lock', 'future', 'fetch', the name of a call that a\n"
      "            helper thread makes ('getaddrinfo'), ...; None unless it waits\n"
      "  fd, peer  the descriptor it waits for and the other end of that connection; None if there is none\n"

@@ -1,9 +1,9 @@
-"""Where a coroutine waits."""
+"""The stack of a coroutine that waits."""
 import traceback
 
 
 def stack_of(coroutine):
-    """Through everything that it awaits, outermost first."""
+    """The frames of the coroutine and of everything that it awaits, outermost first, as text."""
     frames = []
     while coroutine is not None:
         for prefix in ('cr', 'gi', 'ag'):

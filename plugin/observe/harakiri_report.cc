@@ -63,7 +63,7 @@ void on_last_words(int) noexcept {
 
 void log_overdue(RequestThread& thread) noexcept {
   try {
-    uwsgi_log("tornado: HARAKIRI: %s is over its time, after %.1f s; its Python stack:\n%s\n",
+    uwsgi_log("tornado: HARAKIRI: %s exceeded its time limit after %.1f s; its Python stack:\n%s\n",
               title_of(thread).c_str(), thread.age_s(), python_stack_of(thread).c_str());
   } catch (const python::PyError&) {
     report_python_error();

@@ -45,18 +45,18 @@ struct Description {
 constexpr std::size_t kMetrics = static_cast<std::size_t>(Metric::kCount);
 
 constexpr std::array<Description, kMetrics> kDescriptions = {{
-    {"cores_used", UWSGI_METRIC_GAUGE, "Cores that have a connection."},
-    {"cores_free", UWSGI_METRIC_GAUGE, "Cores that have none."},
+    {"cores_used", UWSGI_METRIC_GAUGE, "Cores that serve a connection."},
+    {"cores_free", UWSGI_METRIC_GAUGE, "Cores without a connection."},
     {"cores_peak", UWSGI_METRIC_GAUGE, "The most cores used at once since the worker began."},
     {"running", UWSGI_METRIC_GAUGE, "Requests and functions that run or wait for their turn."},
     {"parked", UWSGI_METRIC_GAUGE, "Requests and functions that wait for something."},
     {"queue_full_ms", UWSGI_METRIC_COUNTER, "Milliseconds for which no core was free."},
-    {"refused", UWSGI_METRIC_COUNTER, "Connections refused for want of a core."},
+    {"refused", UWSGI_METRIC_COUNTER, "Connections refused because no core was free."},
     {"loop_lag_us", UWSGI_METRIC_GAUGE,
-     "The longest that anything due had to wait in the last two seconds, in microseconds."},
+     "The worst delay of any timer or event in the last two seconds, in microseconds."},
     {"busy_percent", UWSGI_METRIC_GAUGE, "Share of the last second in which the loop did not sleep."},
-    {"switches", UWSGI_METRIC_COUNTER, "Times that a request or function began to run or went on."},
-    {"preempted", UWSGI_METRIC_COUNTER, "Times that one that computed gave way."},
+    {"switches", UWSGI_METRIC_COUNTER, "Times that a request or function began or resumed."},
+    {"preempted", UWSGI_METRIC_COUNTER, "Times that a computing request or function gave way."},
     {"stack_peak", UWSGI_METRIC_GAUGE, "The deepest use of any stack, in bytes."},
 }};
 

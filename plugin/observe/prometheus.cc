@@ -26,7 +26,7 @@ constexpr Counted kCounted[] = {
        for (int core = 0; core < uwsgi.cores; ++core) count += worker.cores[core].exceptions;
        return count;
      }},
-    {"respawns_total", "counter", "Times that the worker was started again.",
+    {"respawns_total", "counter", "Times that the worker was restarted.",
      [](const uwsgi_worker& worker) { return worker.respawn_count; }},
     {"sent_bytes_total", "counter", "Bytes of responses.",
      [](const uwsgi_worker& worker) { return worker.tx; }},

@@ -184,8 +184,8 @@ void dealloc(PyObject* self) noexcept {
 PyMethodDef methods[] = {
     {"start", start, METH_NOARGS,
      "start($self, /)\n--\n\n"
-     "Starts the calls on IOLoop.current(); the first one comes after one period. If they are started\n"
-     "already, starts again."},
+     "Starts the calls on IOLoop.current(); the first one comes after one period. If they have already\n"
+     "been started, this restarts them."},
     {"stop", stop, METH_NOARGS,
      "stop($self, /)\n--\n\n"
      "Stops the calls. A call that is being awaited runs to its end."},

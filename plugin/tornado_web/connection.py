@@ -1,4 +1,4 @@
-"""A request of uWSGI's, as Tornado's interfaces have it: tornado.httputil.HTTPConnection."""
+"""A uWSGI request behind Tornado's interface tornado.httputil.HTTPConnection."""
 import asyncio
 import collections.abc
 
@@ -6,24 +6,24 @@ from tornado import http1connection, httpserver, httputil, iostream
 from tornado.log import app_log, gen_log
 from tornado.web import RequestHandler
 
-PIECE = 65536  # Of a body, as Tornado's own connection reads it.
-BODY_MAX = 104857600  # Tornado's own, where the application sets no other.
+PIECE = 65536  # The most bytes of a body that are read at once, as in Tornado's own connection.
+BODY_MAX = 104857600  # Tornado's default.
 
 
 def parse_length(text):
-    """What Tornado takes for a number since 6.4: int() takes '+10', '1_0' and others, which clients read as another length."""
+    """Accepts what Tornado accepts since 6.4. int() alone accepts '+10', '1_0' and others, which clients read differently."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError('not an integer: %r' % text)
     return int(text)
 
 
 class Context:
-    """Who asks: what Tornado takes request.remote_ip and request.protocol from. Stands for the server's connection, too."""
+    """The client, from which Tornado takes request.remote_ip and request.protocol. Also stands for the server's connection."""
 
     __slots__ = 'remote_ip', 'protocol'
 
     def __init__(self, remote_ip, protocol):
-        self.remote_ip = remote_ip or '0.0.0.0'  # Of a Unix socket, as Tornado has it.
+        self.remote_ip = remote_ip or '0.0.0.0'  # For a Unix socket, as in Tornado.
         self.protocol = protocol
 
     def __str__(self):
@@ -31,13 +31,13 @@ class Context:
 
 
 class Unconnected:
-    """What Tornado's context of a connection asks its stream for."""
+    """The part of a stream that Tornado's context of a connection uses."""
 
     socket = None
 
 
 def context_of_server(server, remote_ip, scheme):
-    """For an HTTPServer: its xheaders=True has the context changed."""
+    """The context for an HTTPServer, which changes it if it has xheaders=True."""
     context = httpserver._HTTPRequestContext(Unconnected, None, server.protocol or scheme, server.trusted_downstream)
     context.remote_ip = context._orig_remote_ip = remote_ip or '0.0.0.0'
     server._connections.add(context)  # Until on_close().
@@ -45,7 +45,7 @@ def context_of_server(server, remote_ip, scheme):
 
 
 class Steps(collections.abc.Coroutine):
-    """A coroutine whose steps are its request's: for uWSGI's functions, for what is measured and what is warned of."""
+    """A coroutine whose steps count as its request's, for uWSGI's functions, for measurements and for warnings."""
 
     __slots__ = 'exchange', 'coroutine', '__weakref__'
 
@@ -78,7 +78,7 @@ class Steps(collections.abc.Coroutine):
 
 
 class Connection(httputil.HTTPConnection):
-    """One request and its response. On the loop's own stack, as any callback of Tornado's."""
+    """One request and its response. Runs on the loop's own stack, like all callbacks of Tornado."""
 
     piece_size = PIECE
     max_body_size = BODY_MAX
@@ -104,14 +104,14 @@ class Connection(httputil.HTTPConnection):
         self.close_callback = None
         self.handler = None
         self.task = self.coroutine = None  # The handler's.
-        self.begun = False  # That task is the last that was scheduled.
-        self.detached = None  # The stream, then.
-        self.piece = None  # A future, while some of the body is waited for.
-        self.waiting = []  # Futures of what is not sent yet.
+        self.begun = False  # True if that task is the one scheduled last.
+        self.detached = None  # The stream, once the connection is detached.
+        self.piece = None  # A future, while the handler waits for a piece of the body.
+        self.waiting = []  # Futures of data that is not sent yet.
         self.started = self.finished = self.received = self.gone = self.interrupted = False
         self.chunks = self.upgrades = False
-        self.left = None  # Of what Content-Length promises.
-        self.error = None  # The delegate's own.
+        self.left = None  # Bytes still to send of those that Content-Length promises.
+        self.error = None  # The exception that the delegate raised.
 
     def use_options(self, params):
         self.piece_size = params.chunk_size
@@ -192,7 +192,7 @@ class Connection(httputil.HTTPConnection):
             self.delegate.finish()
 
     def failed(self, error):
-        """What came out of the delegate, or the request is none. Its client is told, unless the response has begun."""
+        """The delegate raised, or the request is malformed. The client gets an error unless the response has begun."""
         if self.gone:
             return
         if isinstance(error, httputil.HTTPInputError):
@@ -228,7 +228,7 @@ class Connection(httputil.HTTPConnection):
                 future.set_result(None)
 
     def on_gone(self):
-        """The client has left, or is not listened to any more: whoever waits for it is told."""
+        """The client has disconnected, or nothing more is read from it. Ends all waits for it."""
         if self.gone:
             return
         self.gone = True
@@ -256,7 +256,7 @@ class Connection(httputil.HTTPConnection):
             app_log.error('Uncaught exception', exc_info=True)
 
     def interrupt(self, client_left):
-        """Its deadline has passed, or the worker ends: the handler is cancelled, and what it still sends is sent."""
+        """The deadline has passed, or the worker ends: cancels the handler. Data that it still sends is sent."""
         self.interrupted = True
         if client_left:
             self.on_gone()
@@ -273,16 +273,16 @@ class Connection(httputil.HTTPConnection):
             return
         try:
             self.handler.close(1001, 'the server is being restarted')
-        except Exception:  # It is no WebSocketHandler.
+        except Exception:  # Not a WebSocketHandler.
             self.detached.close()
 
     def close(self):
-        """The request is over."""
+        """Called when the request has ended."""
         if self.detached is not None:
             self.detached.close()
         if not self.gone and not self.exchange.lost:
             self.on_sent()
-        self.finished = True  # There is nobody to tell any more.
+        self.finished = True  # on_gone() must not tell the delegate.
         self.on_gone()
         self.application.on_close(self.context)
         self.delegate = self.handler = self.close_callback = self.coroutine = None
@@ -344,7 +344,7 @@ class Connection(httputil.HTTPConnection):
         if self.gone:
             return self.closed()
         if not self.started:
-            raise RuntimeError('write() before write_headers(): on uWSGI\'s sockets a response has its headers by that alone')
+            raise RuntimeError('write() before write_headers(): on uWSGI\'s sockets only write_headers() sends headers')
         if self.left is not None:
             self.left -= len(chunk)
             if self.left < 0:
@@ -356,7 +356,7 @@ class Connection(httputil.HTTPConnection):
         return self.sent(self.exchange.send(chunk))
 
     def sent(self, all_of_it):
-        if self.exchange.gone:  # on_gone() comes in its turn: a handler that only writes gives it none.
+        if self.exchange.gone:  # on_gone() runs in a later turn, and a handler that only writes never lets one begin.
             return self.closed()
         future = self.loop.create_future()
         if all_of_it:
@@ -379,7 +379,7 @@ class Connection(httputil.HTTPConnection):
         if self.chunks and not self.gone:
             self.exchange.send(b'0\r\n\r\n')
         if not self.started and not self.gone:
-            self.exchange.abort()  # There is no response.
+            self.exchange.abort()  # The handler sent no response.
         self.finished = True
         self.close_callback = None
         if self.upgrades:
@@ -388,24 +388,24 @@ class Connection(httputil.HTTPConnection):
             self.exchange.end()
 
     def end(self):
-        """Unless it has been detached meanwhile, as a handshake is."""
+        """Ends the exchange, unless the connection was detached meanwhile, as after a handshake."""
         if self.detached is None:
             self.exchange.end()
 
     def detach(self):
         self.exchange.detach()
-        self.environ['uwsgi_tornado.timeout'] = 0  # It is no request any more that has a time.
+        self.environ['uwsgi_tornado.timeout'] = 0  # A detached connection has no deadline.
         self.detached = Stream(self)
         return self.detached
 
     @property
     def stream(self):
-        """What some applications close."""
+        """Some applications close it."""
         return None if self.detached is not None else AttachedStream(self)
 
 
 class AttachedStream:
-    """The connection of a request, as far as it is the application's."""
+    """The connection of a request, as far as the application may use it."""
 
     socket = None
 
@@ -437,7 +437,7 @@ class Stream(iostream.BaseIOStream):
         return self.exchange.fileno()
 
     def close_fd(self):
-        self.connection.loop.call_soon(self.exchange.end)  # Once this stream knows that it is closed.
+        self.connection.loop.call_soon(self.exchange.end)  # After this stream has noted that it is closed.
 
     def read_from_fd(self, buf):
         return self.exchange.recv_into(buf)

@@ -61,7 +61,7 @@ std::string text_of(PyObject* object) {
 
 Found served_as(const std::string& name) {
   if (name == "wsgi" || named(name) != nullptr) return {name, ""};
-  return {"", "this build has nothing that serves " + name + " applications"};
+  return {"", "this build cannot serve " + name + " applications"};
 }
 
 Found look_at(PyObject* callable, const std::string& mount_point) {

@@ -1,4 +1,4 @@
-"""Which interface an application is written for."""
+"""Finds out which interface an application uses."""
 import functools
 import inspect
 import sys
@@ -7,7 +7,7 @@ ARGUMENTS = ('a WSGI application takes (environ, start_response), an ASGI applic
 
 
 def interface_of(application, allowed):
-    """(interface, None), or (None, the sentence that says why there is none). `allowed` has the names of those served."""
+    """Returns (interface, None), or (None, reason). `allowed` has the names of the interfaces that are served."""
     target = without_partials(application)
     tornado = sys.modules.get('tornado.httputil')
     if tornado and isinstance(target, tornado.HTTPServerConnectionDelegate):
@@ -22,25 +22,25 @@ def interface_of(application, allowed):
     if is_coroutine_function(call):
         if takes(application, 3):
             return 'asgi', None
-        return None, f'{described(application)} is a coroutine function of other arguments than (scope, receive, send)'
+        return None, f'{described(application)} is a coroutine function, but does not take (scope, receive, send)'
     if takes(application, 2):
         return 'wsgi', None
     if takes(application, 3):
-        return 'asgi', None  # It returns what another coroutine function gives.
+        return 'asgi', None  # It may return a coroutine of another function.
     if takes(application, 1):
         return None, (f'{described(application)} takes one argument, as ASGI 2 applications do: '
-                      'asgiref.compatibility.guarantee_single_callable() makes an ASGI 3 application of one')
+                      'convert it with asgiref.compatibility.guarantee_single_callable()')
     return None, f'{described(application)} takes other arguments: {ARGUMENTS}'
 
 
 def interface_of_class(application, target):
-    """A class may be a WSGI application: its instances are what is iterated over then."""
+    """A class may be a WSGI application; uWSGI then iterates over its instances."""
     call = vars_of(target).get('__call__')
     if call is None or not is_coroutine_function(call):
         return 'wsgi', None
     if takes(call, 3):
         return None, (f'{described(application)} takes (receive, send) after its scope, as ASGI 2 applications do: '
-                      'asgiref.compatibility.guarantee_single_callable() makes an ASGI 3 application of it')
+                      'convert it with asgiref.compatibility.guarantee_single_callable()')
     return None, f'{described(application)} is a class: name an instance of it, {target.__name__}(...)'
 
 
@@ -58,12 +58,12 @@ def without_partials(application):
 
 
 def is_coroutine_function(function):
-    """Also what asyncio.coroutine() and asgiref have marked as one."""
+    """True also for functions that asyncio.coroutine() or asgiref has marked as one."""
     return inspect.iscoroutinefunction(function) or getattr(function, '_is_coroutine', None) is not None
 
 
 def takes(function, count):
-    """Whether it can be called with so many arguments; where that cannot be told, with two."""
+    """Whether the function can be called with `count` arguments. If this is unknown, it is taken to have two."""
     try:
         inspect.signature(function).bind(*[None] * count)
     except ValueError:

@@ -179,7 +179,7 @@ uwsgi_option* option_table() noexcept {
            "for one mount point (may be repeated)",
            on_interface),
       make("tornado-stack-size", required_argument,
-           "KiB of stack to reserve for each fiber (default: as a thread has, 8192 as a rule)",
+           "KiB of stack to reserve for each fiber (default: the size of a thread's stack, usually 8192)",
            on_stack_size),
       make("tornado-quantum", required_argument,
            "milliseconds that a request may compute before it gives way to others (default 10; 0 disables "
@@ -205,7 +205,7 @@ uwsgi_option* option_table() noexcept {
       make("tornado-metrics", required_argument,
            "path at which to serve the metrics of all workers to Prometheus", on_metrics),
       make("tornado-coalesce", no_argument,
-           "send chunks that a WSGI application yields one after another together, up to 64 KiB",
+           "gather chunks that a WSGI application yields in succession, and send up to 64 KiB at once",
            on_coalesce),
       make("greenlet", no_argument, "provide a module greenlet whose greenlets are fibers", on_greenlet),
       make("tornado-native-blocking", no_argument,

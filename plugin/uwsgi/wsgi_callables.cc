@@ -55,7 +55,7 @@ PyObject* start_response(PyObject* self, PyObject* args) noexcept {
   return py_boundary([=] {
     const wsgi_request* const request = current_wsgi_req();
     if (request == nullptr)
-      raise(PyExc_RuntimeError, "start_response() is called by the thread that serves the request");
+      raise(PyExc_RuntimeError, "start_response() must be called by the thread that serves the request");
     PyObject* const exc_info = PyTuple_GET_SIZE(args) > 2 ? PyTuple_GET_ITEM(args, 2) : Py_None;
     if (exc_info == Py_None) {
       // Where the first was sent, after a websocket's handshake for one, uWSGI's says so by an OSError.
@@ -65,7 +65,7 @@ PyObject* start_response(PyObject* self, PyObject* args) noexcept {
               "start_response() was called before: a second call needs exc_info (PEP 3333)");
       return PyRef::steal(plugins.start_response(self, args));
     }
-    if (!is_exc_info(exc_info)) raise(PyExc_TypeError, "exc_info is what sys.exc_info() returns");
+    if (!is_exc_info(exc_info)) raise(PyExc_TypeError, "exc_info must be a result of sys.exc_info()");
     if (request->headers_sent) raise_given(exc_info);
     const PyRef without = py_check(PyTuple_GetSlice(args, 0, 2));
     return PyRef::steal(plugins.start_response(self, without.get()));

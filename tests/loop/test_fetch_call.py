@@ -9,7 +9,7 @@ def test_the_url_may_be_given_by_name(run):
         async with answering(answer(b'page')) as server:
             assert (await fetch_async(url=server.url, method='GET')).body == b'page'
             for args, kwargs in (((), {}), ((server.url,), {'url': server.url}), ((server.url, 'GET'), {})):
-                with pytest.raises(TypeError, match=r'fetch_async\(\) takes a URL, and all else by name'):
+                with pytest.raises(TypeError, match=r'fetch_async\(\) takes a URL, and all other arguments by name'):
                     fetch_async(*args, **kwargs)
     run(test())
 

@@ -144,7 +144,7 @@ def test_two_cannot_wait_for_the_same_chunk(run):
         async with upstream(handler) as server:
             response = await fetch_async(server.url, stream=True)
             first = response.__anext__()
-            with pytest.raises(RuntimeError, match='somebody waits for the next chunk'):
+            with pytest.raises(RuntimeError, match='another caller already waits for the next chunk'):
                 response.__anext__()
             response.close()
             with pytest.raises(StopAsyncIteration):

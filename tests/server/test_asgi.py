@@ -298,7 +298,7 @@ def test_exceptions(start):
         assert ask(connection, '/raise_after_response') == (200, b'answered')
         assert ask(connection, '/') == (200, b'hello')
     for text in ('ValueError: raised before the response', 'ValueError: raised within the response', 'SystemExit: 3',
-                 'an application raised after its response', 'ValueError: raised after the response',
+                 'the application raised an exception after its response', 'ValueError: raised after the response',
                  'RuntimeError: the application returned without a response'):
         assert text in running.log
 

@@ -110,7 +110,7 @@ def test_refusals_say_what_to_do(ask):
         'the event loop cannot run meanwhile',
         in_async_code[0],
         'await_() waits for the event loop of a uWSGI worker: call it in a request or in spawn()',
-        'spawn() needs a uWSGI worker that runs with --tornado, and its thread',
+        'spawn() must be called on the thread of a uWSGI worker that runs with --tornado',
     ]
 
 

@@ -143,7 +143,7 @@ def test_plugin_built_without_libcurl_serves_and_says_what_it_lacks(server, tmp_
     monkeypatch.setattr(conftest, 'PLUGIN', str(plugin))
     running = server('fetch_life.py', environ={'UPSTREAM': 'http://127.0.0.1:1'})
     assert running.get('/fetch')[0] == 500
-    assert 'RuntimeError: this plugin was built without libcurl, which fetches: install libcurl4-openssl-dev' in running.log
+    assert 'RuntimeError: this plugin was built without libcurl, so it cannot fetch: install libcurl4-openssl-dev' in running.log
 
 
 @plugin_only

@@ -106,7 +106,7 @@ def test_a_fetch_ends_when_its_requests_client_leaves(running, upstream):
         client.sendall(b'GET /watched HTTP/1.1\r\nHost: x\r\n\r\n')
         assert upstream.asked.wait(30)
     assert upstream.left.wait(30)  # Its transfer is cancelled, its connection closed.
-    running.wait_for_log('disconnected: the client of this request has gone False')
+    running.wait_for_log('disconnected: the client of this request has disconnected False')
 
 
 def test_a_fetch_goes_on_when_its_requests_client_sends_more(running, upstream):

@@ -118,7 +118,7 @@ def test_harakiri_says_who_and_where(seen):
     held = hold(running, ['sleep'])
     running.wait_for_log('Respawned uWSGI worker 1')
     before = running.log[:running.log.index(KILLED)]
-    assert re.search(r'tornado: HARAKIRI: GET /sleep \(core \d+\) is over its time, after [\d.]+ s; its Python stack:', before)
+    assert re.search(r'tornado: HARAKIRI: GET /sleep \(core \d+\) exceeded its time limit after [\d.]+ s; its Python stack:', before)
     assert 'time.sleep(LONG_S)' in before
     close(held)
 

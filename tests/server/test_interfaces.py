@@ -12,7 +12,7 @@ REFUSED = {
     'Asgi': 'the class Asgi is a class: name an instance of it, Asgi\\(...\\)',
     'Asgi2': 'the class Asgi2 takes \\(receive, send\\) after its scope, as ASGI 2 applications do',
     'asgi_2_function': 'the function asgi_2_function\\(\\) takes one argument, as ASGI 2 applications do',
-    'of_four': 'the function of_four\\(\\) is a coroutine function of other arguments than',
+    'of_four': 'the function of_four\\(\\) is a coroutine function, but does not take',
     'of_four_plain': 'the function of_four_plain\\(\\) takes other arguments: a WSGI application takes',
 }
 

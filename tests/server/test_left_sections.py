@@ -22,7 +22,7 @@ def test_no_suspend_left_open_ends_with_its_request(ask):
 
 def test_no_suspend_of_an_earlier_request_is_not_ended_by_another(ask):
     ask('/leave_no_suspend')
-    assert ask('/close') == f'a uwsgi_tornado.no_suspend() section ends in the request that began it\n{REFUSED}'
+    assert ask('/close') == f'a uwsgi_tornado.no_suspend() section must end in the request that began it\n{REFUSED}'
     assert ask('/wait') == 'waited'
 
 

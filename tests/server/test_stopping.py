@@ -122,7 +122,7 @@ def test_where_it_cannot_be_waited_for_it_says_so(start):
         'stopping.wait() would stop the event loop that runs here',
         'stopping.wait() would stop the event loop that runs here',
         'stopping.wait() in a no_suspend() section would wait for ever',
-        'stopping is awaited in async code']
+        'stopping can be awaited only in async code']
 
 
 def test_child_of_a_request_has_its_own(start):
