@@ -50,7 +50,7 @@ class FdWatches {
   // As _add_reader() and _add_writer(), by `event` EV_READ or EV_WRITE: returns the handle.
   // Throws PyError: OSError where the kernel cannot watch such a file.
   PyRef add(int event, PyObject* file, const Call& call);
-  // False where there was none.
+  // Returns false if there was none.
   bool remove(int event, PyObject* file);
   // A selectors.SelectorKey with the handles (reader, writer) as data, or nothing.
   PyRef key(PyObject* file);

@@ -5,8 +5,8 @@
 
 namespace python {
 
-// Adds to the dict `class_body` what makes a loop watch its children by itself, without a thread or SIGCHLD.
-// Adds nothing if the kernel has no pidfds. Throws PyError.
+// Adds to the dict `class_body` the methods by which a loop watches its children itself, without a thread or
+// SIGCHLD. Adds nothing if the kernel has no pidfds. Throws PyError.
 void add_subprocess_methods(PyObject* class_body);
 
 }  // namespace python

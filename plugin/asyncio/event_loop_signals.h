@@ -10,9 +10,9 @@ namespace python {
 
 class EventLoop;
 
-// CPython's signal handler notes a signal and writes its number to the process's wake-up descriptor. While a
-// loop runs on the main thread this one is it: a loop that sleeps wakes, so that Python's handlers run, and
-// add_signal_handler() gets its numbers. A descriptor that the application has set is left alone.
+// CPython's signal handler writes each signal's number to the process's wake-up descriptor. While a loop runs
+// on the main thread it provides that descriptor, so it wakes, Python's handlers run, and
+// add_signal_handler() gets the numbers. A descriptor that the application has set is left alone.
 class SignalWakeup {
  public:
   SignalWakeup(EventLoop& owner, loop::IoLoop& io) noexcept;
@@ -20,16 +20,16 @@ class SignalWakeup {
   SignalWakeup(const SignalWakeup&) = delete;
   SignalWakeup& operator=(const SignalWakeup&) = delete;
 
-  // What signals are written to; opened on the first call. Throws PyError.
+  // The descriptor that signals are written to, opened on the first call. Throws PyError.
   int descriptor();
-  // Hands the numbers that came to asyncio's _handle_signal(). Throws PyError.
+  // Passes the numbers received to asyncio's _handle_signal(). Throws PyError.
   void handle_signals();
-  // The loop runs, on the main thread or another. Throws PyError.
+  // Called when the loop begins to run, on the main thread or another. Throws PyError.
   void run_begins();
   void run_ends() noexcept;
   // asyncio may have dropped the process's descriptor with the last handler: a loop that runs takes it back.
   void handlers_changed() noexcept;
-  // In a child: its signals are not the parent's. Calls nothing of Python's.
+  // In a forked child, whose signals are not the parent's. Calls no Python code.
   void after_fork() noexcept;
 
  private:

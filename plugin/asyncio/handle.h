@@ -27,18 +27,18 @@ struct HandleState {
   static constexpr std::size_t kInPlace = 3;
   static constexpr std::ptrdiff_t kNotScheduled = -1;
 
-  EventLoop* core = nullptr;  // The C++ side of `loop`; null where it is another kind of loop.
+  EventLoop* core = nullptr;  // The C++ side of `loop`; null if it is another kind of loop.
   PyRef loop;
   PyRef context;
   PyRef callback;  // Null once cancelled.
   PyRef args[kInPlace];
   std::size_t count = 0;
-  bool packed = false;  // All arguments are one tuple in args[0]: more than fit, or given so.
+  bool packed = false;  // All arguments are one tuple in args[0]: too many, or given as a tuple.
   bool cancelled = false;
   PyRef source_traceback;
   PyRef repr;
 
-  // A TimerHandle's.
+  // Only in a TimerHandle.
   double when = 0;
   PyRef when_object;                            // What the caller gave, unless that was a float.
   std::ptrdiff_t scheduled_at = kNotScheduled;  // Where it stands in the loop's heap.

@@ -1,5 +1,5 @@
-// asyncio's event loop policies, and the loop that each thread was given. From CPython 3.14 on policies warn
-// of their end where they are used by their public names.
+// asyncio's event loop policies, and the loop that each thread was given. From CPython 3.14 on, the public
+// names of policies warn that policies will be removed.
 #pragma once
 
 #include "plugin/python/py_ref.h"
@@ -11,8 +11,8 @@ PyRef default_event_loop_policy_type();
 PyRef event_loop_policy();
 void set_event_loop_policy(PyObject* policy);
 
-// The loop that this thread, or request, was given by set_event_loop(); None where there is none, and where
-// the policy is of a kind that does not tell.
+// The loop that set_event_loop() has set for this thread or request. None if there is none, or if this kind
+// of policy does not tell.
 PyRef loop_set_here(PyObject* policy);
 // asyncio.set_event_loop(). Throws PyError.
 void set_event_loop(PyObject* loop);

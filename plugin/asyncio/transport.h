@@ -25,7 +25,7 @@ inline long live_socket_transports = 0;
 // this object, since whoever calls a member owns a reference to the Python object.
 class SocketTransport {
  public:
-  // What _make_socket_transport() takes; null where it is not given.
+  // The arguments of _make_socket_transport(); null for those not given.
   struct Options {
     PyObject* protocol;
     PyObject* waiter;
@@ -39,12 +39,12 @@ class SocketTransport {
   SocketTransport(const SocketTransport&) = delete;
   SocketTransport& operator=(const SocketTransport&) = delete;
 
-  // A plain socket.socket that is open. Others may do more in their methods than a socket does.
+  // True for a plain socket.socket that is open. The methods of other types may do more than a socket's.
   static bool can_take(PyObject* sock) noexcept;
   // Begins. REQUIRES: can_take(sock), `loop` is an EventLoop. To be called once.
   void open(PyObject* loop, PyObject* sock, const Options& options);
 
-  // --- What asyncio names so --------------------------------------------------------------
+  // --- Methods with asyncio's names -------------------------------------------------------
 
   void write(PyObject* data);
   void writelines(PyObject* pieces);
@@ -89,25 +89,25 @@ class SocketTransport {
   // Whether the loop calls this transport when the descriptor is ready for `event`.
   bool is_watched_for(int event);
 
-  // As the caller gave it, any number, and what is compared.
+  // The number that the caller gave, of any type, and its value for comparisons.
   struct Mark {
     PyRef given;
     double value = 0;
   };
   Mark high_water;
   Mark low_water;
-  std::size_t max_size = 256 * 1024;  // What one call reads.
+  std::size_t max_size = 256 * 1024;  // The most bytes that one call reads.
 
   int traverse(visitproc visit, void* arg) const noexcept;
   void clear() noexcept;
   // Closes a socket that was forgotten open, and warns.
   void finalise() noexcept;
-  // As the process ends: closes the sockets of this loop's transports, and drops what these hold, and those
-  // that are closed. Their protocols are not told.
+  // At the end of the process: closes the sockets of this loop's transports, and drops all references of
+  // these and of closed transports. Does not call their protocols.
   static void drop_all_of(PyObject* loop) noexcept;
 
  private:
-  // Runs `step`; false where it raised, which is fatal for the transport.
+  // Runs `step`. Returns false if it raised, which is fatal for the transport.
   template <typename Step>
   bool try_or_fail(const char* message, Step step) {
     try {
@@ -144,14 +144,14 @@ class SocketTransport {
   bool debug() const noexcept { return loop_ && core().debug(); }
 
   PyObject* const self_;
-  PyRef loop_;  // Null once the connection is lost, as the next two are.
+  PyRef loop_;  // This and the next two are null once the connection is lost.
   PyRef sock_;
   PyRef protocol_;
   PyRef server_;
   PyRef extra_;
   PyRef empty_waiter_;
   WriteQueue queue_;
-  long conn_lost_ = 0;  // Not 0 once connection_lost() is to be called; counts writes from then on.
+  long conn_lost_ = 0;  // Not 0 once connection_lost() is due; counts writes from then on.
   int fd_ = -1;
   bool buffered_ = false;
   bool reads_much_ = false;

@@ -1,4 +1,4 @@
-// What the parts of a transport have in common.
+// Names and functions that the parts of a transport share.
 #pragma once
 
 #include <Python.h>
@@ -36,7 +36,7 @@ inline void log_debug(const char* format, PyObject* transport) {
   py_check(PyObject_CallMethod(asyncio_names().logger, "debug", "sO", format, transport));
 }
 
-// Errors that are the loop's, whoever raised them.
+// Errors that end the loop, whichever callback raised them.
 inline bool is_exit_pending() noexcept {
   return PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
 }

@@ -1,4 +1,4 @@
-// What a transport has yet to send.
+// The bytes that a transport has still to send.
 #pragma once
 
 #include <Python.h>
@@ -11,7 +11,7 @@
 
 namespace python {
 
-// Objects of type bytes, in the order of their writing. Their memory is not copied.
+// Objects of type bytes, in the order in which they are written. Their memory is not copied.
 class WriteQueue {
  public:
   bool empty() const noexcept { return size_ == 0; }
@@ -21,7 +21,7 @@ class WriteQueue {
   void push(PyRef bytes, std::size_t from = 0);
   // Appends all that `other` has.
   void take(WriteQueue&& other);
-  // Fills in where the first pieces are, `most` at most; returns how many. Good until the queue changes.
+  // Fills in the addresses of up to `most` pieces, and returns how many. Valid until the queue changes.
   std::size_t front(iovec* pieces, std::size_t most) const noexcept;
   // REQUIRES: `count` is at most size().
   void drop_front(std::size_t count) noexcept;

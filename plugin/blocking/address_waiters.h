@@ -104,8 +104,8 @@ class AddressWaiters {
   std::atomic<bool> missed_{false};
 };
 
-// Who waits for a lock: a fiber, or the loop's own code, which serves requests meanwhile because one of them
-// may hold the lock. Neither means that the call is left to libc.
+// The waiter for a lock: a fiber, or the loop's own code, which serves requests meanwhile because one of them
+// may hold the lock. If it is neither, the call is left to libc.
 struct LockWaiter {
   suspend::Fiber* fiber = nullptr;
   bool loop = false;

@@ -38,13 +38,13 @@ class CloseListener {
   struct Lists;
   static Lists& lists() noexcept;
 
-  // The descriptor is about to be closed, and this listens no more: take it out of the loop. On the loop's
-  // thread.
+  // Called when the descriptor is about to be closed; this no longer listens. Must take the descriptor out of
+  // the loop. On the loop's thread.
   virtual void let_go() noexcept = 0;
 
   std::atomic<bool> closed_{false};
   CloseListener* next_ = nullptr;
-  CloseListener** link_ = nullptr;  // What points at this one; null when it is in no list.
+  CloseListener** link_ = nullptr;  // The pointer to this one; null if it is in no list.
 };
 
 }  // namespace blocking

@@ -19,11 +19,11 @@ int socket_option(int fd, int option) noexcept;
 // `fd` is not a socket. Preserves errno.
 Deadline socket_deadline(int fd, int option) noexcept;
 
-// True when a call would not wait, or has an error to report.
+// True if a call would not wait, or has an error to report.
 bool is_ready(int fd, short events) noexcept;
 
-// Waits until a pipe, a terminal or the like can be read or written. Regular files
-// always can. Returns false, with errno, when the call is not to be made.
+// Waits until a pipe, a terminal or the like can be read or written. Regular files always can. Returns false,
+// with errno, if the call must not be made.
 bool wait_until_ready(suspend::Fiber& fiber, Tally& tally, int fd, short events);
 
 // The pause between tries if no event reports what a call waits for.
@@ -39,9 +39,9 @@ class FdRetry {
   FdRetry(suspend::Fiber& fiber, int fd, short events, Tally& tally) noexcept
       : fiber_(fiber), fd_(fd), events_(events), tally_(tally) {}
 
-  // True when the call is worth another try. False, with errno EAGAIN, when the caller
-  // asked not to wait (O_NONBLOCK) or its socket timeout has passed; with EBADF when the
-  // descriptor was closed meanwhile; with ECANCELED when its fiber was interrupted.
+  // True if the call is worth another try. False, with errno EAGAIN, if the caller asked not to wait
+  // (O_NONBLOCK) or its socket timeout has passed; with EBADF if the descriptor was closed meanwhile; with
+  // ECANCELED if its fiber was interrupted.
   bool wait_again();
 
   // The same if no event reports what the call waits for: waits a moment.

@@ -25,10 +25,10 @@ class Gate {
   // The running fiber was interrupted in its wait for a lock, and the caller is about to be told.
   virtual void lock_wait_interrupted(suspend::Fiber& fiber) noexcept = 0;
 
-  // True on the loop's own stack, when what it waits for can be waited for by turning the
-  // loop; turn() then does that once.
+  // True on the loop's own stack, if the caller can wait there by turning the loop, which turn() does
+  // once.
   virtual bool may_turn() noexcept = 0;
-  // The same where the thread would otherwise stop for good.
+  // The same if the thread would otherwise stop for good.
   virtual bool can_turn() noexcept = 0;
   virtual void turn() noexcept = 0;
 
@@ -40,7 +40,7 @@ class Gate {
 // While it is open, batons are posted through the loop. The loop's thread only.
 void open_gate(Gate* gate, loop::IoLoop* loop) noexcept;
 
-// Signal handlers of CPython's that run on this thread (signal_calls.h).
+// Signal handlers of CPython that run on this thread (signal_calls.h).
 inline thread_local int signal_handlers_running = 0;
 
 // Null while closed, and in a signal handler.

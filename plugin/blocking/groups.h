@@ -22,9 +22,9 @@ std::vector<Call> splice_calls();
 std::vector<Call> connection_calls();
 // open, fopen and their kin: of FIFOs and terminals.
 std::vector<Call> open_calls();
-// close, dup2 and their kin, which wake those who wait for what they close.
+// close, dup2 and their kin, which wake the fibers that wait for the closed descriptor.
 std::vector<Call> closing_calls();
-// Locks of files, and what waits for a disk.
+// File locks, and calls that wait for a disk.
 std::vector<Call> file_calls();
 
 // --- Threads and locks -----------------------------------------------------------------------------
@@ -38,7 +38,7 @@ std::vector<Call> condition_calls();
 std::vector<Call> thread_calls();
 std::vector<Call> c11_calls();
 std::vector<Call> futex_calls();
-// Who calls, where the kernel knows it by a number.
+// The identity of the caller, where the kernel knows it by a number.
 std::vector<Call> identity_calls();
 
 // --- Names, processes, signals ---------------------------------------------------------------------
@@ -48,18 +48,18 @@ std::vector<Call> name_calls();
 std::vector<Call> resolver_calls();
 // waitpid, waitid and their kin.
 std::vector<Call> process_calls();
-// Queues and semaphores of the kernel's.
+// Queues and semaphores of the kernel.
 std::vector<Call> ipc_calls();
 std::vector<Call> sigwait_calls();
-// A handler runs in the middle of anything, of CPython's handing over of the GIL for one: what it calls
-// (a write that wakes the loop, faulthandler's report) must neither suspend nor ask whether it may.
+// A handler may run anywhere, even while CPython hands over the GIL. So what it calls (a write that wakes the
+// loop, faulthandler's report) must neither suspend nor ask whether it may.
 std::vector<Call> signal_calls();
-// pthread_sigmask() and sigprocmask(), which note whether the fiber that calls has a mask other than the
-// loop's.
+// pthread_sigmask() and sigprocmask(), which note whether the calling fiber has another mask than the
+// loop.
 std::vector<Call> signal_mask_calls();
-// dlopen() takes the meaning of a name from who calls it: its RUNPATH, its namespace. So the real one is
-// jumped to and returns to its caller, not to us. What was loaded is looked at when somebody asks for
-// a function of it with dlsym(), or before the thread's next wait.
+// dlopen() resolves a name by the RUNPATH and namespace of its caller. So the replacement jumps to the real
+// function, which returns to the caller, not to us. New libraries are looked at when somebody asks for a
+// function of one with dlsym(), or before the thread's next wait.
 std::vector<Call> loader_calls();
 
 }  // namespace blocking

@@ -30,15 +30,15 @@ struct Job {
 // available.
 bool start_job(Job& job) noexcept;
 
-// Runs call() on a helper thread and suspends `fiber` meanwhile; otherwise() where no thread
-// can be had. Returns what that returns; errno and h_errno are the call's. The call must not
-// touch Python.
+// Runs call() on a helper thread while `fiber` is suspended, or otherwise() if no thread is
+// available. Returns the result, with the call's errno and h_errno. The call must not use
+// Python.
 template <typename Native, typename Otherwise>
 auto offload(suspend::Fiber& fiber, Tally& tally, JobKind kind, Native call, Otherwise otherwise) noexcept {
   struct Errand {
     Native& call;
     decltype(call()) result;
-    ErrorNumbers errors;  // A call may leave them as it finds them.
+    ErrorNumbers errors;  // A call may leave them unchanged.
   } errand{call, {}, ErrorNumbers::of_this_thread()};
   suspend::Baton baton(fiber, tally.name, Abort::kNever);
   Job job{[](void* argument) noexcept {
@@ -61,20 +61,20 @@ auto offload_work(suspend::Fiber& fiber, Tally& tally, Native call) noexcept {
   return offload(fiber, tally, JobKind::kWork, call, call);
 }
 
-// Looks until there is something to give; other fibers run meanwhile.
+// Calls look() until it has a result; other fibers run meanwhile.
 template <typename Look>
 auto wait_looking(suspend::Fiber& fiber, Tally& tally, Look look) noexcept {
   for (;;) {
     if (const auto done = look()) return *done;
     ++tally.suspended;
-    suspend::Baton baton(fiber, tally.name, Abort::kNever);  // As where a helper waits.
+    suspend::Baton baton(fiber, tally.name, Abort::kNever);  // As with a helper.
     wait(baton, Deadline::after(kMomentS));
   }
 }
 
-// A call that waits for what another request or process does: look() is the call without the
-// waiting, and gives nothing where it would wait. A helper waits, and so is served in the
-// kernel's order; only where no thread can be had is it looked at again and again.
+// A call that waits for another request or process. look() makes the call without waiting, and has no result
+// if it would wait. A helper waits, so the kernel serves it in order. Only if no thread is available is
+// look() called again and again.
 template <typename Native, typename Look>
 auto offload_wait(suspend::Fiber& fiber, Tally& tally, Native call, Look look) noexcept {
   const ErrorNumbers before = ErrorNumbers::of_this_thread();

@@ -1,4 +1,4 @@
-// The redirected slots of the process: which objects have some, when they are written and undone.
+// The redirected slots of the process: which objects have some, when they are written and restored.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@
 
 namespace blocking {
 
-// What tells one loaded object from another.
+// Identifies a loaded object.
 struct ObjectKey {
   ElfW(Addr) base = 0;
   std::string path;  // Empty for the main program.
@@ -31,7 +31,7 @@ class HeldObject {
   HeldObject(const HeldObject&) = delete;
   HeldObject& operator=(const HeldObject&) = delete;
 
-  // False where there is no such object any more.
+  // False if there is no such object any more.
   explicit operator bool() const noexcept { return handle_ != nullptr; }
 
  private:
@@ -46,12 +46,12 @@ class Redirection {
     std::string name;
     int slots;
   };
-  // A library that is not on the list, and what it imports that may make the worker stand still.
+  // A library that is not on the list, and those of its imports that may block the worker.
   struct Unlisted {
     std::string name;
     std::vector<std::string_view> calls;
   };
-  // Told once of each, on the thread that looks.
+  // Called once for each, on the thread that looks.
   using OnUnlisted = void (*)(const Unlisted& library) noexcept;
 
   // With `identity_only` no call suspends; libpython still learns who each fiber is.
@@ -72,8 +72,8 @@ class Redirection {
   // Restores every slot whose object is still loaded.
   void undo() noexcept;
 
-  // "libpython3.11.so.1.0 45, libpq.so.5.15 9": the objects whose calls may suspend. Those of which only
-  // locks are seen are left out, and are in none of these.
+  // "libpython3.11.so.1.0 45, libpq.so.5.15 9": the objects whose calls may suspend. Objects of which only
+  // locks are redirected are left out of all these.
   std::string summary() const;
   int slot_count() const;
   std::vector<Object> objects() const;
@@ -87,7 +87,7 @@ class Redirection {
   struct Seen {
     Loaded object;
     std::vector<Slot> slots;
-    std::vector<std::string_view> unseen_waits;  // Of a library that is not on the list.
+    std::vector<std::string_view> unseen_waits;  // Imports of a library that is not on the list.
   };
   struct Loads {  // How many objects the process has loaded and unloaded so far.
     unsigned long long loaded = 0;
@@ -97,10 +97,10 @@ class Redirection {
   std::vector<Loaded> loaded_objects(Loads& loads) const;
   bool loads_changed() const;
   Kind kind_of(const dl_phdr_info& info) const;
-  // Forgets what is unloaded. Returns what is to be looked at.
+  // Forgets unloaded objects. Returns those to look at.
   std::vector<Loaded> take_stock();
   void consider(const Loaded& object);
-  // These under the mutex.
+  // To be called with the mutex held.
   Seen& remember(const Loaded& object, const std::vector<Slot>& written);
   Seen* seen(const ObjectKey& key) noexcept;
 
@@ -108,7 +108,7 @@ class Redirection {
   const ObjectChoice choice_;
   const OnUnlisted on_unlisted_;
   std::array<Replacements, kKinds> replacements_;
-  std::unordered_set<std::string_view> waits_;  // What a library that is not on the list is named for.
+  std::unordered_set<std::string_view> waits_;  // A library that is not on the list is reported for these.
   mutable std::mutex mutex_;  // Libraries are loaded by any thread. Never held while the loader is asked.
   std::vector<Seen> seen_;
   Loads loads_;

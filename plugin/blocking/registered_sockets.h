@@ -18,7 +18,7 @@ class RegisteredSocket final : public CloseListener {
  private:
   friend class RegisteredWait;
 
-  // Nobody waits with it, and no thread has closed its descriptor a moment ago.
+  // No fiber waits with it, and no thread has just closed its descriptor.
   bool free() const noexcept { return baton_ == nullptr && !(io_.active() && closed()); }
   void begin(suspend::Baton& baton, int fd, int events);
   void end_wait() noexcept;
@@ -26,11 +26,11 @@ class RegisteredSocket final : public CloseListener {
   void let_go() noexcept override;
 
   loop::IoWatcher<RegisteredSocket, &RegisteredSocket::on_ready> io_;
-  suspend::Baton* baton_ = nullptr;  // Of the fiber that waits.
+  suspend::Baton* baton_ = nullptr;  // Of the waiting fiber.
 };
 
-// While it exists, `baton` is posted when `fd` is ready or closed, if registered() says so: not where another
-// fiber waits for the same descriptor.
+// While it exists and is registered(), `baton` is posted when `fd` is ready or closed. It is not registered()
+// if another fiber waits for the same descriptor.
 class RegisteredWait {
  public:
   // `events` of libev's, not 0. Throws std::bad_alloc.

@@ -1,4 +1,4 @@
-// Every call that is redirected, and every other that is known to wait.
+// Every call that is redirected, and every other call that is known to wait.
 #pragma once
 
 #include <string_view>
@@ -13,7 +13,7 @@ struct Replacement {
   const char* name;  // As the dynamic symbol is spelt.
   void* replacement;
   Scope scope;
-  std::string_view group;  // What calls of its kind do, as docs/blocking.md says it.
+  std::string_view group;  // The kind of call, in the words of docs/blocking.md.
   bool waits;              // A library that imports it waits for others, not just for files.
 };
 
@@ -21,10 +21,10 @@ inline bool reaches(Scope scope, Kind kind) noexcept {
   return kind != Kind::kLeftAlone && (static_cast<unsigned>(scope) >> static_cast<unsigned>(kind) & 1) != 0;
 }
 
-// The group that stays where no call may suspend: who a fiber is.
+// The group that stays redirected if no call may suspend: the identity of fibers.
 inline constexpr std::string_view kIdentityGroup = "identity";
 
-// The table: a name comes once at most for each kind of object.
+// The table. A name occurs at most once for each kind of object.
 const std::vector<Replacement>& replacements();
 
 struct Reason {

@@ -5,16 +5,16 @@
 
 namespace blocking {
 
-// The mask that the loop and fresh fibers have is the calling thread's, now. Called by open_gate().
+// Takes the calling thread's present mask as that of the loop and of new fibers. Called by open_gate().
 void note_loops_signal_mask() noexcept;
 
-// What a fiber has blocked beyond the loop's mask while it is not running.
+// The signals that a fiber blocks beyond the loop's mask, kept while it is not running.
 class SignalMaskAside {
  public:
-  // On the fiber, before it is left. `look`: it may have been set by code whose calls are not seen, and is
-  // asked of the kernel; else that costs nothing where there is no mask of its own.
+  // On the fiber, before it is left. With `look` it asks the kernel, because code whose calls are not seen
+  // may have set the mask. Otherwise a fiber without a mask of its own costs nothing.
   void put_aside(bool look) noexcept;
-  // On the fiber, as it runs again.
+  // On the fiber, when it runs again.
   void bring_back() noexcept;
 
  private:

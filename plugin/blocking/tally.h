@@ -1,4 +1,4 @@
-// What is counted of each call: how often it suspended a request or blocked the worker, and why.
+// Counts how often each call suspended a request or blocked the worker, and why.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct Tally {
   const Tally* next = nullptr;
 };
 
-// Notes that a request's call blocked the worker, when it did, and why it was not let suspend.
+// If a request's call blocked the worker, notes that, and why the call was not allowed to suspend.
 class NativeCall {
  public:
   explicit NativeCall(Tally& tally) noexcept;
@@ -42,7 +42,7 @@ class NativeCall {
   std::int64_t started_ns_ = 0;
 };
 
-// Makes the call as libc does, watching how long it takes where a request makes it.
+// Makes libc's call, and measures how long it takes if a request makes it.
 template <typename Native>
 auto natively(Tally& tally, Native native) noexcept {
   const NativeCall watch(tally);

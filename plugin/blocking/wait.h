@@ -14,7 +14,7 @@ using loop::Deadline;
 using suspend::Abort;
 using suspend::Woken;
 
-// What a call says that was interrupted so: no caller tries again on it, as on EINTR.
+// The error of a call that was interrupted. No caller retries on it, as callers do on EINTR.
 constexpr int kInterruptedErrno = ECANCELED;
 
 // Waits until `baton` is posted or the deadline passes. errno and h_errno survive.
@@ -23,7 +23,7 @@ Woken wait(suspend::Baton& baton, Deadline deadline = Deadline::never()) noexcep
 // For a wait of the loop's own stack: turns the loop once, and at the deadline at the latest.
 // REQUIRES: the gate's can_turn().
 void turn(Deadline deadline) noexcept;
-// What such a wait is for has come: the turn that is under way does not sleep. Any thread.
+// Ends such a wait: the current turn does not sleep. Any thread.
 void end_turn() noexcept;
 
 // Suspends `fiber`, the one that runs, until one of the descriptors may be ready for what

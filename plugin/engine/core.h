@@ -72,8 +72,8 @@ class Core {
   // Ends the connection under a response that has begun.
   void cut_off() noexcept;
 
-  // The socket's protocol is about to be, and is, through with the connection: at the end of the request, or
-  // in uwsgi.disconnect(), after which the request goes on without one.
+  // Called before and after the socket's protocol ends with the connection: at the end of the request, or in
+  // uwsgi.disconnect(), after which the request continues without a connection.
   void connection_ends() noexcept;
   void connection_ended() noexcept;
 
@@ -120,7 +120,7 @@ class Core {
   python::PyRef context_;     // The request's contextvars.Context while Python runs.
 
   bool lacks_stack_ = false;
-  bool named_ = false;         // To Python, its thread.
+  bool named_ = false;         // As its thread is named in Python.
   bool failed_ = false;        // The application raised.
   bool asgiref_told_ = false;  // Its thread's async_to_sync() runs on the worker's loop.
   bool close_after_ = false;   // The connection is not kept alive after this request.

@@ -30,10 +30,10 @@ class CorePool {
   static int taken() noexcept { return uwsgi.async - 1 - uwsgi.async_queue_unused_ptr; }
   // True if there is a free core, or a connection that may be closed to free one.
   bool has_room() const noexcept;
-  // Takes one. Null when every core is taken; the second closes a connection for its core.
+  // Takes one. Null if every core is taken; the second closes a connection to free its core.
   Core* take_free() noexcept;
   Core* make_room() noexcept;
-  // The same, of connections that wait for their next request only.
+  // The same, only of connections that wait for their next request.
   Core* take_idle() noexcept;
   void give_back(Core& core) noexcept;
   // The seconds until a connection has stalled long enough to be closed for its core.
@@ -45,7 +45,7 @@ class CorePool {
   Connections& idle() noexcept { return idle_; }
   Connections& incomplete(bool begun) noexcept { return begun ? slow_header_ : no_bytes_; }
 
-  // What this worker tells the others and learns from them.
+  // What this worker publishes to the other workers, and reads of theirs.
   WorkerLoads& loads() noexcept { return loads_; }
   // The worker accepts no more connections.
   void leave() noexcept;
@@ -61,7 +61,7 @@ class CorePool {
   bool left_ = false;
   Connections idle_;
   Connections slow_header_;  // Part of a request has come.
-  Connections no_bytes_;     // Nothing has.
+  Connections no_bytes_;     // Nothing has come.
   LogThrottle stalled_closed_;
 };
 

@@ -79,7 +79,7 @@ class Engine final : public RequestHost,
   Signals& signals() noexcept { return signals_; }
   std::size_t stack_size() const noexcept;
   Core& core_of(const wsgi_request* request) const noexcept { return pool_.of(request); }
-  // A core's or a side thread's; null when the request has none.
+  // Of a core or a side thread; null if the request has none.
   RequestThread* thread_of(const wsgi_request* request) noexcept;
   FiberDump& fiber_dump() noexcept { return fiber_dump_; }
   // Held by the request that loads an application.
@@ -90,7 +90,7 @@ class Engine final : public RequestHost,
   std::uint64_t refused() const noexcept override { return listeners_.refused(); }
   void harakiri_set() noexcept override { harakiri_report_.look(); }
 
-  // From a core: it is free; its kept-alive connection is idle; that connection is busy again.
+  // Called by a core: it is free; its kept-alive connection is idle; that connection is busy again.
   void core_is_free(Core& core) noexcept;
   CorePool::Connections::iterator connection_is_idle(Core& core) noexcept;
   void connection_is_busy(CorePool::Connections::iterator where) noexcept;

@@ -19,8 +19,8 @@ class LingeringClose {
   LingeringClose(const LingeringClose&) = delete;
   LingeringClose& operator=(const LingeringClose&) = delete;
 
-  // Sends as much of `answer` as the socket takes at once, which is all of a short one, and closes
-  // it in its time. Takes over `fd`, which does not block.
+  // Sends as much of `answer` as the socket takes at once, which is all of a short one, and closes the socket
+  // later. Takes over `fd`, which must be non-blocking.
   void say(int fd, std::string_view answer) noexcept;
 
  private:

@@ -17,10 +17,10 @@
 
 namespace engine {
 
-// Told what a socket's protocol does with a connection (its proto_close).
+// Learns what a socket's protocol does with a connection (its proto_close).
 class ConnectionObserver {
  public:
-  // It is about to close it, or to keep it for the next request, and has done so.
+  // Before and after it closes the connection, or keeps it for the next request.
   virtual void connection_ends(wsgi_request* request) noexcept = 0;
   virtual void connection_ended(wsgi_request* request) noexcept = 0;
 
@@ -34,13 +34,13 @@ class Listeners final : private OverloadHost {
  public:
   Listeners(loop::IoLoop& loop, CorePool& pool, Metrics& metrics, ConnectionObserver& observer);
 
-  // To be called whenever a core was taken or freed, or a connection may be closed for its core.
+  // To be called when a core was taken or freed, or a connection may be closed for its core.
   void pause_or_listen() noexcept;
 
-  // None is accepted any more.
+  // Accepts no more.
   void stop() noexcept;
 
-  // Answers a request that has a core, but nothing to run on.
+  // Answers a request that has a core, but no stack.
   void refuse(wsgi_request* request) noexcept;
   std::uint64_t refused() const noexcept { return refusals_.count(); }
 
@@ -52,7 +52,7 @@ class Listeners final : private OverloadHost {
     Listeners& listeners;
     uwsgi_socket* const socket;
     void (*protocol_close)(wsgi_request*) = nullptr;
-    const std::string no_memory;  // Refusals; empty where there is none.
+    const std::string no_memory;  // Refusals; empty if there are none.
     const std::string overloaded;
     loop::IoWatcher<Listener, &Listener::on_acceptable> acceptable;
   };
@@ -94,7 +94,7 @@ class Listeners final : private OverloadHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   Taking taking_ = Taking::kNothing;
   bool has_room_ = true;
-  int after_others_ = 1;  // How many to take next time the others went first.
+  int after_others_ = 1;  // How many to accept next time, if the other workers went first.
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> rest_;  // After an accept that failed.
   loop::TimerWatcher<Listeners, &Listeners::pause_or_listen> look_again_;
   loop::TimerWatcher<Listeners, &Listeners::on_others_went> others_first_;

@@ -6,12 +6,12 @@ namespace engine {
 // The owner of the cores and connections.
 class OverloadHost {
  public:
-  // Has Overload::due() called once, after so long, unless it is called off.
+  // Must call Overload::due() once, after `seconds`, unless call_off() comes first.
   virtual void call_due_in(double seconds) noexcept = 0;
   virtual void call_off() noexcept = 0;
   // A core is free and nobody waits for it.
   virtual bool demand_is_met() const noexcept = 0;
-  // What refusing() says may have changed, or this begins or ends.
+  // The answer of refusing() may have changed; refusing begins; it ends.
   virtual void overload_changed() noexcept = 0;
   virtual void refusing_begins() noexcept = 0;
   virtual void refusing_ends() noexcept = 0;
@@ -32,11 +32,11 @@ class Overload {
   // `wait_s` below 0: nobody is ever refused.
   Overload(OverloadHost& host, double wait_s) noexcept : host_(host), wait_s_(wait_s) {}
 
-  // No core is left.
+  // Called when no core is left.
   void cores_ran_out() noexcept;
-  // A core is free and nobody waits for it.
+  // Called when a core is free and nobody waits for it.
   void demand_met() noexcept;
-  // The time that the host was asked for is over.
+  // Called when the time of call_due_in() has passed.
   void due() noexcept;
 
   bool calm() const noexcept { return state_ == State::kCalm; }

@@ -18,13 +18,13 @@ class Refusals {
  public:
   explicit Refusals(struct ev_loop* loop) noexcept : lingering_close_(loop) {}
 
-  // From when to when it is refused for overload: the log tells how many.
+  // The beginning and the end of refusing for overload. The log says how many were refused.
   void begin() noexcept;
   void end() noexcept;
 
-  // Accepts what waits at `socket`, a bounded part of it, and says `answer`. 0, or why accept() failed.
+  // Accepts a limited number of `socket`'s connections and sends `answer`. Returns 0, or accept()'s errno.
   int refuse_from(const uwsgi_socket& socket, const std::string& answer) noexcept;
-  // Answers on `fd`, which stays its owner's to close.
+  // Answers on `fd`, and leaves closing it to its owner.
   void refuse(int fd, const std::string& answer) noexcept;
 
   // How many connections were refused since the worker began.

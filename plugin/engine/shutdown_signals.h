@@ -31,14 +31,14 @@ class ShutdownSignals {
   void look_whether_unwanted() noexcept;
 
   Engine& engine_;
-  struct sigaction application_;  // What the application does at SIGWINCH, which is a terminal's, too.
+  struct sigaction application_;  // The application's handler of SIGWINCH, which terminals send, too.
   loop::SignalWatcher<ShutdownSignals, &ShutdownSignals::on_hangup> hangup_;
   loop::SignalWatcher<ShutdownSignals, &ShutdownSignals::on_woken> woken_;
   loop::AsyncWatcher<ShutdownSignals, &ShutdownSignals::on_told_to_end> told_to_end_;
 };
 
-// In the master, each time round. uWSGI's, once told to end, hears no second signal: this one kills
-// the workers at it, instead of when worker-reload-mercy is over.
+// In the master, in each cycle. uWSGI's master, once told to end, ignores a second signal. This one then
+// kills the workers at once, instead of when worker-reload-mercy is over.
 void hear_second_end_signal() noexcept;
 
 }  // namespace engine

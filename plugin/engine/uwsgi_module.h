@@ -1,10 +1,10 @@
-// What the engine puts into Python's module uwsgi, before the applications are loaded, which may take it out.
-// With the GIL held.
+// The functions that the engine puts into Python's module uwsgi, before the applications are loaded, which
+// may import them. With the GIL held.
 #pragma once
 
 namespace engine {
 
-// In place of the functions that stop the process in uWSGI itself: in a request these suspend it, elsewhere
+// Replaces functions that stop the whole process in uWSGI itself. In a request they suspend it; elsewhere
 // they are uWSGI's.
 void replace_functions_of_uwsgi() noexcept;
 

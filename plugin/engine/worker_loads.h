@@ -21,10 +21,10 @@ class WorkerLoads {
   // It accepts no more.
   void leave() noexcept;
 
-  // More of this worker's cores are taken than of another's that has cores left.
+  // True if more cores of this worker are taken than of another worker that has free cores.
   bool above_share() const noexcept;
 
-  // Whether this worker has been full for so long that it may refuse; and whether all others have.
+  // Publishes whether this worker has been full for so long that it may refuse. Whether all others have.
   void publish_overloaded(bool overloaded) noexcept;
   bool others_overloaded() const noexcept;
 

@@ -19,7 +19,7 @@ struct FetchCall {
 // From (url, *, name=value...). `function` is named in errors. Throws PyError.
 FetchCall parse_fetch(const char* function, PyObject* args, PyObject* kwargs);
 
-// The bytes of what a body's iterator gave: bytes or str. Calls take(data, size). Throws PyError.
+// Calls take(data, size) with the bytes of a chunk of the body: bytes or str. Throws PyError.
 template <typename Take>
 void with_bytes(PyObject* chunk, Take take) {
   if (PyUnicode_Check(chunk)) {

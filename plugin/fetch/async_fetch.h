@@ -9,18 +9,18 @@
 
 namespace python {
 
-// What Python code of ours wants to see meanwhile; any may be null.
+// Callbacks of our own Python code; any may be null.
 struct FetchCallbacks {
   PyObject* header;  // header(line): each line as it came, bytes.
-  PyObject* chunk;   // chunk(bytes): the body as it comes; the response's own is empty then.
+  PyObject* chunk;   // chunk(bytes): the body as it comes; the response's body is then empty.
 };
 
-// Begins it, on the asyncio event loop `event_loop` whose IoLoop is `io`. The object is of the type
-// uwsgi_tornado.AsyncFetch; it keeps itself until its end. Throws PyError, std::invalid_argument.
+// Begins a fetch on the asyncio event loop `event_loop`, whose IoLoop is `io`. The object is of the type
+// uwsgi_tornado.AsyncFetch, and stays alive until its end. Throws PyError, std::invalid_argument.
 PyRef start_async_fetch(PyObject* event_loop, loop::IoLoop& io, FetchCall call,
                         const FetchCallbacks& callbacks);
 
-// The future of it, which gives a Response. Cancelling it ends the transfer.
+// Its future, whose result is a Response. Cancelling it ends the transfer.
 PyRef future_of_fetch(PyObject* fetch) noexcept;
 
 // Borrowed. Throws PyError.

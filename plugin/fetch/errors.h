@@ -22,12 +22,12 @@ PyObject* http_timeout_error_type();
 PyRef make_http_error(PyObject* type, int code, const std::string& message, PyObject* response,
                       int curl_code);
 
-// Of a transfer that is done and failed. `response` may be null.
+// The exception for a transfer that has failed. `response` may be null.
 PyRef error_of(const http::Transfer& transfer, PyObject* response);
 
 [[noreturn]] void raise_exception(const PyRef& exception);
 
-// As py_boundary() with what libcurl refuses as a ValueError.
+// Like py_boundary(); also turns libcurl's refusals into ValueError.
 template <typename Body>
 PyObject* fetch_boundary(Body body) noexcept {
   return py_boundary([&]() -> PyRef {

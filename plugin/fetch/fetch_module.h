@@ -1,4 +1,4 @@
-// The names of the module that fetch over HTTP.
+// The names of the module for fetching over HTTP.
 #pragma once
 
 #include <Python.h>

@@ -1,4 +1,4 @@
-// A request waits for its transfer.
+// The wait of a request for its transfer.
 #pragma once
 
 #include <utility>
@@ -11,7 +11,7 @@ namespace python {
 
 class FiberWait {
  public:
-  // Suspends `thread`, which runs, until wake(). Throws PyError where it is interrupted.
+  // Suspends `thread`, the running one, until wake(). Throws PyError if it is interrupted.
   void wait(VirtualThread& thread) {
     suspend::Baton baton(thread.fiber(), "fetch", suspend::Abort::kAllowed);
     baton_ = &baton;
@@ -21,7 +21,7 @@ class FiberWait {
   }
   bool waiting() const noexcept { return baton_ != nullptr; }
 
-  // Runs the one that waits, here and now. From the loop's own stack.
+  // Resumes the waiting request at once. On the loop's own stack.
   void wake() noexcept {
     if (suspend::Baton* const baton = std::exchange(baton_, nullptr)) baton->post();
   }

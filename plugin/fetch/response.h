@@ -13,14 +13,14 @@ namespace python {
 // Borrowed. Throws PyError.
 PyObject* response_type();
 
-// Of a transfer with a head; its body is what has come, and is taken. Throws PyError.
+// Makes one of a transfer that has a head. Takes the part of the body that has arrived. Throws PyError.
 PyRef make_response(http::Transfer& transfer);
 
-// The same, and the rest of the body is iterated over; in a request plainly, in async code with
-// `async for`. `loop` is the asyncio event loop. Throws PyError.
+// The same as a stream: the rest of the body is iterated over, in async code with `async for`. `loop` is the
+// asyncio event loop. Throws PyError.
 PyRef make_streamed_response(std::unique_ptr<http::Transfer> transfer, PyObject* loop);
 
-// The error of a response whose status is one (400 and up), or nothing. Throws PyError.
+// The error for a status of 400 or more, or nothing. Throws PyError.
 PyRef status_error(PyObject* response);
 
 }  // namespace python

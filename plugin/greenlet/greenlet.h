@@ -50,12 +50,12 @@ inline PyObject* as_object(Greenlet* greenlet) noexcept { return reinterpret_cas
 // greenlets. All members need the GIL.
 class GreenletThread {
  public:
-  // That of the running thread, made at the first call. Kills first what must be killed. Throws
-  // PyError.
+  // The object of the running thread, made on the first call. First kills the greenlets that wait to be
+  // killed. Throws PyError.
   static GreenletThread& current();
   // The same, or null if it has none.
   static GreenletThread* current_or_null() noexcept;
-  // The one the greenlet belongs to, or would if it were started; null when an ancestor is gone.
+  // The object that the greenlet belongs to, or would if started; null if an ancestor is gone.
   static GreenletThread* owner_of(const Greenlet* greenlet) noexcept;
 
   GreenletThread(const GreenletThread&) = delete;
@@ -77,7 +77,7 @@ class GreenletThread {
   Greenlet* running() const noexcept { return running_; }
   Greenlet* main() const noexcept { return main_; }
   bool alive() const noexcept { return alive_; }
-  // The virtual thread it is, or null: the loop's, or one of Python's.
+  // Its virtual thread. Null for the loop and for Python's own threads.
   VirtualThread* fiber() const noexcept { return fiber_; }
 
   PyObject* trace_function() const noexcept { return trace_function_; }  // Borrowed, may be null.
@@ -87,7 +87,7 @@ class GreenletThread {
   void keep() noexcept { ++users_; }
   void let_go() noexcept;
 
-  // Of all threads, for leak checks and the package's own tests.
+  // Number of these in the process, for leak checks and the package's own tests.
   static long count() noexcept { return count_; }
 
  private:
@@ -125,7 +125,7 @@ class GreenletThread {
   VirtualThread* const fiber_;
   long users_ = 0;
   bool alive_ = true;
-  bool lost_ = false;  // Its end came while it stood somewhere: a stack of it is left as it is.
+  bool lost_ = false;  // The thread ended in the middle of a greenlet, whose stack is left as it is.
   unsigned generation_ = 0;
   Greenlet* main_ = nullptr;            // Owned.
   Greenlet* running_ = nullptr;         // Owned.
@@ -141,7 +141,7 @@ class GreenletThread {
   suspend::Baton* baton_ = nullptr;
   PyRef wake_target_;
   ErrorState wake_error_;
-  // What it passed to the greenlet that switched to it from the loop.
+  // Its answer to the greenlet on the loop that switched to it.
   bool is_asked_ = false;
   PyRef answer_;
   ErrorState answer_error_;
@@ -149,7 +149,7 @@ class GreenletThread {
   static inline long count_ = 0;
 };
 
-// Ends the greenlets of `thread`, which runs, when its request ends.
+// Ends the greenlets of `thread`, the running one, when its request ends.
 void end_greenlets_of(VirtualThread& thread) noexcept;
 // Ends those of the loop and the stacks kept for reuse, when the worker ends. On the loop.
 void end_greenlets_of_loop() noexcept;
@@ -158,7 +158,7 @@ PyTypeObject* greenlet_type();
 PyObject* greenlet_error() noexcept;
 PyObject* greenlet_exit() noexcept;
 
-// What switch() returns for what was passed: the one argument alone, or all of them.
+// The result of switch() for the arguments passed: the only argument alone, or all of them.
 PyRef switch_result(PyRef args, PyRef kwargs);
 
 }  // namespace python

@@ -1,4 +1,4 @@
-// What a greenlet runs on: a stack and a thread state.
+// The stack and the thread state that a greenlet runs on.
 #pragma once
 
 #include <Python.h>

@@ -35,7 +35,7 @@ struct Libcurl {
 #undef X
 };
 
-// Begun by the first call. Throws std::runtime_error where that cannot be.
+// Initialised by the first call. Throws std::runtime_error if that fails.
 const Libcurl& libcurl();
 
 }  // namespace http

@@ -26,11 +26,11 @@ struct Request {
 
   double connect_timeout_s = 20;
   double request_timeout_s = 20;
-  // The limit of silence, in either direction.
+  // How long both directions may be silent.
   double stall_timeout_s = 0;
   bool follow_redirects = true;
   long max_redirects = 5;
-  // Bodies come decompressed; empty for all that libcurl knows. Else they are left as they come.
+  // Encodings to accept and decode; empty for all of libcurl's. If unset, bodies stay as they come.
   std::optional<std::string> accept_encoding;
 
   std::string user_agent;

@@ -9,7 +9,7 @@
 
 namespace http {
 
-// What ends the name of a field: of a request's, libcurl writes an empty one as "Name;".
+// The characters that end a field's name. In requests libcurl writes an empty field as "Name;".
 constexpr std::string_view kEndsOfName = ":", kEndsOfRequestName = ":;";
 
 // Whether `line` is that field ("Name: value"), in whatever case.
@@ -17,7 +17,7 @@ bool is_header(const std::string& line, const char* name, std::string_view ends 
 
 class ResponseHead {
  public:
-  // How its lines are read that are not the last response's: what libcurl would ask again for.
+  // Tell the last response from earlier ones, after which libcurl sends another request.
   struct Rules {
     std::int64_t max_size = 0;  // Of all lines, those of redirects and challenges too; 0 is no limit.
     bool follows_redirects = false;
@@ -29,11 +29,11 @@ class ResponseHead {
   bool take_line(std::string_view line);
   const std::string& why() const noexcept { return why_; }
 
-  // The line that came last ended a head, and that is the last response's: where this errs it says no,
-  // and the first byte of the body or the end settles it.
+  // True if the last line ended a head, and that of the last response. In doubt it is false; then the first
+  // byte of the body, or the end, decides.
   bool is_final() const noexcept { return !in_head_ && is_last_response(); }
 
-  // The empty line after the last head has come. libcurl takes a head that is cut short for a whole one.
+  // The empty line after the last head has come. libcurl takes a head that was cut short for complete.
   bool is_whole() const noexcept { return whole_; }
 
   // 0 before any came.

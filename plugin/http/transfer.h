@@ -77,7 +77,7 @@ class Transfer {
   bool body_has_come() const noexcept { return !body_.empty(); }
 
   bool done() const noexcept { return done_; }
-  // CURLE_OK when the response is whole. After done().
+  // CURLE_OK if the response is complete. After done().
   CURLcode result() const noexcept { return result_; }
   const std::string& error() const noexcept { return error_; }
   // After done(); of a streamed transfer also with its head, as of then.
@@ -154,10 +154,10 @@ class Transfer {
   bool receiving_paused_ = false;
   bool wants_body_ = false;
   bool given_all_ = false;
-  bool has_wrong_size_ = false;  // The body given later is not as long as was said.
+  bool has_wrong_size_ = false;  // The body given later has another length than announced.
   bool done_ = false;
-  bool is_touched_ = false;  // On the client's list of those to tell their observer.
-  bool is_woken_ = false;    // On its list of those to go on.
+  bool is_touched_ = false;  // On the client's list of those whose observer is to be called.
+  bool is_woken_ = false;    // On its list of those to resume.
   CURLcode result_ = CURLE_OK;
   std::string error_;
   std::string effective_url_;

@@ -47,9 +47,9 @@ class IoRegistration {
   // The same for the file that the next poll finds, which file() tells from then on. REQUIRES: not active.
   void start_and_identify(int fd, int events) noexcept;
   const FileIdentity& file() const noexcept { return file_; }
-  // Has the next poll check that the descriptor still means its file. REQUIRES: active.
+  // Makes the next poll check that the descriptor still means its file. REQUIRES: active.
   void check_again() noexcept;
-  // Of what is due and ready in one turn, it comes last. REQUIRES: not active.
+  // Called last of all that is due or ready in one turn. REQUIRES: not active.
   void come_last() noexcept { ev_set_priority(&io_, EV_MINPRI); }
   // Also withdraws a call that is due but has not been made yet.
   void stop() noexcept;
@@ -88,12 +88,12 @@ class IoRegistrations {
   static IoRegistrations& of(struct ev_loop* loop) noexcept;
 
   void add(IoRegistration& registration) noexcept { registration.link(unchecked_); }
-  // Takes out of libev's hands what it must not tell the kernel of. To be called before each poll,
-  // with nothing in between that may close a descriptor. Returns whether tell_refused() has something to
-  // tell.
+  // Removes the registrations that libev must not pass to the kernel. To be called before each poll, with
+  // nothing in between that may close a descriptor. Returns whether tell_refused() has something to
+  // report.
   bool check() noexcept;
   void tell_refused() noexcept;
-  // After a fork libev tells a new epoll descriptor of all.
+  // After a fork libev registers all with a new epoll descriptor.
   void check_all_again() noexcept;
 
  private:

@@ -9,8 +9,8 @@ namespace loop {
 
 // Calls `gone` once, from the loop, when the peer has closed the connection or shut down its sending side;
 // the two look alike (EPOLLRDHUP, epoll_ctl(2)). Bytes may still wait to be read.
-// Leaving scope ends it. A second watch of the same descriptor at the same time says nothing, and neither
-// does a watch whose own descriptor is closed meanwhile.
+// Leaving scope ends it. A second watch of the same descriptor at the same time never calls, nor does a watch
+// whose own descriptor is closed meanwhile.
 class PeerWatch {
  public:
   PeerWatch(IoLoop& loop, Callback gone) noexcept : loop_(loop), gone_(gone) {}
@@ -18,7 +18,7 @@ class PeerWatch {
   PeerWatch(const PeerWatch&) = delete;
   PeerWatch& operator=(const PeerWatch&) = delete;
 
-  // REQUIRES: not active. Where the kernel will not watch `fd` nothing is ever said.
+  // REQUIRES: not active. If the kernel cannot watch `fd`, `gone` is never called.
   void start(int fd) noexcept;
   void stop() noexcept;
 

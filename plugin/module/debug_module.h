@@ -1,4 +1,4 @@
-// What tests of the event loop need to see, in the debug build only.
+// Functions for tests of the event loop, in the debug build only.
 #pragma once
 
 #include <Python.h>

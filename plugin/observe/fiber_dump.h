@@ -1,4 +1,4 @@
-// What the requests of a worker are doing: for Python, for the log.
+// Shows what the requests of a worker are doing, in Python and in the log.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// The report before harakiri: which request is over its time, where it stands, and which others die with it.
+// The report before harakiri: which request exceeded its time, its stack, and which others die with it.
 #pragma once
 
 #include "plugin/loop/watcher.h"
@@ -7,10 +7,10 @@ namespace engine {
 
 class RequestHost;
 
-// The loop reports before the master looks for deadlines that are over: in the middle of the deadline's
-// second; from uWSGI 2.0.22 on, whose master kills within that second, as it begins. A worker that has not
-// reported is asked by a signal of the master's, whose handler wakes the loop, or says who runs where the
-// loop does not turn.
+// The loop reports before the master looks for expired deadlines: in the middle of the deadline's second or,
+// for uWSGI 2.0.22 and later, whose master kills within that second, at its beginning. The master sends a
+// signal to a worker that has not reported. The handler wakes the loop or, if the loop does not turn, says
+// what runs.
 class HarakiriReport {
  public:
   explicit HarakiriReport(RequestHost& host) noexcept;
@@ -19,7 +19,7 @@ class HarakiriReport {
   ~HarakiriReport();
 
   void start() noexcept;
-  // There is a deadline to look after.
+  // There is a deadline to watch.
   void look() noexcept {
     if (!timer_.active()) arm();
   }
@@ -35,7 +35,7 @@ class HarakiriReport {
   const RequestHost& host_;
   loop::TimerWatcher<HarakiriReport, &HarakiriReport::on_due> timer_;
   loop::AsyncWatcher<HarakiriReport, &HarakiriReport::on_asked> asked_;
-  long reported_ = 0;  // The deadline that was.
+  long reported_ = 0;  // The deadline last reported.
 };
 
 // In the master, which is about to kill that worker.

@@ -34,11 +34,11 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
 
   void cores_taken(int count) noexcept { cores_peak_ = std::max(cores_peak_, count); }
-  // Whether a connection that comes would be accepted.
+  // Whether a new connection would be accepted.
   void note_room(bool has_room) noexcept;
 
   // Called around each turn: at its beginning, and around its poll if that may sleep. In between the loop,
-  // its callbacks and its requests work, and everything that is due must wait.
+  // its callbacks and its requests work, and all due timers and events wait.
   void turning() noexcept {
     if (on_) note_turn();
   }
@@ -64,12 +64,12 @@ class Metrics {
   loop::TimerWatcher<Metrics, &Metrics::show> timer_;
 
   int cores_peak_ = 0;
-  double full_since_ = 0;  // As all here monotonic_s()'s; 0: there is room.
-  double was_full_s_ = 0;  // Before that.
+  double full_since_ = 0;  // All times here are monotonic_s(). 0: a core is free.
+  double was_full_s_ = 0;  // In earlier periods.
 
   double shown_at_;
-  double work_began_;   // The last poll ended then.
-  bool slept_ = false;  // That poll did.
+  double work_began_;   // The end of the last poll.
+  bool slept_ = false;  // In that poll.
   double fell_asleep_ = 0;
   double slept_s_ = 0;    // Since shown_at_.
   double longest_s_ = 0;  // The longest work since then, and in the second before.

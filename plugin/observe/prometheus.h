@@ -7,7 +7,7 @@
 
 namespace engine {
 
-// Answers `request` where it asks for that path: true. Its variables are parsed. On its fiber.
+// If `request` asks for that path, answers it and returns true. Its variables are parsed. On its fiber.
 bool answer_metrics(wsgi_request* request) noexcept;
 
 // The text itself, in Prometheus' format 0.0.4. Any thread. Throws std::bad_alloc.

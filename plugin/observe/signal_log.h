@@ -1,4 +1,4 @@
-// What a signal handler may say: one line put together without allocation, and a Python stack.
+// Output that is safe in a signal handler: one line, made without allocation, and a Python stack.
 #pragma once
 
 #include <Python.h>
@@ -11,8 +11,8 @@ namespace engine {
 
 class RequestThread;
 
-// What a handler interrupts may hold any lock, so this calls only what POSIX allows there.
-// A longer line is cut.
+// The interrupted code may hold any lock, so this calls only functions that POSIX allows there. A line that
+// is too long is cut.
 class SignalLine {
  public:
   SignalLine& operator<<(std::string_view text) noexcept;
@@ -35,14 +35,14 @@ void name_request(SignalLine& line, const RequestThread& thread) noexcept;
 // Finds CPython's dump for signal handlers, faulthandler's own. To be called before any handler is installed,
 // with the GIL.
 void find_python_dump() noexcept;
-// Has `handler`, which may dump, called for `signal`: on the alternate stack, for a request's own may be
-// nearly used up.
+// Installs `handler`, which may dump, for `signal`, on the alternate stack, because a request's own stack may
+// be nearly full.
 void handle_signal(int signal, void (*handler)(int)) noexcept;
-// As name_request() `running`, or "a callback of the loop" for null.
+// Like name_request() for `running`, or "a callback of the loop" for null.
 void name_what_runs(SignalLine& line, const RequestThread* running) noexcept;
 // The Python stack of this OS thread to standard error, most recent call first. In a handler.
 void dump_python_stack() noexcept;
-// The same of another thread's state, which stands still: by whoever has the GIL.
+// The same for another thread's state, which must not run meanwhile. The caller holds the GIL.
 void dump_python_stack(PyThreadState* state) noexcept;
 
 }  // namespace engine

@@ -1,14 +1,14 @@
-// Where requests' time went (RequestTimes), told: to log formats, and to clients.
+// Reports where the time of requests went (RequestTimes), in log formats and to clients.
 #pragma once
 
 #include "plugin/uwsgi/uwsgi_core.h"
 
 namespace engine {
 
-// As the plugin is loaded: %(tornado_queued), _ran, _waited (ms) and _waited_for in --log-format.
+// Adds %(tornado_queued), _ran, _waited (ms) and _waited_for to --log-format, as the plugin is loaded.
 void register_log_variables() noexcept;
 
-// Server-Timing in each response of `socket`.
+// Adds Server-Timing to each response of `socket`.
 void add_server_timing(uwsgi_socket& socket) noexcept;
 
 }  // namespace engine

@@ -9,11 +9,11 @@ namespace python {
 // that took the connection over may end with StopIteration, as under gunicorn.
 inline constexpr char kConnectionKey[] = "gunicorn.socket";
 
-// Wraps a WSGI callable: environ["wsgi.multithread"] is true, since another request may run
-// in the same process while this one waits (PEP 3333). SystemExit does not come out of it
-// (contain_system_exit), which also serves other callables. `called`, if not null, is shown the
-// environ of each call; `returned`, if not null, is given each result and says what goes on in its
-// place. Throws PyError.
+// Wraps a WSGI callable: environ["wsgi.multithread"] is true, because another request may run
+// in the same process while this one waits (PEP 3333). SystemExit does not leave it, nor any
+// other wrapped callable (contain_system_exit). `called`, if not null, gets the environ of each
+// call; `returned`, if not null, gets each result and returns what takes its place. Throws
+// PyError.
 PyRef wrap_application(PyObject* callable, PyRef (*returned)(PyRef result) noexcept,
                        void (*called)(PyObject* environ) noexcept = nullptr);
 
@@ -25,7 +25,7 @@ PyRef without_list_of_one(PyRef result) noexcept;
 // Throws PyError.
 PyRef wrap_raw_application(PyObject* callable);
 
-// `first`, then what `rest` gives. Throws PyError.
+// Iterates over `first`, then over `rest`. Throws PyError.
 PyRef iterator_with_first(PyObject* first, PyObject* rest);
 // Raises the current exception, which is cleared. Throws PyError.
 PyRef iterator_that_raises();

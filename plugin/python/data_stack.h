@@ -14,7 +14,7 @@ class DataStack {
  public:
   // REQUIRES: no Python function has run in `state`. Both outlive this.
   DataStack(PyThreadState* state, const suspend::Stack& stack) noexcept;
-  // REQUIRES: none runs in it.
+  // REQUIRES: no Python function runs in it.
   ~DataStack();
   DataStack(const DataStack&) = delete;
   DataStack& operator=(const DataStack&) = delete;

@@ -1,4 +1,4 @@
-// What the frames of a fiber tell about the code that runs there.
+// Tells from the frames of a fiber what code runs there.
 #pragma once
 
 #include <Python.h>

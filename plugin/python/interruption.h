@@ -17,15 +17,15 @@ PyObject* request_interrupted_type();  // The base of the other two.
 PyObject* request_timeout_type();
 PyObject* client_disconnected_type();
 
-// What a thread is interrupted with. The waits themselves are ended by suspend::Interrupt;
-// this is what becomes of that in Python:
+// The exception that interrupts a thread. suspend::Interrupt ends the waits themselves. In Python this has
+// three effects:
 //
-// - a blocking call fails with ECANCELED, and the OSError that CPython makes of it is the exception;
-// - a wait for a lock says EINTR, and CPython's look for a signal raises the exception;
+// - a blocking call fails with ECANCELED, and the exception takes the place of CPython's OSError;
+// - a wait for a lock returns EINTR, and CPython's check for signals raises the exception;
 // - our own functions that wait raise it themselves (raise_if_interrupted()).
 //
-// A C library that makes an error of its own of ECANCELED has that error raised; the next wait raises
-// the exception. It is raised at each wait until it has come out of the request.
+// If a C library turns ECANCELED into an error of its own, that error is raised, and the next wait raises the
+// exception. It is raised at each wait until it has left the request.
 class Interruption {
  public:
   // `type` is one of those above, borrowed. With the GIL held, outside any fiber.

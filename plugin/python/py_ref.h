@@ -85,7 +85,7 @@ template <typename... Arguments>
   PyErr_Format(type, format, arguments...);
   throw PyError{};
 }
-// OSError, or what it is for this number.
+// Raises OSError, or its subclass for this number.
 [[noreturn]] inline void raise_errno(int error) {
   errno = error;
   PyErr_SetFromErrno(PyExc_OSError);
@@ -181,7 +181,7 @@ inline bool is_instance(PyObject* object, PyObject* type) {
 
 // The float of a number. Throws PyError.
 inline double as_double(PyObject* number) {
-  // PyFloat_AsDouble() makes a float of an int.
+  // PyFloat_AsDouble() turns an int into a float.
   const double value = PyLong_CheckExact(number) ? PyLong_AsDouble(number) : PyFloat_AsDouble(number);
   if (value == -1 && PyErr_Occurred()) throw PyError{};
   return value;

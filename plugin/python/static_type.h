@@ -7,9 +7,9 @@
 
 namespace python {
 
-// The type of that name whose instances are `Object`s; fill(type) sets the slots it has besides, once, at
-// the first call. What has tp_traverse is the garbage collector's. A type for each lambda: call it in one
-// place. Throws PyError.
+// The type of that name whose instances are `Object`s. On the first call fill(type) sets its other slots. A
+// type with tp_traverse is garbage-collected. Each lambda makes one type, so call it in one place. Throws
+// PyError.
 template <typename Object, typename Fill>
 PyTypeObject* static_type(const char* name, Fill fill) {
   static PyTypeObject type = [&] {

@@ -48,18 +48,18 @@ class Doorbell {
 class Watchdog {
  public:
   static constexpr std::int64_t kUntilWoken = -1;
-  // The same, but while another duty has a time to look at, that time will do. So wake() need not wake the
-  // thread each time that there is news for the other.
+  // The same, but a time set by another duty is soon enough. So wake() need not wake the thread for each
+  // piece of news while another duty has such a time.
   static constexpr std::int64_t kWithOthers = INT64_MAX;
 
   class Duty {
    public:
     // On the watchdog's thread, without the GIL. Returns in how many ns to look again, kUntilWoken or
     // kWithOthers.
-    // May throw what CPython unwinds a thread with that wants the GIL of a Python that ends.
+    // May throw the exception by which CPython unwinds a thread that wants the GIL as Python ends.
     virtual std::int64_t look(Watchdog& watchdog) = 0;
-    // Called again and again while the watchdog waits for the GIL, for another duty's sake. Must not block:
-    // the GIL's mutex is held.
+    // Called repeatedly while the watchdog waits for the GIL on behalf of another duty. Must not block,
+    // because the GIL's mutex is held.
     virtual void look_meanwhile() noexcept {}
     // Whether there is something to check since look() returned kUntilWoken.
     virtual bool is_news() const noexcept { return false; }
@@ -80,10 +80,10 @@ class Watchdog {
   // With the GIL held, which is released meanwhile, because the thread may be waiting for it.
   void stop() noexcept;
 
-  // Any thread: there is news. Cheap where the watchdog does not sleep until it is woken.
+  // Announces news. Any thread. Cheap unless the watchdog sleeps until it is woken.
   static void wake() noexcept { doorbell_.wake(); }
 
-  // The calling thread is about to wait for the GIL.
+  // The calling thread will wait for the GIL next.
   static void on_gil_wait() noexcept {
     if (waits_here_ != nullptr) waits_here_->look_meanwhile();
   }

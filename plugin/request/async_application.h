@@ -10,7 +10,7 @@ class AsyncApplication {
  public:
   // The worker ends.
   virtual void going_away() noexcept {}
-  // The request goes on without its connection: the descriptor is about to be closed.
+  // The request continues without its connection, because the descriptor is about to be closed.
   virtual void connection_lost() noexcept = 0;
   // Its asyncio task, and the coroutine in it that is the application's; null before it starts and once it
   // has ended.

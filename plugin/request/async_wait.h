@@ -41,7 +41,7 @@ class AsyncWait {
   void end() noexcept;
 
  private:
-  // A descriptor that is not looked at until the request waits.
+  // A descriptor that is not watched until the request waits.
   struct Rested {
     int fd;
     int event;

@@ -11,9 +11,9 @@
 
 namespace engine {
 
-// What an iterable yields one after another is kept until its request waits, gives way or ends, or there are
-// 64 KiB: whenever the request stands still, the loop sends what is there, so that transmission goes on while
-// the application makes the next chunk (PEP 3333). The loop's thread only.
+// Chunks that an iterable yields in succession are kept until the request waits, gives way or ends, or until
+// there are 64 KiB. Whenever the request stops, the loop sends them, so that transmission continues while the
+// application makes the next chunk (PEP 3333). The loop's thread only.
 class CoalescedChunks {
  public:
   // `request` outlives it.
@@ -21,12 +21,12 @@ class CoalescedChunks {
   CoalescedChunks(const CoalescedChunks&) = delete;
   CoalescedChunks& operator=(const CoalescedChunks&) = delete;
 
-  // Only bytes that uWSGI would do no more with than write them, after the head.
+  // True for bytes that uWSGI would only write, after the head.
   bool possible() const noexcept;
-  // Keeps `chunk`, and sends what is there where that is enough. On the request's fiber. REQUIRES:
+  // Keeps `chunk`, and sends the chunks kept if these are enough. On the request's fiber. REQUIRES:
   // possible().
   void add(std::string_view chunk);
-  // Sends what is there, on the request's fiber, which may wait for it. An error is uWSGI's, in the request.
+  // Sends the chunks kept, on the request's fiber, which may wait. uWSGI notes an error in the request.
   void flush() noexcept;
   // The connection is closed.
   void drop() noexcept;
@@ -41,7 +41,7 @@ class CoalescedChunks {
   wsgi_request& request_;
   loop::IoWatcher<CoalescedChunks, &CoalescedChunks::on_writable> writable_;
   std::string kept_;
-  bool due_ = false;  // The loop will send what is there.
+  bool due_ = false;  // The loop will send the chunks kept.
 };
 
 }  // namespace engine

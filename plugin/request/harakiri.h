@@ -21,7 +21,7 @@ class Harakiri {
   time_t deadline_ = 0;
 };
 
-// A request's deadline by uwsgi.set_user_harakiri() and the route action harakiri: what it sets
+// A request's deadline by uwsgi.set_user_harakiri() and the route action harakiri. A deadline that it sets
 // while it runs is its own.
 class UserHarakiri {
  public:

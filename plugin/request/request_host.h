@@ -35,14 +35,14 @@ class RequestHost {
 
   // Connections that were answered without a request, since the worker began.
   virtual std::uint64_t refused() const noexcept = 0;
-  // A request has got a harakiri.
+  // Called when a request gets a harakiri.
   virtual void harakiri_set() noexcept = 0;
 
-  // Called when a request resumes or stops, or it is the loop's turn.
+  // To be called when a request resumes or stops, or when it is the loop's turn.
   static void note_switch() noexcept {
     if (on_switch_ != nullptr) on_switch_();
   }
-  // Calls `on_switch` then; null for none.
+  // Makes tell_switches() call `on_switch`; null for none.
   static void tell_switches(void (*on_switch)() noexcept) noexcept { on_switch_ = on_switch; }
 
  protected:

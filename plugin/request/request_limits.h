@@ -31,7 +31,7 @@ class RequestLimits {
   void begin() noexcept;
   // The environ is there. With the GIL held.
   void read(PyObject* environ) noexcept;
-  // The same where uWSGI's python plugin has put no variables into it: what routes and proxies say is copied.
+  // The same if uWSGI's python plugin has not filled the environ: copies the variables of routes and proxies.
   // Throws PyError.
   void read_variables(const wsgi_request& request, PyObject* environ);
   // The application may have set another timeout meanwhile. With the GIL held.

@@ -47,9 +47,9 @@ class RequestThread : public python::VirtualThread {
   void set_application(AsyncApplication* application) noexcept { application_ = application; }
   // Calls back once, on the loop's stack, as soon as the fiber has been left. REQUIRES: on this thread.
   void call_when_left(loop::Callback callback) noexcept { when_left_ = callback; }
-  // A step of its application begins on the loop: what runs is of its request until the step ends (null).
+  // A step of the application begins on the loop. Until it ends (null), running code counts as the request's.
   static void application_steps(RequestThread* thread) noexcept;
-  // The thread of that request; null: no step runs.
+  // The thread of that request; null if no step runs.
   static RequestThread* stepping() noexcept { return stepping_; }
 
   // Null unless RequestTimes::wanted().
@@ -61,7 +61,7 @@ class RequestThread : public python::VirtualThread {
   // 0: none.
   time_t user_harakiri() const noexcept { return user_harakiri_.deadline(); }
 
-  // Its task begins; its time has gone on since `began_s` (monotonic_s()).
+  // Its task begins. Its time counts from `began_s` (monotonic_s()).
   void begin(double began_s) noexcept;
   double began_s() const noexcept { return began_s_; }
   // Seconds since then, and since it last began to run or to wait.

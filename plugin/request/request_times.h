@@ -6,16 +6,16 @@
 
 namespace engine {
 
-// Of one request after another, on the loop's thread.
+// The times of one request after another. On the loop's thread.
 class RequestTimes {
  public:
-  // After the options are parsed: measured only where somebody asks, for it takes the time twice a switch.
+  // After the options are parsed. Measured only if asked for: it reads the clock twice a switch.
   static void prepare() noexcept;
   static bool wanted() noexcept { return wanted_; }
 
-  // It begins, `queued_us` after its connection was accepted.
+  // The request begins, `queued_us` after its connection was accepted.
   void begin(std::int64_t queued_us) noexcept;
-  // It resumes; it stops, to wait for `what`, or null if it gave way.
+  // It resumes. It stops, to wait for `what`, or null if it gave way.
   void runs() noexcept;
   void stops(const char* what) noexcept;
 

@@ -39,8 +39,8 @@ class WebSocket {
 
   enum class Received { kMessage, kNothing, kClosed };
 
-  // Waits for a message, if `wait`, and answers what else comes meanwhile; keeps the connection
-  // alive by pings. What it gives is handed to `take(text, payload)` before any other fiber runs.
+  // Waits for a message, if `wait`. Answers control frames meanwhile, and keeps the connection alive by
+  // pings. Passes the message to `take(text, payload)` before any other fiber runs.
   template <typename Take>
   Received receive(RequestThread& thread, bool wait, Take take) {
     if (!wait && receiving_.taken()) return Received::kNothing;  // Another fiber waits for it.
@@ -51,23 +51,23 @@ class WebSocket {
     return got;
   }
 
-  // False when the websocket is closed. Throws, as receive() and close() do, std::runtime_error where
-  // another fiber is at it and `thread` may not wait.
+  // False if the websocket is closed. Throws, as receive() and close() do, std::runtime_error if another
+  // fiber uses it and `thread` may not wait.
   bool send(RequestThread& thread, Opcode opcode, std::string_view payload);
 
-  // Says goodbye, unless that was said, and closes.
+  // Sends a close frame, unless one was sent, and closes.
   void close(RequestThread& thread, int code, std::string_view reason);
 
-  // The request goes on without its connection: whoever waits for a message is told.
+  // The request continues without its connection. Ends the waits for a message.
   void connection_lost() { set_closed(close_code::kConnectionLost, {}); }
 
-  // The worker ends: whoever waits for a message says so to the client and is told.
+  // The worker ends. A fiber that waits for a message sends the close frame, and its wait ends.
   void going_away() noexcept;
 
-  // The request ends: waits until no fiber uses it any more, and none will. On its own thread.
+  // The request ends. Waits, on its own thread, until no fiber uses the websocket and none will.
   void end(RequestThread& thread) noexcept;
 
-  // In how many seconds receive() has something to do for a client that stays silent; below 0: nothing.
+  // The seconds until receive() must act on a silent client; negative: never.
   double silent_in_s() const noexcept;
 
   bool closed() const noexcept { return closed_; }
@@ -76,7 +76,7 @@ class WebSocket {
   const std::string& close_reason() const noexcept { return close_reason_; }
 
  private:
-  // A fiber is inside: the request must not end meanwhile.
+  // A fiber is inside, so the request must not end.
   class Use {
    public:
     explicit Use(WebSocket& socket) noexcept : socket_(socket) { ++socket.users_; }
@@ -136,9 +136,9 @@ class WebSocket {
   std::unique_ptr<Watchers> watchers_;  // Made by the first wait: ASGI's connections wait by themselves.
   int users_ = 0;
 
-  double heard_at_;       // On the loop's clock.
+  double heard_at_;       // The last sign of life, on the loop's clock.
   bool pinged_ = false;   // Since then.
-  bool drained_ = false;  // The last read took all there was.
+  bool drained_ = false;  // The last read emptied the socket.
   bool going_away_ = false;
   bool said_goodbye_ = false;
   bool closed_ = false;

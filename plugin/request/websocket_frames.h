@@ -18,7 +18,7 @@ enum class Opcode : std::uint8_t {
   kPong = 10,
 };
 
-// RFC 6455, section 7.4.1. 1005 and 1006 are never sent: they say what was not said.
+// RFC 6455, section 7.4.1. 1005 and 1006 are never sent; they stand for a missing code.
 namespace close_code {
 inline constexpr int kNormal = 1000;
 inline constexpr int kGoingAway = 1001;
@@ -28,28 +28,28 @@ inline constexpr int kConnectionLost = 1006;
 inline constexpr int kNotText = 1007;
 inline constexpr int kTooBig = 1009;
 
-// Whether one side may give it to the other: what the protocol or its registry has a meaning for, and the
-// ranges of libraries (3000) and applications (4000).
+// Whether one side may send it to the other: codes that the protocol or its registry defines, and the ranges
+// of libraries (3000) and applications (4000).
 constexpr bool may_be_sent(int code) noexcept {
   return (code >= 1000 && code <= 1014 && code != 1004 && code != kNoneGiven && code != kConnectionLost) ||
          (code >= 3000 && code <= 4999);
 }
 }  // namespace close_code
 
-// Whether that is UTF-8 as RFC 3629 has it: nothing longer than need be, no surrogates, nothing beyond
+// Whether the bytes are UTF-8 according to RFC 3629: no overlong forms, no surrogates, nothing beyond
 // U+10FFFF.
 bool is_utf8(std::string_view text) noexcept;
 
 // Appends a whole, unmasked frame to `out`: a server's.
 void append_frame(std::string& out, Opcode opcode, std::string_view payload);
 
-// A close frame; the code alone where `reason` is empty, nothing at all for kNoneGiven.
+// A close frame. Without `reason` it has only the code, and for kNoneGiven nothing.
 void append_close_frame(std::string& out, int code, std::string_view reason);
 
-// Cuts what a client sends into messages and control frames.
+// Splits the bytes that a client sends into messages and control frames.
 class FrameReader {
  public:
-  // `max_size`: of a message, its fragments together.
+  // `max_size`: the limit of a message, with all its fragments.
   explicit FrameReader(std::uint64_t max_size) noexcept : max_size_(max_size) {}
 
   enum class Got {
@@ -58,7 +58,7 @@ class FrameReader {
     kPing,
     kPong,
     kClose,
-    kBroken,  // No websocket any more: to be closed with close_code().
+    kBroken,  // Not a websocket any more: close it with close_code().
   };
   Got next();
 
@@ -67,14 +67,14 @@ class FrameReader {
   bool is_text() const noexcept { return is_text_; }
   int close_code() const noexcept { return close_code_; }
 
-  // Where bytes of the connection go, and then how many came.
+  // Where to put bytes of the connection, and then how many came.
   struct Room {
     char* data;
     std::size_t size;
   };
   Room room();
   void received(std::size_t size) noexcept { end_ += size; }
-  // The client may stay silent for long: the room is given back where it holds no part of a frame.
+  // The client may stay silent for long, so the buffer is freed if it holds no part of a frame.
   void rest() noexcept;
 
  private:
@@ -88,7 +88,7 @@ class FrameReader {
   std::vector<char> buffer_;
   std::size_t begin_ = 0;  // Of the frame at hand.
   std::size_t end_ = 0;    // Of what was received.
-  std::size_t taken_ = 0;  // The frame that next() gave: gone with the next call.
+  std::size_t taken_ = 0;  // The frame that next() returned; the next call drops it.
 
   // The header of the frame at hand.
   std::uint8_t first_byte_ = 0;

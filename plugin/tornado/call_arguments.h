@@ -1,4 +1,4 @@
-// The arguments of methods that take a callback and what it is to be called with.
+// The arguments of methods that take a callback and arguments for it.
 #pragma once
 
 #include "plugin/asyncio/asyncio_names.h"
@@ -6,7 +6,7 @@
 
 namespace python {
 
-// (first, ..., *args, **kwargs), the first ones also by name. Lives in one call. Throws PyError.
+// (first, ..., *args, **kwargs), the first ones also by name. Valid for one call. Throws PyError.
 class CallArguments {
  public:
   CallArguments(const char* method, PyObject* args, PyObject* kwargs)
@@ -22,7 +22,7 @@ class CallArguments {
     return value;
   }
 
-  // functools.partial(callback, *args, **kwargs) of what is left.
+  // functools.partial(callback, *args, **kwargs) of the rest.
   PyRef bind(const PyRef& callback) const {
     const PyRef first = py_check(PyTuple_Pack(1, callback.get()));
     const PyRef rest = py_check(PyTuple_GetSlice(args_, next_, PyTuple_GET_SIZE(args_)));

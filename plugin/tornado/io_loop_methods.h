@@ -1,4 +1,4 @@
-// The methods of uwsgi_tornado.IOLoop, a file for each subject, and what these share.
+// The methods of uwsgi_tornado.IOLoop, one file for each subject, and the functions they share.
 #pragma once
 
 #include "plugin/python/py_ref.h"
@@ -21,12 +21,12 @@ inline bool is_closed(PyObject* asyncio_loop) {
 
 // --- tornado_io_loop.cc ---------------------------------------------------------------------------
 
-// `asyncio_loop`'s own. Where there is none: made, or nothing.
+// The IOLoop of `asyncio_loop`. If there is none, makes one or, without `make`, returns nothing.
 PyRef kept_by(PyObject* asyncio_loop, bool make);
 
 // --- io_loop_callbacks.cc ----------------------------------------------------------------------
 
-// What every callback of the IOLoop is run by.
+// Runs every callback of the IOLoop.
 PyRef run_callback_method(TornadoIoLoop& tornado_loop);
 
 PyObject* run_callback(PyObject* self, PyObject* callback) noexcept;
@@ -65,7 +65,7 @@ PyObject* close(PyObject* self, PyObject* args, PyObject* kwargs) noexcept;
 
 // --- io_loop_current.cc ------------------------------------------------------------------------
 
-// IOLoop.current(instance=make): None where there is none and none is to be made.
+// IOLoop.current(instance=make). None if there is none and none is to be made.
 PyRef current(bool make);
 
 void become_current(TornadoIoLoop& tornado_loop);

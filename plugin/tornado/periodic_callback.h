@@ -1,4 +1,4 @@
-// uwsgi_tornado.PeriodicCallback: Tornado's, on uwsgi_tornado.IOLoop.
+// uwsgi_tornado.PeriodicCallback, which is Tornado's on uwsgi_tornado.IOLoop.
 #pragma once
 
 #include <Python.h>

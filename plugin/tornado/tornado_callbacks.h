@@ -5,9 +5,9 @@
 
 namespace python {
 
-// From now on tornado.httpclient, imported already or yet to be, has an AsyncHTTPClient.fetch()
-// that takes a callback, as its second argument or by name. It is called on the client's IOLoop with the
-// response; of a request that failed, with one whose `error` says why. Throws PyError.
+// From now on AsyncHTTPClient.fetch() of tornado.httpclient, imported already or later, takes a callback, as
+// its second argument or by name. It is called on the client's IOLoop with the response; the response of a
+// request that failed has the reason in `error`. Throws PyError.
 void restore_tornado_callbacks();
 
 }  // namespace python

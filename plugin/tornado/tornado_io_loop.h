@@ -1,4 +1,4 @@
-// uwsgi_tornado.IOLoop: the event loop under the names of Tornado's, without Tornado.
+// uwsgi_tornado.IOLoop: the event loop with the names of Tornado's IOLoop, without Tornado.
 #pragma once
 
 #include <Python.h>
@@ -7,10 +7,10 @@
 
 namespace python {
 
-// The Python object: an asyncio loop, and the handlers of descriptors, which asyncio has one of for
-// reading and one for writing. Each asyncio loop has one at most, kept by the loop itself. All
-// of its callbacks run on the loop: for the worker's, on the hub. Raw pointers and not PyRefs:
-// programs keep these objects to their end, which is no leak.
+// The Python object: an asyncio loop, and the handlers of descriptors, of which asyncio has one for reading
+// and one for writing. An asyncio loop has at most one, which it keeps itself. All its callbacks run on the
+// loop, for the worker's loop on the hub. It has raw pointers, not PyRefs, because programs keep these
+// objects to their end, which is no leak.
 struct TornadoIoLoop {
   PyObject_HEAD PyObject* asyncio_loop;
   PyObject* handlers;     // {descriptor: (what it was named by, handler, events)}
@@ -19,8 +19,8 @@ struct TornadoIoLoop {
 
   PyObject* object() noexcept { return reinterpret_cast<PyObject*>(this); }
 
-  // Runs callback() at the time `when` of loop::wall_clock_s(); returns what cancel_timeout() takes. Throws
-  // PyError.
+  // Runs callback() at the time `when` of loop::wall_clock_s(). Returns the argument for cancel_timeout().
+  // Throws PyError.
   PyRef call_at(double when, PyObject* callback);
 };
 
@@ -32,12 +32,12 @@ PyRef current_io_loop();
 
 void cancel_timeout(PyObject* timeout);
 
-// The pending exception goes to the log, and not further, as Tornado does with those of callbacks:
-// logger "tornado.application". CancelledError is passed over. What is no Exception stays pending and
-// is thrown on as PyError.
+// Logs the pending exception of a callback, as Tornado does, to the logger "tornado.application".
+// CancelledError is ignored. An exception that is not an Exception stays pending, and is thrown as
+// PyError.
 void log_exception_of(PyObject* callback);
 
-// What a callback has returned, as a future of `asyncio_loop`; nothing where it cannot be awaited.
+// The result of a callback as a future of `asyncio_loop`; nothing if it cannot be awaited.
 PyRef as_future_of(PyObject* asyncio_loop, PyObject* result);
 
 }  // namespace python

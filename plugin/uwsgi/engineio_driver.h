@@ -11,7 +11,7 @@ void install_engineio_driver();
 // Whether the application has imported engineio. With the GIL held.
 bool engineio_is_used() noexcept;
 
-// The worker ends: ends the driver's background tasks where they sleep. On a virtual thread.
+// The worker ends: ends the driver's background tasks that sleep. On a virtual thread.
 void end_engineio_tasks() noexcept;
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-// Which interface an application is written for, and who serves its requests.
+// Finds out which interface an application uses, and which functions serve its requests.
 #pragma once
 
 // uwsgi.h has no include guard and uwsgi_python.h includes it, so neither is included here.
@@ -7,8 +7,8 @@ struct wsgi_request;
 
 namespace engine {
 
-// What uWSGI's python plugin calls for a request to an application: the first with the environ ready and the
-// GIL held. If its result is not null, it is the request's async_result, and the second is called until it
+// The functions that uWSGI's python plugin calls for a request: the first with the environ ready and the GIL
+// held. If its result is not null, it is the request's async_result, and the second is called until it
 // returns UWSGI_OK.
 struct Interface {
   const char* name;  // As in --tornado-interface.
@@ -19,7 +19,7 @@ struct Interface {
   bool makes_context = false;
 };
 
-// Has applications of that interface served, beside WSGI's, which uWSGI serves itself. Before any is loaded.
+// Serves applications of that interface, beside WSGI's, which uWSGI serves itself. Call before any is loaded.
 void serve_interface(const Interface& interface);
 
 // From now on, checks applications when uWSGI loads them: those whose interface is not served are refused

@@ -25,9 +25,9 @@ class PythonRequests {
   virtual bool python_yielded(wsgi_request* request) noexcept = 0;
   // --tornado-coalesce: whether chunks may be kept and sent together.
   virtual bool may_keep_chunks(wsgi_request* request) noexcept = 0;
-  // The iterable gave this one. REQUIRES: may_keep_chunks().
+  // The iterable yielded this chunk. REQUIRES: may_keep_chunks().
   virtual void keep_chunk(wsgi_request* request, std::string_view chunk) noexcept = 0;
-  // What is kept is sent: what follows is for uWSGI.
+  // Sends the kept chunks, because uWSGI itself sends next.
   virtual void send_kept_chunks(wsgi_request* request) noexcept = 0;
   // The application raised an exception, which is Python's current error. True if it is to be logged.
   virtual bool python_failed(wsgi_request* request) noexcept = 0;

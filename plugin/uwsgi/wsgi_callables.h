@@ -1,4 +1,4 @@
-// What uWSGI's python plugin gives to a WSGI application: start_response(), wsgi.input, wsgi.file_wrapper.
+// What uWSGI's python plugin passes to applications: start_response(), wsgi.input, wsgi.file_wrapper.
 #pragma once
 
 namespace engine {
