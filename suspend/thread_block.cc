@@ -175,8 +175,8 @@ pid_t ThreadBlock::next_number() noexcept {
   return kFirstNumber + static_cast<pid_t>(given.fetch_add(1, std::memory_order_relaxed) % kNumbers);
 }
 
-// Until the donor's kernel thread uses the stack no more. The last it does is to set a word of libc's to
-// 0 and to wake who waits for that; which one the first donor has asked the kernel.
+// Waits until the donor's kernel thread no longer uses the stack. Its last act is to set a word of libc's to
+// 0 and to wake the waiters for that; the first donor asks the kernel which word.
 void ThreadBlock::wait_for_donor() noexcept {
   static std::atomic<std::ptrdiff_t> offset_of_cleared{0};
   const auto base = reinterpret_cast<char*>(id_);

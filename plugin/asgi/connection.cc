@@ -68,7 +68,7 @@ PyMethodDef receive_method = {"receive", receive_function, METH_NOARGS,
 PyMethodDef send_method = {"send", send_function, METH_O,
                            "send(message)\n--\n\nReturns an awaitable that sends a message to the client."};
 
-// asyncio.Task(coroutine, loop=loop, name=path), or what the loop's task factory makes.
+// Makes asyncio.Task(coroutine, loop=loop, name=path), or a task by the loop's task factory.
 PyRef make_task(PyObject* coroutine, PyObject* event_loop, const PyRef& path) {
   const PyRef factory = py_check(PyObject_GetAttr(event_loop, ASGI_NAME("_task_factory")));
   if (factory.get() != Py_None)
@@ -81,7 +81,7 @@ PyRef make_task(PyObject* coroutine, PyObject* event_loop, const PyRef& path) {
   return py_check(PyObject_Call(python::asyncio_names().task, args.get(), options));
 }
 
-// While one lives, a context of its own is the current one.
+// While one lives, the current context is one of its own.
 class FreshContext {
  public:
   FreshContext() : context_(py_check(PyContext_New())) { py_check_status(PyContext_Enter(context_.get())); }

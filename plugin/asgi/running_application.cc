@@ -52,8 +52,8 @@ class Step {
   Step& operator=(const Step&) = delete;
 };
 
-// What is pending came out of the coroutine: the connection has it, and the task ends as one that returned;
-// but a cancelled task is to be a cancelled one.
+// The pending exception came out of the coroutine. The connection has it, and the task ends as if it had
+// returned; but a cancelled task must end as cancelled.
 PyRef ended_by_error(Running& running) {
   python::contain_system_exit();
   const bool cancelled = PyErr_ExceptionMatches(python::asyncio_names().cancelled_error) != 0;
@@ -71,8 +71,8 @@ PyRef ended_well(Running& running) {
   return none();
 }
 
-// One step, by a call of the coroutine's `method`. True when it has ended: `result` is the coroutine's then,
-// else what it yielded.
+// One step, by a call of the coroutine's `method`. Returns true when it has ended; `result` is then the
+// coroutine's, otherwise what it yielded.
 bool step_by_call(PyObject* self, const char* method, PyObject* args, PyRef& result) {
   Running& running = self_of(self);
   const PyRef keep = PyRef::borrow(self);
@@ -183,7 +183,7 @@ PyTypeObject* running_type() {
   });
 }
 
-// What can be sent into: a coroutine, or that of what has only __await__.
+// Something to send into: the coroutine, or that of an object with only __await__.
 PyRef as_coroutine(PyRef awaitable) {
   if (PyCoro_CheckExact(awaitable.get()) || PyObject_HasAttrString(awaitable.get(), "send")) return awaitable;
   if (!PyObject_HasAttrString(awaitable.get(), "__await__")) {

@@ -322,7 +322,7 @@ bool WebSocketConnection::write_handshake(std::string_view subprotocol) {
   headers.insert(headers.end(), headers_.begin(), headers_.end());
   if (!prepare_head(request(), 101, headers) || uwsgi_response_write_headers_do(&request()) != UWSGI_OK)
     return false;
-  // Many websockets wait for long, and what has been sent is 4 KiB of each.
+  // Many websockets wait for long, and each would keep 4 KiB of sent data.
   uwsgi_buffer_destroy(std::exchange(request().headers, nullptr));
   websocket_ = std::make_unique<engine::WebSocket>(loop(), &request(), message_max());
   attached_thread().fiber().release_unused_stack();  // A handshake goes deeper than what follows.

@@ -125,7 +125,7 @@ void prepare_asgiref() {
 }
 
 bool share_loop_with_asgiref() noexcept {
-  // Asked at each request, until it is imported; whoever imports it adds modules.
+  // Asked at each request until asgiref is imported, which adds modules.
   static Py_ssize_t modules_without_it = 0;
   const Py_ssize_t modules = PyDict_GET_SIZE(PyImport_GetModuleDict());
   if (modules == modules_without_it) return false;

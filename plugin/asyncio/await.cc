@@ -51,7 +51,7 @@ bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(fut
 
 // --- Waiting for a future ----------------------------------------------------------------------
 
-// What the future's callback knows; it may be called when nobody waits any more.
+// Data for the future's callback, which may be called when nobody waits any more.
 struct WaiterHandle {
   suspend::Baton* baton;
 };
@@ -61,7 +61,7 @@ constexpr char kWaiterHandleName[] = "uwsgi_tornado.WaiterHandle";
 // The callback of the future: callback(future), with the handle in a capsule.
 PyObject* future_is_done(PyObject* capsule, PyObject*) noexcept {
   auto* const handle = static_cast<WaiterHandle*>(PyCapsule_GetPointer(capsule, kWaiterHandleName));
-  // In a turn of its own: this is called in the middle of a callback of asyncio's.
+  // In a turn of its own, because this is called in the middle of an asyncio callback.
   if (handle->baton != nullptr) handle->baton->post_next_turn();
   return none().release();
 }
@@ -108,7 +108,7 @@ PyRef result_of_cancelled(PyObject* future) {
   return result;
 }
 
-// The request is interrupted: what it awaited is cancelled and given time to clean up.
+// The request is interrupted: cancels the awaitable and gives it time to clean up.
 void end_interrupted(VirtualThread& thread, PyObject* future) {
   py_check(PyObject_CallMethod(future, "cancel", nullptr));
   const Shielded shielded(thread);

@@ -34,7 +34,7 @@ PyObject* read_current_handle(PyObject* self, void*) noexcept {
   PyObject* const handle = loop_of(self).current_handle();
   return PyRef::borrow(handle == nullptr ? Py_None : handle).release();
 }
-// asyncio's __init__ clears what is clear.
+// asyncio's __init__ clears these.
 int ignore_write(PyObject*, PyObject*, void*) noexcept { return 0; }
 
 // Signals are written to it (signal.set_wakeup_fd). Opened when asked for.
@@ -48,8 +48,8 @@ PyObject* read_csock(PyObject* self, void*) noexcept {
 
 PyObject* read_ssock(PyObject*, void*) noexcept { return none().release(); }
 
-// asyncio's transports ask the loop's selector what is watched, for their repr(). There is no
-// selector: what _selector gives has this function only.
+// asyncio's transports ask the loop's selector for watched events, for their repr(). There is no selector, so
+// the object in _selector has only this function.
 PyObject* get_key(PyObject* self, PyObject* file) noexcept {
   return py_boundary([=] {
     PyRef key = loop_of(self).fds().key(file);

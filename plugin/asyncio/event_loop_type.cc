@@ -234,7 +234,7 @@ PyObject* check_closed(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] { loop_of(self).check_closed(); });
 }
 
-// asyncio's close() does what it must first: it refuses while running and gives the signals back.
+// asyncio's close() first refuses while the loop runs, and gives the signals back.
 PyObject* close(PyObject* self, PyObject*) noexcept {
   return py_boundary([=] {
     py_check(PyObject_CallMethod(asyncio_names().base_loop, "close", "O", self));

@@ -89,7 +89,7 @@ int handle_clear(PyObject* self) noexcept {
 
 // --- Python's view --------------------------------------------------------------------------
 
-// The stack of whoever schedules the callback, in debug mode.
+// The stack of the code that schedules the callback, in debug mode.
 PyRef stack_of_caller() {
   PyRef frame = PyRef::borrow(reinterpret_cast<PyObject*>(PyEval_GetFrame()));
   if (!frame) return {};
@@ -285,7 +285,7 @@ void Handle::cancel() {
   else if (state.core == nullptr && Py_TYPE(object()) == timer_handle_type_ && state.loop) {
     py_check(PyObject_CallMethod(state.loop.get(), "_timer_handle_cancelled", "O", object()));
   }
-  // For what is logged about it later.
+  // For later log messages about it.
   if (state.loop && is_in_debug_mode(state)) state.repr = py_check(PyObject_Repr(object()));
   // Moved out first: what dies with them may look at this handle.
   const PyRef callback = std::move(state.callback);

@@ -31,7 +31,7 @@ PyRef TimerHeap::take(std::size_t place) noexcept {
   return PyRef::steal(taken->object());
 }
 
-// Moves the gap at `place` to the bottom; returns where that is.
+// Moves the gap at `place` to the bottom, and returns its new place.
 std::size_t TimerHeap::sink(std::size_t place) noexcept {
   const std::size_t size = entries_.size();
   for (std::size_t child; (child = 2 * place + 1) < size; place = child) {

@@ -150,7 +150,7 @@ PyRef SocketTransport::make_empty_waiter() {
   return empty_waiter_;
 }
 
-// Whoever waits may have given up, or have been told before.
+// The waiter may have given up, or may be done already.
 void SocketTransport::end_empty_waiter(const char* method, PyObject* argument) {
   if (!empty_waiter_) return;
   const PyRef waiter = empty_waiter_;

@@ -47,7 +47,7 @@ class View {
 
   char* data() const noexcept { return static_cast<char*>(buffer_.buf); }
   std::size_t size() const noexcept { return static_cast<std::size_t>(buffer_.len); }
-  // What is left from `from` on. Its owner may change what is not of type bytes: that is copied.
+  // The rest of `data` from `from` on, copied unless it is bytes, because its owner may change it.
   void push_to(WriteQueue& queue, std::size_t from) const {
     if (size() == from) return;
     if (!owns_) return queue.push(PyRef::borrow(object_), from);
@@ -233,7 +233,7 @@ void SocketTransport::writelines(PyObject* pieces) {
   maybe_pause_protocol();
 }
 
-// False where that failed, which ends the transport.
+// Returns false if that failed, which ends the transport.
 bool SocketTransport::try_send_queued() {
   return try_or_fail("Fatal write error on socket transport", [&] { queue_.drop_front(send_queued()); });
 }

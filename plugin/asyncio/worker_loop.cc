@@ -138,7 +138,7 @@ void WorkerLoop::end(double grace_s) noexcept {
   SocketTransport::drop_all_of(event_loop());
   if (!PyRef::steal(PyObject_CallMethod(event_loop(), "close", nullptr))) log_exit();
   event_loop_ = PyRef();
-  // As the loop does with its own: whoever computes goes on, and Python's end waits for it.
+  // As the loop does with its own executor: running functions continue, and Python's end waits for them.
   if (real_threads_ && !PyRef::steal(PyObject_CallMethod(real_threads_.get(), "shutdown", "O", Py_False)))
     log_exit();
   real_threads_ = PyRef();

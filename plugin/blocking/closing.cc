@@ -98,7 +98,7 @@ KeptNumbers& kept() noexcept {
   return *forever;
 }
 
-// Wakes from the loop those who wait for `fd`, and makes its number free if it is kept.
+// Wakes, on the loop, the fibers that wait for `fd`, and frees its number if that is kept.
 void let_go_later(int fd) noexcept {
   const int saved_errno = errno;
   post_to_loop({[](void* number) noexcept {
@@ -119,7 +119,7 @@ int close_elsewhere(int fd) noexcept {
   return 0;
 }
 
-// False where what is closed are not the descriptors that fibers wait for.
+// False if the closed descriptors are not those that fibers wait for.
 bool concerns_waiters() noexcept { return gate() != nullptr && in_own_process(); }
 
 // What dup2 and dup3 have in common once they are sure to put a file at `to`.

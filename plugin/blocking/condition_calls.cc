@@ -1,4 +1,4 @@
-// Condition variables of C libraries: whoever waits for one is suspended.
+// Condition variables of C libraries: a fiber that waits for one is suspended.
 #include <pthread.h>
 #include <time.h>
 
@@ -13,8 +13,8 @@
 #include "plugin/blocking/tally.h"
 #include "plugin/loop/clock.h"
 
-// A wait for a condition may end for no reason (POSIX), and whoever waits looks again. So a fiber that
-// waits goes on now and then, too, in case that whoever signalled did so by a call that is not redirected.
+// A wait for a condition may end for no reason (POSIX), so its caller checks again. A waiting fiber resumes
+// now and then, in case the signal came from a call that is not redirected.
 
 namespace blocking {
 namespace {
@@ -35,8 +35,8 @@ int wait_as(const LockWaiter& who, pthread_cond_t* condition, pthread_mutex_t* m
   return woken == Woken::kTimedOut ? ETIMEDOUT : 0;
 }
 
-// `natively(until)` is libc's wait until a time on the monotonic clock, null: for ever. Where C code
-// keeps the GIL the signal comes from another thread as a rule, and Python of no request may run meanwhile.
+// `natively(until)` is libc's wait until a time on the monotonic clock; null means for ever. If C code keeps
+// the GIL, the signal usually comes from another thread, and no request may run Python meanwhile.
 template <typename Natively>
 int wait_until(pthread_cond_t* condition, pthread_mutex_t* mutex, Deadline deadline,
                Natively natively_until) noexcept {

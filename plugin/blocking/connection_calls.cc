@@ -25,9 +25,9 @@ using suspend::Fiber;
 Tally connect_tally("connect");
 Tally accept_tally("accept");
 
-// Makes a descriptor non-blocking for one connect(), which has no flag for it. The flag
-// belongs to the open file, so others who have it could see it: only for a moment, and only
-// of a socket that is not connected yet, with which they can do nothing.
+// Makes a descriptor non-blocking for one connect(), which has no flag for it. The flag belongs to the open
+// file, so other processes that have it could see it, but only for a moment, and only on a socket that is not
+// connected yet, which is of no use to them.
 class NonBlockingForNow {
  public:
   explicit NonBlockingForNow(int fd) noexcept : fd_(fd) { set(1); }
@@ -40,7 +40,7 @@ class NonBlockingForNow {
   NonBlockingForNow& operator=(const NonBlockingForNow&) = delete;
 
  private:
-  // This flag alone: whoever changes another one meanwhile keeps it.
+  // Changes only this flag, so other changes made meanwhile are kept.
   void set(int on) noexcept { ioctl(fd_, FIONBIO, &on); }
 
   const int fd_;

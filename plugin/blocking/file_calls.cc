@@ -22,8 +22,8 @@ Tally flock_tally("flock");
 Tally fcntl_tally("fcntl");
 Tally fsync_tally("fsync");
 
-// The result of a try at a lock; nothing when another has the lock. Most locks are free: no
-// thread is needed to find that out.
+// Tries to take a lock. Returns nothing if another has it. Most locks are free, and finding that out needs no
+// thread.
 std::optional<int> unless_locked(int result) noexcept {
   if (result != 0 && (errno == EAGAIN || errno == EACCES)) return std::nullopt;
   return result;

@@ -53,8 +53,8 @@ long fail(int error) noexcept {
   return -1;
 }
 
-// A wait may end for no reason (futex(2)), so a fiber's ends now and then: whoever wakes may do it by an
-// instruction of its own, which is not seen.
+// A wait may end for no reason (futex(2)). A fiber's wait ends now and then, because its waker may use a
+// system call instruction of its own, which is not seen.
 long wait_as(const LockWaiter& who, const FutexCall& call, Deadline deadline, bool& told) noexcept {
   switch (wait_for_change(who, call.word, deadline, futex_tally, told, [&] { return !is_changed(call); })) {
     case Woken::kNotYet: return fail(EAGAIN);
@@ -63,7 +63,7 @@ long wait_as(const LockWaiter& who, const FutexCall& call, Deadline deadline, bo
   }
 }
 
-// Stops the OS thread, for a while. False where that was in vain.
+// Stops the OS thread for a while. Returns false if nothing came.
 bool wait_natively(const FutexCall& call, long& result) noexcept {
   const timespec slice = loop::to_timespec(loop::monotonic_ns() + kNativelyNs);
   FutexCall sliced = call;

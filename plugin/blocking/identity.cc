@@ -49,7 +49,7 @@ int about_thread(pthread_t thread, Arguments... arguments) noexcept {
   return Real(thread, arguments...);
 }
 
-// A function of its own: a compiler takes errno to be in one place throughout a function.
+// A separate function, because a compiler assumes that errno stays in one place throughout a function.
 template <const auto& Real, typename... Arguments>
 [[gnu::noinline]] int as_os_thread_with(int& error, Arguments... arguments) noexcept {
   const suspend::AsOsThread caller;
@@ -59,8 +59,8 @@ template <const auto& Real, typename... Arguments>
   return result;
 }
 
-// A call by which libc changes who the process is: it has each thread change itself, and finds the one
-// that calls by the OS thread's number. `Real` is libc's.
+// A call by which libc changes the identity of the process: each thread changes itself, and libc finds the
+// calling one by the OS thread's number. `Real` is libc's.
 template <const auto& Real, typename... Arguments>
 int as_os_thread(Arguments... arguments) noexcept {
   int error = errno;

@@ -28,8 +28,8 @@ void uwsgi_tornado_dlvsym();
 #pragma GCC visibility pop
 
 // JUMP(call, before) defines uwsgi_tornado_CALL, which calls `before` and jumps to the real call. The
-// arguments, three at most, and the return address are as they were: by that address the loader knows who
-// calls.
+// arguments (at most three) and the return address are unchanged, because the loader identifies the caller by
+// that address.
 #define FUNCTION(name, body)                                                                   \
   asm(".text\n.p2align 4\n.hidden " name "\n.globl " name "\n.type " name ", %function\n" name \
       ":\n"                                                                                    \

@@ -25,8 +25,8 @@ Tally lock_tally("lock");
 // CPython's own locks are posted by CPython (Changes::kSeen). A semaphore of another module may be posted by
 // another process (multiprocessing) or by a library that is left alone.
 
-// How long a fiber that has been interrupted may still wait for a lock: who cleans up after the
-// exception takes locks (a pool's, a log's), and they are free in a moment.
+// How long an interrupted fiber may still wait for a lock. Clean-up code takes locks (a pool's, a log's),
+// which are free again in a moment.
 constexpr double kLastRetryS = 1;
 
 // What CPython waited for when it was told of an interruption last. A name only. Written by the loop's
@@ -42,8 +42,8 @@ bool take(const LockWaiter& who, sem_t* semaphore, Deadline deadline, Changes ch
   return false;
 }
 
-// Who was told of an interruption and tries again did not look. The look itself may take another lock, that
-// of pending calls, before it asks whether this is the main thread (3.12).
+// A fiber that was told of an interruption and tries again did not look for it. The look may itself take
+// another lock, that of pending calls, before it asks whether this is the main thread (3.12).
 LockWaiter who_waits(const sem_t* semaphore) noexcept {
   if (semaphore == told_of.load(std::memory_order_relaxed)) show_loop_thread(false);
   return LockWaiter::where_allowed();

@@ -20,10 +20,10 @@
 #include "plugin/blocking/wait.h"
 #include "plugin/loop/clock.h"
 
-// A C library may keep a mutex of its own while it waits: psycopg2 holds the connection's
-// during a query, SQLite the connection's during a busy timeout. A fiber is a thread to libc, which
-// therefore knows who holds what; but to wait for it libc would stop the OS thread, and the holder with it.
-// So whoever finds a mutex taken is suspended here until it is unlocked.
+// A C library may keep a mutex while it waits: psycopg2 holds its connection's during a query, SQLite its
+// connection's during a busy timeout. A fiber is a thread to libc, so libc knows the holder of each mutex.
+// But libc's wait would stop the OS thread, and the holder with it. So a fiber that finds a mutex taken is
+// suspended here until the mutex is unlocked.
 
 namespace blocking {
 namespace {
@@ -34,7 +34,7 @@ Tally mutex_tally("pthread_mutex_lock");
 
 bool is_locked_by(int result) noexcept { return result == 0 || result == EOWNERDEAD; }
 
-// The kernel itself knows who holds a robust mutex, or one that inherits priorities: by the number of
+// The kernel itself knows the holder of a robust mutex, or of one that inherits priorities, by the number of
 // the OS thread, which a fiber does not have. Bits of libc's kind of a mutex.
 constexpr int kRobust = 16, kInheritsPriority = 32, kTypeMask = 3;
 
@@ -87,7 +87,7 @@ int try_lock(pthread_mutex_t* mutex) noexcept {
   return result;
 }
 
-// By which libc knows who holds a mutex.
+// The number by which libc identifies the holder of a mutex.
 pid_t own_number() noexcept {
   const Fiber* const self = Fiber::current();
   return self == nullptr ? static_cast<pid_t>(syscall(SYS_gettid)) : self->thread().number();

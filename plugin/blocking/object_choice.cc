@@ -101,7 +101,7 @@ constexpr std::string_view kBelow[] = {
     "libubsan",  "liblsan",    "libgcc_s",
 };
 
-// What they import is for what a web application does not do with them, or waits for a moment.
+// Web applications do not use their waiting calls, or these wait only for a moment.
 constexpr std::string_view kHarmless[] = {
     "libstdc++",  "libuuid",  "libblkid",     "libmount", "libselinux",  "libcap",      "libbsd",
     "libnuma",    "libgomp",  "libgfortran",  "libtinfo", "libncursesw", "libreadline", "libxcb",

@@ -38,7 +38,7 @@ Fiber* waiter_for(int folder, const char* path, int flags) noexcept {
   return fifo || terminal ? may_suspend() : nullptr;
 }
 
-// A helper waits in the call itself: to open one end without waiting tells the other that somebody is there.
+// A helper waits in the call itself, because opening one end without waiting would wake the other end.
 template <typename Open>
 auto open_with(Fiber* fiber, Open open) noexcept {
   if (fiber == nullptr) return natively(open_tally, open);

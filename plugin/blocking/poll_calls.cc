@@ -41,7 +41,7 @@ int look_and_wait(Fiber& fiber, Tally& tally, Deadline deadline, Look look, Wait
     const int ready = look();
     if (ready != 0 || deadline.passed()) return ready;
     ++tally.suspended;
-    // What wakes (a hang-up, say) need not be what was asked for: do not spin on it.
+    // The event (a hang-up, say) need not be one that was asked for, so do not spin on it.
     if (in_vain > 1) sleep_until(fiber, deadline.sooner(Deadline::after(kMomentS)));
     const Woken woken = wait_until(deadline);
     if (woken == Woken::kTimedOut) return look();

@@ -116,8 +116,8 @@ int suspending_waitid(idtype_t type, id_t id, siginfo_t* info, int options) noex
   });
 }
 
-// The shell is given the signal mask of who calls, so the helper has the same. libc lets no SIGINT and no
-// SIGQUIT end the process meanwhile, as ever.
+// The shell gets the caller's signal mask, so the helper has the same. As usual, libc lets no SIGINT and no
+// SIGQUIT end the process meanwhile.
 template <typename Native>
 int wait_elsewhere(Fiber& fiber, Native call) noexcept {
   sigset_t mask;

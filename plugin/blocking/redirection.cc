@@ -54,7 +54,7 @@ const void* python_code() noexcept {
   return address;
 }
 
-// Debian's libc, or what a program is started with instead of it.
+// Debian's libc, or a replacement that a program is started with.
 const void* allocator_code() noexcept {
   static const void* const address = dlsym(RTLD_DEFAULT, "malloc");
   return address;
@@ -123,7 +123,7 @@ Redirection::~Redirection() {
 
 Kind Redirection::kind_of(const dl_phdr_info& info) const {
   const bool python = python_code() != nullptr && holds(info, python_code());
-  // Ourselves: the replacements must reach the real calls. And who keeps the memory that they take.
+  // The engine, because its replacements must reach the real calls; and the allocator of their memory.
   if (!python && (holds(info, own_code()) || holds(info, allocator_code()))) return Kind::kLeftAlone;
   return classify(info.dlpi_name == nullptr ? "" : info.dlpi_name, python, choice_);
 }

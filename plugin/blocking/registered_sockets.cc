@@ -14,7 +14,7 @@ namespace {
 // By descriptor. One whose descriptor is closed is destroyed.
 class Registered {
  public:
-  // A child of the process leaves them as they are: what they would be taken out of is not its own.
+  // A forked child leaves them as they are, because the loop is not its own.
   void use(loop::IoLoop* loop) noexcept {
     if (getpid() == process_) by_fd_.clear();
     else static_cast<void>(new auto(std::move(by_fd_)));

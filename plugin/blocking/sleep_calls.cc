@@ -18,7 +18,7 @@ using suspend::Fiber;
 
 Tally sleep_tally("sleep");
 
-// A library that stands before libc has a clock of its own. It sleeps on a helper thread.
+// A library that comes before libc has its own clock. It sleeps on a helper thread.
 template <typename Sleep>
 auto sleep_elsewhere(Fiber& fiber, Sleep sleep) noexcept {
   return offload(fiber, sleep_tally, JobKind::kWait, sleep, sleep);

@@ -305,9 +305,9 @@ ssize_t suspending_writev(int fd, const iovec* parts, int count) noexcept {
   return libc::writev(fd, parts, count);
 }
 
-// sendfile() has no flag not to wait, and O_NONBLOCK is seen by all who have the open file. So
-// to a socket it is a read and a send, which has one. The file is read again from where the
-// socket had enough.
+// sendfile() has no flag not to wait, and O_NONBLOCK affects all processes with the open file. So a
+// transfer to a socket is a read, and a send, which has such a flag. The next read begins where the socket
+// stopped.
 class FileToSocket {
  public:
   // `offset` is sendfile()'s: null for the file's own position.
@@ -319,7 +319,7 @@ class FileToSocket {
   FileToSocket(const FileToSocket&) = delete;
   FileToSocket& operator=(const FileToSocket&) = delete;
 
-  // False where sendfile() itself knows better what is wrong.
+  // Returns false if sendfile() itself must report the error.
   bool possible() noexcept {
     const int saved_errno = errno;
     const bool readable = begin_ >= 0 && pread64(from_, bytes_.data(), 1, begin_) >= 0;

@@ -167,7 +167,7 @@ void Core::await_bytes() noexcept {
   note_incomplete();
 }
 
-// One deadline for the whole header: a client that drips does not hold the core for ever.
+// One deadline for the whole header, so that a client that drips cannot keep the core for ever.
 void Core::note_incomplete() noexcept {
   const bool begun = request_->proto_parser_pos > 0;
   if (incomplete_since_ != 0 && begun == begun_) return;
@@ -199,7 +199,7 @@ void Core::on_readable(int) noexcept {
     case Phase::kParsing: parse(); break;
     case Phase::kRunning:
     case Phase::kFree:
-      // A body or a pipelined request: whoever reads it waits for it on its own.
+      // A body or a pipelined request. The code that reads it waits for it itself.
       readable_.stop();
       break;
   }
@@ -422,8 +422,8 @@ void Core::keep_alive() noexcept {
   place_ = engine_.connection_is_idle(*this);
 }
 
-// Whoever watches the connection of a request that goes on is to hear no more of it: its number may be
-// another's next.
+// No watcher of this connection may hear from it any more, although the request continues, because its number
+// may be used again.
 void Core::connection_ends() noexcept {
   if (ending_) return;
   readable_.stop();

@@ -33,7 +33,7 @@ constexpr double kCutOffEarlyS = 2;
 
 blocking::ObjectChoice object_choice() { return {options().suspend_libs, options().native_libs}; }
 
-// Whoever kept the GIL, for the log. Read and written with the GIL held.
+// The code that kept the GIL, for the log. Read and written with the GIL held.
 std::string gil_hog;
 double gil_kept_s = 0;
 
@@ -88,7 +88,7 @@ Engine::Engine(loop::IoLoop& loop)
       idle_grace_(loop.raw(), this),
       cut_off_timer_(loop.raw(), this),
       mercy_(loop.raw(), this),
-      // Where a wait for a lock blocks, nobody may be made to give way with the lock in hand.
+      // If waits for locks block, no request may give way while it holds a lock.
       preemption_(options().native_blocking ? 0 : options().quantum_ms * 1e-3, note_gil_hog),
       spawned_threads_(*this),
       signals_(*this),
@@ -244,7 +244,7 @@ void Engine::on_async_events(int) noexcept {
     const int fd = event_queue_interesting_fd(events, i);
     const wsgi_request* request = find_wsgi_req_by_fd(fd);
     RequestThread* const thread = request == nullptr ? nullptr : thread_of(request);
-    // Else nobody waits for it any more.
+    // Otherwise nobody waits for it.
     if (thread != nullptr) thread->async_wait().on_ready(fd);
     else event_queue_del_fd(uwsgi.async_queue, fd, event_queue_read());
   }
@@ -341,8 +341,8 @@ void Engine::close_idle_connections() noexcept {
   stop_if_drained();
 }
 
-// Generators without an end are closed as for a client that leaves; who waits is told. Those that
-// wait on, or compute, are lost.
+// Generators without an end are closed as if their client had left; waiting requests are interrupted.
+// Requests that wait again, or compute, are lost.
 void Engine::cut_off_requests() noexcept {
   for (auto& core : pool_.all()) core->cut_off();
 }

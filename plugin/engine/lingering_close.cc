@@ -18,7 +18,7 @@ constexpr std::size_t kMostLeaving = 512;
 
 enum class Peer { kStays, kGone };
 
-// Drops what has come, a bounded part of it at a time.
+// Drops the bytes that have arrived, a limited number at a time.
 Peer drop_input(int fd, std::size_t& read) noexcept {
   char dropped[16384];
   for (int i = 0; i < 4; ++i) {

@@ -82,7 +82,7 @@ void do_for_worker(uwsgi_lock_item* item, void (*operation)(uwsgi_lock_item*)) n
 // How long to look for a lock without giving way: uWSGI's own sections under one are shorter.
 constexpr int kLooks = 50;
 
-// Between looks at a lock that another process holds, which nobody announces: at first and at most.
+// The time between two tries for a lock that another process holds: at first and at most.
 constexpr double kShortRestS = 0.0002;
 constexpr double kLongRestS = 0.005;
 
@@ -113,14 +113,14 @@ class Waiter {
   suspend::Baton* baton_ = nullptr;
 };
 
-// Which fiber holds, and which waits for, which lock. The loop's thread only: to the locks themselves all
-// its requests are one. So a lock that several of them read is had once: uWSGI's master, which unlocks
-// what a process that died has had, does that once.
+// Which fiber holds which lock, and which waits for it. The loop's thread only. To the locks themselves all
+// its requests are one, so a lock that several of them read is locked only once, because uWSGI's master
+// unlocks each lock of a dead process only once.
 class Locks {
  public:
-  // False where the lock is taken, or others wait for it. `thread` is null on the loop's own stack.
-  // A reader does not queue behind writers, as glibc has it, and who holds a read-write lock may
-  // take it again: uwsgi.sharedarea_write() takes what uwsgi.sharedarea_wlock() has taken.
+  // False if the lock is taken, or others wait for it. `thread` is null on the loop's own stack. As in glibc,
+  // a reader does not queue behind writers. The holder of a read-write lock may take it again:
+  // uwsgi.sharedarea_write() after uwsgi.sharedarea_wlock().
   bool take_at_once(uwsgi_lock_item* item, RequestThread* thread, Try take, Use use) noexcept {
     if (use != Use::kMutex && take_again(item, thread, use)) return true;
     if ((use != Use::kRead && is_waited_for(item)) || !take_now(item, take, use)) return false;
@@ -215,7 +215,7 @@ class Locks {
     double rest_s = kShortRestS;
     for (;;) {
       const bool is_first = queue.front() == &waiter;
-      // Its holder here wakes the first, who wakes the next.
+      // The holder in this worker wakes the first fiber, which wakes the next.
       waiter.wait(!is_first || is_held(item) ? loop::Deadline::never() : loop::Deadline::after(rest_s));
       if ((use == Use::kRead || queue.front() == &waiter) && take_now(item, take, use)) break;
       rest_s = std::min(2 * rest_s, kLongRestS);
@@ -248,7 +248,7 @@ bool may_wait(RequestThread* thread) noexcept {
   return thread != nullptr ? thread->may_suspend() : blocking::gate()->can_turn();
 }
 
-// The thread stops until the lock is free: for good, if that depends on what it does itself.
+// The thread stops until the lock is free; for good, if only this thread can free it.
 void stop_for(uwsgi_lock_item* item, void (*block)(uwsgi_lock_item*)) noexcept {
   if (locks().is_held(item)) {
     uwsgi_log(

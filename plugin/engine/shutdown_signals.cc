@@ -25,7 +25,7 @@ volatile sig_atomic_t told_by_others = 0;
   _exit(UWSGI_END_CODE);
 }
 
-// A child that a request has forked is no worker: the signal does what it does to any process.
+// A child that a request has forked is not a worker, so the signal has its usual effect.
 void end_child(int number) noexcept {
   signal(number, SIG_DFL);
   raise(number);

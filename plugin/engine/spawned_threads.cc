@@ -38,7 +38,7 @@ struct SpawnedThreads::Thread {
         this);
   }
 
-  // In the midst of its last switch.
+  // In the middle of its last switch.
   void finished() noexcept {
     threads.engine_.loop().add_callback({[](void* self) noexcept {
                                            auto* const thread = static_cast<Thread*>(self);

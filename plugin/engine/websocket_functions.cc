@@ -56,7 +56,7 @@ std::shared_ptr<WebSocket> own_websocket(RequestThread& thread) {
   raise(PyExc_RuntimeError, "this is not a request: pass request_context=");
 }
 
-// The websocket of `context`, or of the request that calls where that is null or None.
+// The websocket of `context`, or that of the calling request if it is null or None.
 std::shared_ptr<WebSocket> websocket_of(PyObject* context, RequestThread& thread) {
   if (context == nullptr || context == Py_None) return own_websocket(thread);
   if (Py_TYPE(context) == context_type()) return reinterpret_cast<RequestContext*>(context)->websocket;

@@ -22,7 +22,7 @@ namespace engine {
 namespace {
 
 constexpr std::size_t kPieceMax = 65536;  // Of a body, at once.
-// What ends in so many turns is not worth a system call to hear of its client's leaving.
+// In an exchange of so few turns, watching for the client's disconnect is not worth a system call.
 constexpr int kTurnsUnwatched = 4;
 
 bool is_again(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK || error == EINPROGRESS; }
@@ -99,7 +99,7 @@ Exchange::Wait Exchange::wait(loop::Deadline deadline) {
   return woken == suspend::Woken::kTimedOut ? Wait::kOver : Wait::kPosted;
 }
 
-// In the next turn: whoever calls is in the middle of the application's code.
+// In the next turn, because the caller is in the middle of the application's code.
 void Exchange::wake() noexcept {
   if (suspend::Baton* const baton = std::exchange(baton_, nullptr)) baton->post_next_turn();
 }
@@ -304,7 +304,7 @@ bool Exchange::send(std::string_view bytes) noexcept {
   return false;
 }
 
-// The fiber runs here and now: nobody has more for it.
+// The fiber runs now, because no more data will come for it.
 void Exchange::end() noexcept {
   if (over_) return;
   ended_ = true;

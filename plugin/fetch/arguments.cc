@@ -21,7 +21,7 @@ constexpr Py_ssize_t kFileChunk = 64 << 10;
 
 enum class Charset { kUtf8, kLatin1 };
 
-// A text that goes into a line of its own: whatever could end that line is refused.
+// A text that becomes a line. Characters that could end the line are refused.
 std::string line_of(const char* name, PyObject* value, Charset charset = Charset::kUtf8) {
   PyRef encoded;
   if (PyUnicode_Check(value)) {

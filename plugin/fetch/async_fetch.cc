@@ -21,7 +21,7 @@ bool is_done(const PyRef& future) {
   return is_true(py_check(PyObject_CallMethod(future.get(), "done", nullptr)));
 }
 
-// Sets what a future is to give, unless somebody has given it up.
+// Sets the result of a future, unless the future was cancelled.
 void settle(const PyRef& future, const char* method, PyObject* value) {
   if (!is_done(future)) py_check(PyObject_CallMethod(future.get(), method, "(O)", value));
 }
@@ -65,7 +65,7 @@ class AsyncFetch final : public http::TransferObserver {
     in_step_ = false;
   }
 
-  // Its future is for ever undone, as all of that loop are.
+  // Its future is never done, as with all futures of that loop.
   void loop_ended(http::Transfer&) noexcept override {
     const PyRef alive = PyRef::borrow(self_);
     clear();

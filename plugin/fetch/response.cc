@@ -69,7 +69,7 @@ class ResponseState final : public http::TransferObserver {
     }
   }
 
-  // Who waits for a chunk comes to the end.
+  // A waiter for a chunk gets the end.
   void close() noexcept {
     drop_transfer();
     fiber_.wake_soon();
@@ -122,7 +122,7 @@ class ResponseState final : public http::TransferObserver {
     return true;
   }
 
-  // What comes is for who asks next.
+  // The next caller gets the next chunk.
   void forget_given_up_future() {
     if (chunk_future_ && is_true(py_check(PyObject_CallMethod(chunk_future_.get(), "done", nullptr))))
       chunk_future_ = PyRef();
@@ -147,7 +147,7 @@ class ResponseState final : public http::TransferObserver {
     const bool ended = !error;
     if (ended) error = PyRef::borrow(PyExc_StopAsyncIteration);
     py_check(PyObject_CallMethod(future.get(), "set_exception", "O", error.get()));
-    // Nothing has failed that would have to be told to nobody.
+    // Keeps asyncio from logging an exception that nobody retrieved.
     if (ended) py_check_status(PyObject_SetAttrString(future.get(), "_log_traceback", Py_False));
   }
 

@@ -77,7 +77,7 @@ PyRef GreenletThread::go(Greenlet* target) {
       if (is_loops && owner->fiber_ == nullptr && owner == owner_of(main_->parent)) return go_to_loop(target);
       if (owner->fiber_ != nullptr && (fiber_ != nullptr || on_loop())) return wake(*owner, target);
     }
-    // A request that is over gives what it is sent to its parent, as all that is dead does.
+    // A request that has ended passes the values it gets to its parent, as all dead greenlets do.
     if (owner != nullptr && !owner->alive_ && target->is_main && target->parent != nullptr &&
         owner_of(target->parent) == this) {
       if (PyErr_Occurred()) throw PyError{};
@@ -129,7 +129,7 @@ Greenlet* GreenletThread::resolve(Greenlet* first) {
   raise(greenlet_error(), "cannot switch to a garbage collected greenlet");
 }
 
-// False when somebody else has started it meanwhile: asking for `run` may run anything.
+// False if another greenlet has started it meanwhile, because getting `run` may run any code.
 bool GreenletThread::start(Greenlet* greenlet) {
   static PyObject* const run_name = PyUnicode_InternFromString("run");
   PyRef args = take(&greenlet->args);
@@ -195,7 +195,7 @@ void GreenletThread::enter(Greenlet* greenlet) noexcept {
   running_ = greenlet;
 }
 
-// On the stack of `me`, which runs again: what it was given, or the exception thrown into it.
+// On the stack of `me`, which runs again: returns the values it was given, or throws the exception.
 PyRef GreenletThread::arrived(Greenlet* me) {
   if (finished_ != nullptr) GreenletStack::give_back(std::exchange(finished_, nullptr));
   auto* const origin = std::exchange(origin_, nullptr);
@@ -269,8 +269,8 @@ void GreenletThread::begin(Greenlet* self) noexcept {
   if (args) self->entry = PyObject_Call(entry.get(), args.get(), kwargs.get());
 }
 
-// Gives `result`, or what is pending, to the parent. Nothing may be left on this stack but what
-// needs no end: it is not come back to.
+// Gives `result`, or the pending exception, to the parent. Nothing on this stack may need destruction,
+// because it never continues.
 suspend::Coroutine& GreenletThread::finish(Greenlet* self, PyRef result) noexcept {
   // Killed as it stood in a switch to its parent: what that was given is passed on.
   if (!result && PyErr_ExceptionMatches(greenlet_exit()) && self->args != nullptr) {
@@ -314,7 +314,7 @@ suspend::Coroutine& GreenletThread::finish(Greenlet* self, PyRef result) noexcep
 
 // --- Between a request and the loop --------------------------------------------------------------
 
-// In a request: waits on the loop until somebody switches to one of the request's greenlets.
+// In a request: waits on the loop until other code switches to one of the request's greenlets.
 PyRef GreenletThread::go_to_loop(Greenlet* target) {
   if (!fiber_->may_suspend()) {
     raise(PyExc_RuntimeError,

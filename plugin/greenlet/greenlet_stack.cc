@@ -10,7 +10,7 @@
 namespace python {
 namespace {
 
-// More than this many at once is a peak; what it took is given back to the system.
+// More than this many at once is a peak, whose memory is given back to the system.
 constexpr std::size_t kIdleMax = 1024;
 
 std::vector<GreenletStack*>& idle() noexcept {
@@ -31,7 +31,7 @@ GreenletStack::~GreenletStack() {
 }
 
 GreenletStack* GreenletStack::take() {
-  // Of another OS thread: what runs on a stack may have noted where that thread's data lie.
+  // Of another OS thread: code that ran on a stack may keep addresses of that thread's data.
   if (idle().empty() || idle().back()->os_thread_ != suspend::Fiber::os_thread()) return new GreenletStack();
   GreenletStack* const stack = idle().back();
   idle().pop_back();

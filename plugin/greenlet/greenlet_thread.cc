@@ -15,7 +15,7 @@ namespace {
 // How often one that catches GreenletExit and goes on is told again as its thread ends.
 constexpr int kKillsMax = 5;
 
-// Who ran last: asking the thread's dict costs more than a switch.
+// The thread that ran last, because asking the thread's dict costs more than a switch.
 struct {
   const PyThreadState* state = nullptr;
   std::uint64_t id = 0;

@@ -190,7 +190,7 @@ int greenlet_is_gc(PyObject* self) noexcept {
   return greenlet->is_main || !greenlet->active();
 }
 
-// Ends an active greenlet that nobody refers to any more, here or, in another thread, later.
+// Ends an active greenlet without references, here or, in another thread, later.
 void end_in_place(Greenlet* greenlet) noexcept {
   GreenletThread* const thread = greenlet->thread;
   if (!thread->alive()) return;

@@ -151,7 +151,7 @@ void Client::pass_soon() noexcept {
 
 // --- From the loop ------------------------------------------------------------------------------
 
-// Observers are not told here: what they queue for the loop's turn would wait for this poll's end.
+// Does not call observers here, because callbacks that they add for the next turn would wait for this poll.
 void Client::on_before_poll() noexcept {
   before_poll_.stop();
   pass();
@@ -165,7 +165,7 @@ void Client::on_time() noexcept {
   tell();
 }
 
-// libcurl's clock may say that it is not time yet; it does not ask again for what it has asked for.
+// libcurl's clock may say that it is too early, and libcurl does not ask again for the same time.
 void Client::rearm_timer() noexcept {
   long timeout_ms = -1;
   if (timer_.active() || libcurl().multi_timeout(multi_.get(), &timeout_ms) != CURLM_OK || timeout_ms < 0)
@@ -181,7 +181,7 @@ void Client::on_socket_ready(int fd, int revents) noexcept {
   tell();
 }
 
-// All that waits for libcurl: transfers that start, that go on, and what is due.
+// All that waits for libcurl: new transfers, resumed transfers, and due timers.
 void Client::pass() noexcept {
   in_curl_ = true;
   for (Transfer* const transfer : std::exchange(starting_, {})) {

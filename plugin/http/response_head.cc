@@ -53,8 +53,8 @@ bool ResponseHead::is_last_response() const noexcept {
                       [](const std::string& line) { return is_header(line, "Location"); });
 }
 
-// libcurl believes the last one. Somebody on the way may believe the first: what lies between would be
-// the answer to somebody else's request (RFC 9112, 6.3).
+// libcurl believes the last one. A server on the way may believe the first: the bytes in between would then
+// be the answer to somebody else's request (RFC 9112, 6.3).
 bool ResponseHead::take_content_length(const std::string& line) {
   if (!content_length_.empty() && strcasecmp(line.c_str(), content_length_.c_str()) != 0) {
     why_ = "the response has two lengths: \"" + content_length_ + "\" and \"" + line + "\"";

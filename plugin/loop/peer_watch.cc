@@ -85,7 +85,7 @@ void PeerWatch::start(int fd) noexcept {
   try {
     if (fd >= 0 && (number_ = part_of(loop_).add(fd, *this)) != 0) fd_ = fd;
   } catch (const std::bad_alloc&) {
-    // Nobody hears of the close but who reads or writes.
+    // Without memory, only code that reads or writes notices the close.
   }
 }
 

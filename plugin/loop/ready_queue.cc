@@ -14,7 +14,7 @@ void ReadyQueue::run() noexcept {
   }
 }
 
-// Amortised: what is left is moved down at most once for each half of the queue that ran.
+// Amortised: the rest is moved down at most once for each half of the queue that ran.
 void ReadyQueue::drop_what_ran() noexcept {
   if (first_ == queue_.size()) {
     queue_.clear();

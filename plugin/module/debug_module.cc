@@ -86,7 +86,7 @@ PyObject* host_turn(PyObject* self, PyObject*) noexcept {
   return none().release();
 }
 
-// The types of the exceptions that ended callbacks and were for nobody; forgets them.
+// The types of exceptions that ended callbacks and that no code handles; forgets them.
 PyObject* host_exits(PyObject*, PyObject*) noexcept {
   return py_boundary([] {
     PyRef list = py_check(PyList_New(0));

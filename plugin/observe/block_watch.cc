@@ -21,7 +21,7 @@
 namespace engine {
 namespace {
 
-// Of the real-time signals, which nobody has a name for.
+// A real-time signal without a common use.
 int look_signal() noexcept { return SIGRTMAX - 6; }
 
 // What the loop's thread does: which turn it is, and since when, which is written before, so never too

@@ -180,7 +180,7 @@ void offer_dump_by_fifo() noexcept {
   };
 }
 
-// Imports what a dump uses: where requests stand still for one, none would give an import lock back.
+// Imports the modules of a dump early, because a suspended request may hold an import lock later.
 FiberDump::FiberDump(const RequestHost& host) noexcept : host_(host) {
   for (const char* const name : {"traceback", "linecache", "tokenize"}) {
     if (!PyRef::steal(PyImport_ImportModule(name))) report_python_error();

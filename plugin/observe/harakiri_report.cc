@@ -41,10 +41,10 @@ constexpr timespec kLastWords{0, 200'000'000};
 // The worker's, for its signal handler.
 HarakiriReport* asked = nullptr;
 
-// Of the real-time signals, which nobody has a name for.
+// A real-time signal without a common use.
 int last_words_signal() noexcept { return SIGRTMAX - 5; }
 
-// In the handler, on the loop's thread. A loop that sleeps says who is over its time, unless it has, or
+// In the handler, on the loop's thread. A loop that sleeps reports by itself, unless it has, or unless
 // another thread keeps the GIL from it.
 void on_last_words(int) noexcept {
   const int error = errno;

@@ -113,7 +113,7 @@ Metrics::Metrics(RequestHost& host) noexcept
   timer_.start(kShownEveryS);
 }
 
-// A worker that is gone holds nothing; what it counted stands.
+// A worker that has ended holds nothing, but its counters stay.
 Metrics::~Metrics() {
   for (const Metric gauge : {Metric::kCoresUsed, Metric::kCoresFree, Metric::kRunning, Metric::kParked,
                              Metric::kLoopLagUs, Metric::kBusyPercent}) {

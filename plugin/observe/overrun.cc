@@ -18,7 +18,7 @@ namespace {
 // What runs in the handler calls what POSIX allows there, and no allocation, lock or stdio: the
 // fault may have come in the middle of any of them.
 
-// Who handled the signal before.
+// The previous handler of the signal.
 struct sigaction previous;
 
 // Room for a handler where the thread's own stack has none left.

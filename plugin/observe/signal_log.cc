@@ -24,7 +24,7 @@ DumpTraceback dump_traceback = nullptr;
 // CPython's dump has no name outside of it there. The module faulthandler answers a signal with it.
 bool dump_is_registered = false;
 
-// Of the real-time signals, which nobody has a name for.
+// A real-time signal without a common use.
 int dump_signal() noexcept { return SIGRTMAX - 7; }
 
 void register_dump() noexcept {

@@ -16,7 +16,7 @@ const RequestTimes* times_of(wsgi_request* request) noexcept {
   return thread == nullptr || thread->request() != request ? nullptr : thread->times();
 }
 
-// uWSGI frees what is given.
+// uWSGI frees the value returned.
 ssize_t give(char** text, const char* value) noexcept {
   *text = strdup(value);
   return *text == nullptr ? 0 : static_cast<ssize_t>(std::strlen(value));

@@ -69,7 +69,7 @@ PyObject* chunks_next(PyObject* self) noexcept {
   return chunk;
 }
 
-// True when the application says that it has used the connection itself: nothing is to be sent.
+// True if the application says that it has used the connection itself, so nothing must be sent.
 bool ended_by_itself(PyObject* args) noexcept {
   if (!PyErr_ExceptionMatches(PyExc_StopIteration) || PyTuple_GET_SIZE(args) == 0) return false;
   PyObject* const environ = PyTuple_GET_ITEM(args, 0);

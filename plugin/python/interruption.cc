@@ -48,8 +48,8 @@ PyRef make_as_always(PyObject* type, PyObject* const* args, std::size_t count, P
   return py_check(PyType_Type.tp_call(type, tuple.get(), options.get()));
 }
 
-// OSError(...). CPython raises what a call of the class gives, of whatever class that is
-// (PyErr_SetFromErrno()), since OSError itself chooses one by the errno.
+// OSError(...). CPython raises the result of a call of the class, of whatever class it is
+// (PyErr_SetFromErrno()), because OSError itself chooses a subclass by the errno.
 PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count_and_flag,
                         PyObject* names) noexcept {
   return py_boundary([=] {
@@ -61,7 +61,7 @@ PyObject* call_os_error(PyObject* type, PyObject* const* args, std::size_t count
 }
 #endif
 
-// Asked for by a thread that is about to make pending calls, and taken back by whoever runs first.
+// Set by a thread that will run pending calls next, and cleared by the thread that runs them first.
 bool lock_wait_is_interrupted = false;
 
 int raise_in_lock_wait(void*) noexcept {
@@ -165,7 +165,7 @@ void turn_cancelled_calls_into_interruptions() noexcept {
 }
 
 void shield_forks() {
-  // What takes locks of its own, before us: the one registered last is called first.
+  // Functions that take locks of their own run before ours: the one registered last is called first.
   for (const char* name : {"logging", "concurrent.futures.thread"}) py_check(PyImport_ImportModule(name));
   const PyRef register_calls = imported("os", "register_at_fork");
   const PyRef before = py_check(PyCFunction_New(&before_fork_method, nullptr));

@@ -71,9 +71,9 @@ void answer_watchdog() noexcept {
 // The loop's thread is about to lock the GIL's mutex.
 void before_gil_lock() noexcept {
 #if PY_VERSION_HEX >= 0x030C0000
-  // A thread gives the GIL up, and takes it, with no state attached. With one this is neither: 3.13 looks
-  // under the mutex whom it has to tell of a pending call, and 3.12's PyThreadState_Swap() is nobody's place
-  // to give way.
+  // A thread releases and takes the GIL with no state attached. With a state attached it does neither: 3.13
+  // looks for the receiver of a pending call under this mutex, and in 3.12's PyThreadState_Swap() nobody may
+  // give way.
   if (current_state() != nullptr) return;
 #endif
   ++gil_locks;

@@ -55,7 +55,7 @@ void CoalescedChunks::drop() noexcept {
   kept_.clear();
 }
 
-// From the loop's own stack: what the kernel takes, and the rest once it takes more.
+// From the loop's own stack: sends what the kernel takes now, and the rest once it takes more.
 void CoalescedChunks::send_some() noexcept {
   if (kept_.empty()) return;
   const ssize_t sent = send(request_.fd, kept_.data(), kept_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -166,8 +166,8 @@ double WebSocket::silence_allowed_s() const noexcept {
   return uwsgi.websockets_ping_freq + (pinged_ ? uwsgi.websockets_pong_tolerance : 0);
 }
 
-// Pings a client that has been silent; closes when it goes on to be. Any byte of its is a sign
-// of life. False when it is closed.
+// Pings a client that has been silent, and closes if it stays silent. Any byte it sends is a sign of life.
+// Returns false if the websocket is closed.
 bool WebSocket::look_after(RequestThread& thread) {
   if (uwsgi.websockets_ping_freq <= 0) return true;
   // libev's timers may be early by what its clock is coarse.
@@ -228,7 +228,7 @@ void WebSocket::going_away() noexcept {
   wake_next_turn();
 }
 
-// Whoever waits for a message is to hear of what another does.
+// Wakes the fiber that waits for a message, so that it sees a change made by another.
 void WebSocket::wake_next_turn() noexcept {
   if (suspend::Baton* const reader = stop_reading()) reader->post_next_turn();
 }

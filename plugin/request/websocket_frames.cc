@@ -119,7 +119,7 @@ FrameReader::Room FrameReader::room() {
     begin_ = 0;
   }
   if (end_ == 0 && buffer_.size() > kKeptRoom) std::vector<char>().swap(buffer_);
-  // Twice as much each time and not what the frame claims: it may never come.
+  // Doubles the size instead of trusting the frame's length, which may never come.
   if (end_ == buffer_.size()) buffer_.resize(std::max(kFirstRoom, 2 * end_));
   return {buffer_.data() + end_, buffer_.size() - end_};
 }

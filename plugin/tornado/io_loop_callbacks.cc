@@ -12,7 +12,7 @@ bool is_asyncio_future(PyObject* object) {
       py_check(PyObject_CallFunctionObjArgs(imported("asyncio", "isfuture").get(), object, nullptr)));
 }
 
-// The future of a callback's result is done: an exception would be seen by nobody else.
+// The future of a callback's result is done. Nobody else would see its exception.
 PyObject* on_result(PyObject* callback, PyObject* future) noexcept {
   return py_boundary([=] {
     if (!PyRef::steal(PyObject_CallMethod(future, "result", nullptr))) log_exception_of(callback);

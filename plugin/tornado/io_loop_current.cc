@@ -13,8 +13,8 @@ bool policy_is_the_default() {
   return reinterpret_cast<PyObject*>(Py_TYPE(policy.get())) == default_event_loop_policy_type().get();
 }
 
-// As asyncio.get_event_loop(), but that the loop made for a main thread without one is of our type,
-// unless the program chose a policy. Nothing where there is none and none is to be made.
+// Like asyncio.get_event_loop(), except that a loop made for a main thread without one is of our type, unless
+// the program chose a policy. Returns nothing if there is none and none is to be made.
 PyRef current_asyncio_loop(bool make) {
   PyRef running = get_running_loop();
   if (running.get() != Py_None) return running;

@@ -14,7 +14,7 @@ constexpr char kKeptAs[] = "_uwsgi_tornado_io_loop";
 
 PyTypeObject* type_object();
 
-// Until it is given its asyncio loop nobody sees it.
+// Nobody sees it before it has its asyncio loop.
 PyRef allocate(PyTypeObject* type, PyObject* asyncio_loop) {
   PyRef self = py_check(type->tp_alloc(type, 0));
   TornadoIoLoop& tornado_loop = tornado_loop_of(self.get());

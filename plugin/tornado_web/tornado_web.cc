@@ -107,7 +107,7 @@ void TornadoRequest::begin() noexcept {
   const PyRef connection = connection_;
   RequestThread::application_steps(&thread_);
   loop.run_now(std::move(handle));
-  // The first step of the handler's task, where that is what was scheduled last.
+  // The first step of the handler's task, if that task was scheduled last.
   const PyRef begun = PyRef::steal(PyObject_GetAttrString(connection.get(), "begun"));
   if (begun.get() == Py_True) {
     if (PyRef step = loop.take_newest()) loop.run_now(std::move(step));
@@ -116,7 +116,7 @@ void TornadoRequest::begin() noexcept {
   RequestThread::application_steps(nullptr);
 }
 
-// The handler is cancelled; what it sends all the same is sent. True where that was a whole response.
+// The handler is cancelled, but data that it sends is sent. Returns true if that was a whole response.
 bool TornadoRequest::end_interrupted() {
   const bool client_left = thread_.limits().ended_by() == EndedBy::kClientGone;
   const python::Shielded shielded(thread_);

@@ -24,7 +24,7 @@ bool raised_instead(PyObject* type) noexcept {
   return true;
 }
 
-// Neither may call what it stands for: in a single binary that would be itself.
+// Neither may call the function that it replaces: in a single binary that would be itself.
 void set_string(PyObject* type, const char* text) noexcept {
   if (raised_instead(type)) return;
   PyObject* const value = PyUnicode_FromString(text);
@@ -54,7 +54,7 @@ void turn_io_errors_into_interruptions() noexcept {
                         {"PyErr_Format", reinterpret_cast<void*>(&format)}},
                        slots);
   } catch (const std::exception&) {
-    // Out of memory: it raises what it always did.
+    // Out of memory: it raises its usual exception.
   }
 }
 

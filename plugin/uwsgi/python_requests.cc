@@ -68,8 +68,8 @@ bool keep_next_chunk(wsgi_request* request) noexcept {
   return false;
 }
 
-// Chunk after chunk, as uWSGI does where no request is async: its yield protocol sets keys of
-// the environ at each, which costs more than the chunk.
+// Sends chunk after chunk, as uWSGI does if no request is async. Its yield protocol sets keys of the environ
+// at each chunk, which costs more than the chunk.
 int send_response(wsgi_request* request) noexcept {
   for (;;) {
     while (keep_next_chunk(request)) {
@@ -110,7 +110,7 @@ bool shares_environ(const uwsgi_app& app) noexcept {
 // of the request's variables need not grow.
 void presize_environ(const wsgi_request& request, uwsgi_app& app) noexcept {
   constexpr Py_ssize_t kOfUwsgi = 18;  // Variables that no client sends.
-  // uWSGI puts it into this tuple, which it cannot while somebody else has it.
+  // uWSGI puts it into this tuple, which it cannot do while other code has a reference.
   if (!shares_environ(app) || Py_REFCNT(app.args[request.async_id]) != 1) return;
   PyObject* const environ = _PyDict_NewPresized(request.var_cnt / 2 + kOfUwsgi);
   if (environ == nullptr) PyErr_Clear();
@@ -139,8 +139,8 @@ void exception_log(wsgi_request* request) noexcept {
   else PyErr_Clear();
 }
 
-// A callable of the application's while uWSGI calls it, with or without the GIL held: what
-// it raises is printed by uWSGI, and SystemExit must not get there.
+// A callable of the application that uWSGI calls, with or without the GIL held. uWSGI prints its exceptions,
+// so SystemExit must not reach it.
 class Contained {
  public:
   explicit Contained(void* callable) noexcept {
@@ -191,7 +191,7 @@ void keep_keys_interned() noexcept {
   PyErr_Clear();
 }
 
-// The callables that uWSGI has one of, and prints what they raise.
+// The single callables of uWSGI, whose exceptions it prints.
 void wrap_single_callables() noexcept {
   try {
     if (up.raw_callable != nullptr) {
