@@ -32,7 +32,7 @@ deps: ## install what a bare Debian lacks to build and run the plugin
 # smoke: what `make test-heart` needs.
 TEST_GROUP ?= test
 
-test-deps: ## and what the tests need: databases, drivers, a browser
+test-deps: ## install what the tests need as well: databases, drivers, a browser
 	@tools/install-deps $(TEST_GROUP)
 
 # $(call build_plugin,folder,extra compiler flags,extra linker flags): make compiles, uWSGI's builder links.
@@ -115,11 +115,11 @@ define fuzz
 	done
 endef
 
-fuzz: $(FUZZERS) ## what parses bytes of others, with the same inputs each time
+fuzz: $(FUZZERS) ## fuzz the parsers of foreign bytes, with the same inputs each time
 	@rm -rf $(BUILD)/fuzz/new && mkdir $(FUZZED:%=-p $(BUILD)/fuzz/new/%)
 	$(call fuzz,-seed=1 -runs=50000 $(BUILD)/fuzz/new/$$name $(CURDIR)/tests/fuzz/corpus/$$name)
 
-soak-fuzz: $(FUZZERS) ## the same with new inputs, FUZZ_SECONDS (300) each; what is worth keeping is kept in build/fuzz
+soak-fuzz: $(FUZZERS) ## the same with new inputs, FUZZ_SECONDS (300) each; keeps useful inputs in build/fuzz
 	@mkdir -p $(FUZZERS:%=%.corpus)
 	$(call fuzz,-max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/$$name.corpus $(CURDIR)/tests/fuzz/corpus/$$name)
 
@@ -147,7 +147,7 @@ $(eval $(call extension,$(BUILD),-DNDEBUG))
 $(eval $(call extension,$(BUILD)/debug,-DUWSGI_TORNADO_DEBUG))
 $(eval $(call extension,$(BUILD)/asan,-DUWSGI_TORNADO_DEBUG $(SANITIZE)))
 
-extension: $(BUILD)/$(EXTENSION) ## build/uwsgi_tornado.*.so: `PYTHONPATH=build python3 -c "import uwsgi_tornado"`
+extension: $(BUILD)/$(EXTENSION) ## build build/uwsgi_tornado.*.so: `PYTHONPATH=build python3 -c "import uwsgi_tornado"`
 
 # --- Installing ---------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ PACKAGE := $(BUILD)/uwsgi-plugin-tornado-fibers_$(VERSION)_$(shell dpkg --print-
 TARBALL := $(BUILD)/uwsgi-tornado-$(VERSION).tar.gz
 
 # The stub is a package of its own (PEP 561): the module is inside uWSGI, where no checker looks.
-install: $(BUILD)/tornado_plugin.so ## into uWSGI's plugin folder; DESTDIR, PREFIX, PLUGINDIR, STUBDIR, DOCDIR
+install: $(BUILD)/tornado_plugin.so ## install into uWSGI's plugin folder; DESTDIR, PREFIX, PLUGINDIR, STUBDIR, DOCDIR
 	install -D -s -m 644 $(BUILD)/tornado_plugin.so $(DESTDIR)$(PLUGINDIR)/tornado_plugin.so
 	install -D -m 644 typing/uwsgi_tornado.pyi $(DESTDIR)$(STUBDIR)/uwsgi_tornado-stubs/__init__.pyi
 	install -d $(DESTDIR)$(DOCDIR)
@@ -169,11 +169,11 @@ install: $(BUILD)/tornado_plugin.so ## into uWSGI's plugin folder; DESTDIR, PREF
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/bench/plots bench/plots/*.svg
 	find $(DESTDIR)$(DOCDIR) -name __pycache__ -prune -exec rm -r {} +
 
-uninstall: ## take out what `make install` put in
+uninstall: ## remove what `make install` installed
 	rm -f $(DESTDIR)$(PLUGINDIR)/tornado_plugin.so
 	rm -rf $(DESTDIR)$(STUBDIR)/uwsgi_tornado-stubs $(DESTDIR)$(DOCDIR)
 
-deb: $(PACKAGE) ## build/uwsgi-plugin-tornado-fibers_*.deb, for this machine's uWSGI and Python
+deb: $(PACKAGE) ## build build/uwsgi-plugin-tornado-fibers_*.deb, for this machine's uWSGI and Python
 
 $(PACKAGE): $(BUILD)/tornado_plugin.so tools/build-deb typing/uwsgi_tornado.pyi README.md CHANGELOG.md LICENSE \
 		$(wildcard docs/*.md docs/*/*.md examples/*/* bench/*.md bench/*.json bench/plots/*)
@@ -182,17 +182,17 @@ $(PACKAGE): $(BUILD)/tornado_plugin.so tools/build-deb typing/uwsgi_tornado.pyi 
 		STUBDIR=/usr/lib/python3/dist-packages DOCDIR=/usr/share/doc/uwsgi-plugin-tornado-fibers
 	tools/build-deb $(BUILD)/deb $(VERSION) $@
 
-dist: ## build/uwsgi-tornado-*.tar.gz of what is committed
+dist: ## build build/uwsgi-tornado-*.tar.gz from the committed files
 	@mkdir -p $(BUILD)
 	git archive --prefix=uwsgi-tornado-$(VERSION)/ -o $(TARBALL) HEAD
 	@echo $(TARBALL)
 
 # tests/server has the fixtures.
-test-package: test-deps deb dist ## what is in the Debian package and the tarball; a request served from the package
+test-package: test-deps deb dist ## check the contents of the Debian package and the tarball, and serve a request from the package
 	PYTHONPATH=tests/server PACKAGE=$(PACKAGE) TARBALL=$(TARBALL) \
 		$(PYTEST) -p conftest -c tests/server/pytest.ini tests/package/test_package.py
 
-docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the lists of docs/blocking.md anew, from docstrings and tables
+docs: $(BUILD)/debug/$(EXTENSION) ## write docs/api.md, docs/options.md and the lists of docs/blocking.md from docstrings and tables
 	PYTHONPATH=$(BUILD)/debug $(PYTHON) tools/write-api > $(BUILD)/api.md
 	mv $(BUILD)/api.md docs/api.md
 	tools/write-options > docs/options.md
@@ -216,7 +216,7 @@ unit: ## C++ tests: no interpreter, no uWSGI
 		LD_PRELOAD=$(BUILD)/larger_pages.so PAGES=$$pages $(BUILD)/unit_tests --gtest_brief=1 --gtest_filter='Stack*' || exit 1; \
 	done
 
-loop-test: test-deps $(BUILD)/debug/$(EXTENSION) ## tests of the event loop, on asyncio's as the reference and on ours
+loop-test: test-deps $(BUILD)/debug/$(EXTENSION) ## run the tests of the event loop on asyncio's loop, as the reference, and on ours
 	PYTHONPATH=$(BUILD)/debug $(PYTEST) -o faulthandler_timeout=60 tests/loop
 
 # CPython itself leaks what it keeps to its end.
@@ -224,31 +224,31 @@ loop-test-asan: test-deps $(BUILD)/asan/$(EXTENSION)
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONMALLOC=malloc PYTHONPATH=$(BUILD)/asan $(PYTEST) -o faulthandler_timeout=60 tests/loop
 
-test-asyncio: test-deps $(BUILD)/debug/$(EXTENSION) ## CPython's own test.test_asyncio on our event loop
+test-asyncio: test-deps $(BUILD)/debug/$(EXTENSION) ## run CPython's own test.test_asyncio on our event loop
 	PYTHONPATH=$(BUILD)/debug:$(CURDIR)/tests $(PYTHON) tests/asyncio_oracle/run.py
 
-test-uvloop: test-deps $(BUILD)/debug/$(EXTENSION) ## uvloop's own tests on our event loop, from Debian's source package or UVLOOP_SRC
+test-uvloop: test-deps $(BUILD)/debug/$(EXTENSION) ## run uvloop's own tests on our event loop, from Debian's source package or UVLOOP_SRC
 	PYTHONPATH=$(BUILD)/debug:$(CURDIR)/tests $(PYTHON) tests/uvloop_oracle/run.py "$$(tools/uvloop-source $(BUILD)/uvloop)"
 
-server-test: test-deps $(BUILD)/debug/tornado_plugin.so ## tests of a real uwsgi with the debug build
+server-test: test-deps $(BUILD)/debug/tornado_plugin.so ## run the tests of a real uwsgi with the debug build
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) tests/server
 
 CPYTHON_IN_REQUESTS = TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/tests/server $(PYTHON) tests/cpython_in_requests/run.py
 
-test-cpython: test-deps $(BUILD)/debug/tornado_plugin.so ## CPython's own tests inside requests, compared with --threads (half an hour)
+test-cpython: test-deps $(BUILD)/debug/tornado_plugin.so ## run CPython's own tests inside requests, compared with --threads (half an hour)
 	$(CPYTHON_IN_REQUESTS)
 
-test-cpython-quick: test-deps $(BUILD)/debug/tornado_plugin.so ## a part of them
+test-cpython-quick: test-deps $(BUILD)/debug/tornado_plugin.so ## run a part of them
 	$(CPYTHON_IN_REQUESTS) --quick
 
 # Where requests give way at any point, their isolation, locks and callbacks are as before.
 PREEMPTED_TESTS := $(addprefix tests/server/test_,isolation.py gil.py locks.py)
 PREEMPTION_SOAK := $(PYTEST) -s tests/server/soak_preemption.py
 
-preempt-test: test-deps $(BUILD)/debug/tornado_plugin.so ## tests that must not notice preemption, with a quantum of 1 ms
+preempt-test: test-deps $(BUILD)/debug/tornado_plugin.so ## run tests that must not notice preemption, with a quantum of 1 ms
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so TORNADO_OPTIONS="--tornado-quantum 1" $(PYTEST) $(PREEMPTED_TESTS)
 
-soak-preempt: test-deps $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.so ## a million preemptions, and 200000 under ASan (half an hour)
+soak-preempt: test-deps $(BUILD)/tornado_plugin.so $(BUILD)/asan/tornado_plugin.so ## run a million preemptions, and 200000 under ASan (half an hour)
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PREEMPTION_SOAK)
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 SOAK_PREEMPTIONS=200000 $(PREEMPTION_SOAK)
 
@@ -266,7 +266,7 @@ define test_pythons
 	done
 endef
 
-test-pythons: | test-deps ## the heart's tests with every other Python, 3.8 to 3.13, that pyenv has here; 3.12 and later in a bare Debian 13
+test-pythons: | test-deps ## run test-heart with every other Python from 3.8 to 3.13 that pyenv has here; 3.12 and later in a bare Debian 13
 	$(call test_pythons,$(call pythons,8 9 10))
 	@[ -z "$(NEWER_PYTHONS)" ] || tools/platform trixie make TEST_GROUP=smoke test-newer-pythons
 
@@ -276,7 +276,7 @@ test-newer-pythons: | test-deps
 # Ways to end a request, with a Python that counts references and checks its own rules.
 DEBUG_PYTHON ?= /usr/bin/python3-dbg
 
-test-debug-python: ## with Debian's debug Python: no reference is left; the heart's tests
+test-debug-python: ## run test-heart with Debian's debug Python, and check that no reference leaks
 	@tools/install-deps debug
 	UWSGI_TORNADO_CFLAGS=-DUWSGI_TORNADO_DEBUG tools/build-for-python $(DEBUG_PYTHON) $(BUILD)/debug-python
 	@export PYTHON_OF_UWSGI=$(DEBUG_PYTHON) UWSGI_PYTHON_PLUGIN=$(BUILD)/debug-python/python_plugin.so \
@@ -290,26 +290,26 @@ HEART_TESTS := $(addprefix tests/server/test_,await.py gil.py greenlet.py isolat
 	stopping.py thread_local.py tools_of_python.py)
 PLATFORMS ?= bookworm trixie
 
-test-heart: test-deps $(BUILD)/debug/tornado_plugin.so ## the server tests that differ with CPython, uWSGI, compiler and libc
+test-heart: test-deps $(BUILD)/debug/tornado_plugin.so ## run the server tests that depend on CPython, uWSGI, compiler or libc
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) $(HEART_TESTS) $(addprefix tests/server/test_,fibers_seen.py interpreters.py)
 	@[ -z "$(NOTE_RUNS)" ] || $(PYTHON) tools/note-run "make test-heart"
 
-test-whole: unit loop-test test-asyncio server-test preempt-test ## every test of the loop, of CPython's and of the server
+test-whole: unit loop-test test-asyncio server-test preempt-test ## run every test of the loop, of CPython and of the server
 	@[ -z "$(NOTE_RUNS)" ] || $(PYTHON) tools/note-run "make test-whole"
 
 # What runs there: test-heart, which needs few packages, or test-whole, for most of an hour.
 PLATFORM_TESTS ?= test-heart
 
-test-platforms: ## PLATFORM_TESTS (test-heart, or test-whole) in a bare tree of each Debian in PLATFORMS (as root, networked); README's table hears of it
+test-platforms: ## run PLATFORM_TESTS (test-heart, or test-whole) in a bare tree of each Debian in PLATFORMS (as root, networked); updates README's table
 	@for release in $(PLATFORMS); do \
 		NOTE_RUNS=yes tools/platform $$release make TEST_GROUP=$(if $(filter test-heart,$(PLATFORM_TESTS)),smoke,test) $(PLATFORM_TESTS) || exit 1; \
 	done
 
-test-newer-debian: ## test-heart in a bare Debian 13
+test-newer-debian: ## run test-heart in a bare Debian 13
 	@tools/platform trixie make TEST_GROUP=smoke test-heart
 
 # In namespaces that end with the tests, as do the containers.
-test-container: test-deps ## examples/container, built and run by podman, docker or in a chroot (as root; the first time some minutes)
+test-container: test-deps ## build and run examples/container with podman, docker or in a chroot (as root; the first time takes some minutes)
 	@tools/install-deps containers
 	@tools/platform bookworm true
 	PYTHONPATH=tests/server OWN_MOUNTS=yes unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
@@ -340,7 +340,7 @@ AARCH64_TESTS_1 := $(addprefix tests/server/test_,thread_local.py greenlets.py s
 AARCH64_TESTS_2 := $(addprefix tests/server/test_,isolation.py gil.py locks.py) $(addprefix tests/server/test_request_timeout.py::test_, \
 	request_is_told_in_whatever_wait_it_is what_it_does_not_catch_is_a_504 nobody_else_is_ended)
 
-test-aarch64: ## unit tests and the heart of the server tests for aarch64, with uWSGI emulated (networked; README's table hears of it)
+test-aarch64: ## run the unit tests and test-heart for aarch64, with uWSGI emulated (networked; updates README's table)
 	@tools/install-deps aarch64
 	@tools/aarch64-tree $(AARCH64)
 	@$(MAKE_FOR_AARCH64) -j$$(nproc) $(AARCH64)/debug/tornado_plugin.so $(AARCH64)/unit_tests
@@ -353,29 +353,29 @@ emulated-servers-%:
 	PATH=$(AARCH64)/bin:$$PATH CC_OF_UWSGI="$(call cross,gcc)" CXX_OF_UWSGI="$(call cross,g++)" \
 		TORNADO_PLUGIN=$(AARCH64)/debug/tornado_plugin.so $(PYTEST) $(AARCH64_TESTS_$*)
 
-release-smoke: test-deps $(BUILD)/tornado_plugin.so ## a part of them with the build users get
+release-smoke: test-deps $(BUILD)/tornado_plugin.so ## run a part of the server tests with the build that users get
 	TORNADO_PLUGIN=$(BUILD)/tornado_plugin.so $(PYTEST) tests/server -m smoke
 
-embed: ## build/embed/uwsgi: one binary with Python and this engine inside (UWSGI_SRC= to choose the source)
+embed: ## build build/embed/uwsgi, one binary with Python and this engine inside (UWSGI_SRC= to choose the source)
 	@tools/install-deps embed
 	@echo "building $(BUILD)/embed/uwsgi, some minutes (build.log beside it)"
 	@PYTHON=$(PYTHON) tools/build-embedded $(BUILD)/embed
 
-embed-smoke: test-deps embed ## a part of the server tests against that binary
+embed-smoke: test-deps embed ## run a part of the server tests against that binary
 	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server -m smoke
 
 # What pip builds: the tests of its own, and unless it is called by `make test`, which has run them on `make embed`'s, the same smoke part.
-test-pip: test-deps embed ## uWSGI with the engine inside as pip builds it, in a virtual environment
+test-pip: test-deps embed ## test uWSGI with the engine inside, as pip builds it in a virtual environment
 	@tools/install-deps pip
 	@echo "pip builds $(BUILD)/pip/venv/bin/uwsgi, some minutes (build.log beside it)"
 	@PYTHON=$(PYTHON) tools/build-with-pip $(BUILD)/pip
 	UWSGI_OF_PIP=$(BUILD)/pip/venv/bin/uwsgi $(PYTEST) tests/package/test_pip.py
 	[ -n "$(filter test,$(MAKECMDGOALS))" ] || UWSGI_EMBEDDED=$(BUILD)/pip/venv/bin/uwsgi $(PYTEST) tests/server -m smoke
 
-test-embed: test-deps embed ## all server tests against that binary
+test-embed: test-deps embed ## run all server tests against that binary
 	UWSGI_EMBEDDED=$(BUILD)/embed/uwsgi $(PYTEST) tests/server
 
-asan: test-deps $(BUILD)/asan/tornado_plugin.so loop-test-asan ## unit, loop and server tests under ASan and UBSan
+asan: test-deps $(BUILD)/asan/tornado_plugin.so loop-test-asan ## run the unit, loop and server tests under ASan and UBSan
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/asan/unit_tests
 	$(BUILD)/asan/unit_tests --gtest_brief=1
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(PYTEST) tests/server
@@ -386,20 +386,20 @@ SOAK := PYTHONPATH=tests/server:tests/apps $(PYTEST) -s -p conftest -c tests/ser
 soak-deps:
 	@tools/install-deps soak
 
-soak: soak-deps $(BUILD)/debug/tornado_plugin.so soak-fuzz ## every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and what else takes long
+soak: soak-deps $(BUILD)/debug/tornado_plugin.so soak-fuzz ## run every client library at once and chaos for SOAK_MINUTES (10) each, SOAK_RELOADS (20) reloads, and other long tests
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(SOAK)
 
-soak-asan: soak-deps $(BUILD)/asan/tornado_plugin.so ## the same under ASan and UBSan
+soak-asan: soak-deps $(BUILD)/asan/tornado_plugin.so ## run the same under ASan and UBSan
 	TORNADO_PLUGIN=$(BUILD)/asan/tornado_plugin.so TORNADO_ASAN=1 $(SOAK)
 
-soak-overload: test-deps $(BUILD)/debug/tornado_plugin.so ## SOAK_CONNECTIONS (10000) clients at once for 100 cores (three minutes)
+soak-overload: test-deps $(BUILD)/debug/tornado_plugin.so ## let SOAK_CONNECTIONS (10000) clients connect at once to 100 cores (three minutes)
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) -s tests/server/soak_overload.py
 
 bench: $(BUILD)/tornado_plugin.so $(BUILD)/$(EXTENSION) ## measure against the peers, interleaved (at most 25 minutes); writes bench/RESULTS.md, its plots and results.json
 	@tools/install-deps bench
 	$(PYTHON) bench/run.py
 
-bench-apps: $(BUILD)/tornado_plugin.so ## measure Flask and Django on PostgreSQL, and what is behind nginx (at most 15 minutes); writes bench/applications/
+bench-apps: $(BUILD)/tornado_plugin.so ## measure Flask and Django on PostgreSQL, and a hello behind nginx (at most 15 minutes); writes bench/applications/
 	@tools/install-deps bench
 	$(PYTHON) bench/run.py --applications
 
@@ -411,23 +411,23 @@ bench-platforms: $(BUILD)/tornado_plugin.so ## measure hello, kept, timers, driv
 	@tools/platform $(RELEASE) make TEST_GROUP=bench test-deps all
 	$(PYTHON) bench/platforms.py --release $(RELEASE)
 
-bench-draw: | deps ## write bench/RESULTS.md and its plots anew from bench/results.json
+bench-draw: | deps ## write bench/RESULTS.md and its plots again from bench/results.json
 	$(PYTHON) bench/run.py --draw
 
-test-bench: test-deps $(BUILD)/tornado_plugin.so ## that `make bench` writes what it should
+test-bench: test-deps $(BUILD)/tornado_plugin.so ## check the output of `make bench`
 	$(PYTEST) tests/bench
 
 bench-loop: $(BUILD)/$(EXTENSION) ## measure the event loop beside asyncio's and uvloop (two minutes)
 	$(PYTHON) bench/loop.py
 
-site: test-deps ## the documentation as HTML, with search: build/site/html/index.html
+site: test-deps ## build the documentation as HTML with search: build/site/html/index.html
 	@tools/build-site $(BUILD)/site
 	@echo "$(BUILD)/site/html/index.html"
 
-diagrams: ## docs/diagrams/*.svg from their sources; needs graphviz
+diagrams: ## draw docs/diagrams/*.svg from their sources; needs graphviz
 	tools/draw-diagrams
 
-test-site: site ## links, search, and every page in a browser at two widths
+test-site: site ## test links, search, and every page in a browser at two widths
 	$(PYTEST) tests/site
 
 format: ## clang-format all C++ and C

@@ -13,7 +13,7 @@ PAGE = pathlib.Path(__file__).with_name('page.html').read_bytes()
 
 
 class Latest:
-    """What was fetched last. A reader that is slow misses some, and keeps nobody waiting."""
+    """The page fetched last. A slow reader misses some pages, but does not delay others."""
 
     def __init__(self):
         self.number, self.text = 0, ''
@@ -25,7 +25,7 @@ class Latest:
             self.news.notify_all()
 
     def after(self, number):
-        """(number, text) once there is another, or the same after a while."""
+        """Returns (number, text) once there is a new page, or the old one after a while."""
         with self.news:
             self.news.wait_for(lambda: self.number > number, timeout=EVERY_S)
             return self.number, self.text
@@ -41,7 +41,7 @@ def fetch_for_ever():
             page.raise_for_status()
             latest.put(page.text)
         except requests.RequestException as error:
-            print('not fetched:', error)  # Readers keep what they have.
+            print('not fetched:', error)  # Readers keep the last page.
         if stopping.wait(timeout=EVERY_S):
             return
 
@@ -58,7 +58,7 @@ def feed():
             if number > seen:
                 uwsgi.websocket_send(text)
                 seen = number
-            uwsgi.websocket_recv_nb()  # Answers pings, and raises when the reader has left or this worker ends.
+            uwsgi.websocket_recv_nb()  # Answers pings. Raises if the reader has disconnected or this worker ends.
     except uwsgi.WebSocketClosed:
         pass
     return []

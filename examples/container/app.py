@@ -18,7 +18,7 @@ def answer(query):
 
 def visits():
     with contextlib.closing(psycopg2.connect('')) as connection, connection, connection.cursor() as cursor:
-        cursor.execute('select pg_advisory_xact_lock(1)')  # Two that create a table at once: one fails.
+        cursor.execute('select pg_advisory_xact_lock(1)')  # If two create a table at once, one fails.
         cursor.execute(TABLE)
         cursor.execute(COUNT)
         return cursor.fetchone()[0]

@@ -20,18 +20,18 @@ import uwsgi_tornado
 
 KEPT_S = 600
 SLOWEST = 10
-LAG_STEPS = 4  # The lag is looked at so many times a second.
+LAG_STEPS = 4  # The lag is measured this many times a second.
 TOKEN = os.environ.get('TORNADO_DASHBOARD_TOKEN', '')
-# What a proxy adds. Its own address says nothing about its client.
+# Headers that a proxy adds. Its own address says nothing about its client.
 FORWARDED = ('HTTP_X_FORWARDED_FOR', 'HTTP_X_REAL_IP', 'HTTP_FORWARDED', 'HTTP_VIA')
 
 # --- What is shown --------------------------------------------------------------------------------
 
-samples = collections.deque(maxlen=KEPT_S)  # One a second: of this worker, by its process.
+samples = collections.deque(maxlen=KEPT_S)  # One a second, of this worker's process.
 watching = set()  # Cores that send this page's events.
 
 def requests():
-    """Those of the application, the oldest first."""
+    """The requests of the application, the oldest first."""
     found = [fiber for fiber in uwsgi_tornado.fibers() if fiber['core'] is not None and fiber['core'] not in watching]
     return sorted(found, key=lambda fiber: fiber['age'], reverse=True)
 
@@ -52,7 +52,7 @@ def sample(lag_s):
 
 
 def sampler():
-    """The lag is how late this function resumes: what any request that sleeps would see."""
+    """The lag is how late this function resumes, as any request that sleeps would."""
     while True:
         lag = 0.0
         for _ in range(LAG_STEPS):
@@ -79,7 +79,7 @@ def view(new):
 
 
 def events(core):
-    """All samples at first, then each new one. Ends with the worker; the browser connects again, to the next one."""
+    """Sends all samples, then each new one. Ends with the worker; the browser then connects to the next worker."""
     watching.add(core)
     try:
         yield b'retry: 1000\n\n'
@@ -99,7 +99,7 @@ def events(core):
 def is_local(environ):
     address = environ.get('REMOTE_ADDR', '')
     host = environ.get('HTTP_HOST', 'localhost').rpartition(':')[0] or environ.get('HTTP_HOST', 'localhost')
-    # A page of another site may have its name point here. Its browser then sends that name.
+    # The name of another site may point here. The browser then sends that name.
     named_locally = host in ('localhost', '127.0.0.1', '[::1]')
     try:
         return named_locally and ipaddress.ip_address(address).is_loopback and not any(name in environ for name in FORWARDED)

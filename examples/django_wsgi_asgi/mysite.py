@@ -1,4 +1,4 @@
-"""One Django project, in one file: a view that blocks, an `async` one, and what they share."""
+"""One Django project in one file: a view that blocks, an `async` view, and the objects they share."""
 import asyncio
 import os
 import time

@@ -16,14 +16,14 @@ client = httpx.AsyncClient(limits=httpx.Limits(max_connections=1000, max_keepali
 
 
 async def ask(url):
-    """Its answer, or an exception, by the deadline."""
+    """Returns the answer, or an exception, by the deadline."""
     response = await asyncio.wait_for(client.get(url), DEADLINE_S)
     response.raise_for_status()
     return response.text
 
 
 def all_of(urls):
-    """What each has answered, and why the others have not."""
+    """Returns the answers, and the reasons why others did not answer."""
     answers, failed = {}, {}
     for url, result in zip(urls, gather_(*map(ask, urls), return_exceptions=True)):
         if isinstance(result, Exception):
@@ -34,24 +34,24 @@ def all_of(urls):
 
 
 async def first_of(urls):
-    """The answer of the one that answers first; the others are given up."""
+    """Returns the first answer, and cancels the other requests."""
     tasks = [asyncio.ensure_future(ask(url)) for url in urls]
     try:
         for task in asyncio.as_completed(tasks):
             try:
                 return {'answers': await task}
             except (httpx.HTTPError, asyncio.TimeoutError):
-                pass  # The next may do better.
+                pass  # The next one may succeed.
         return {'answers': None}
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # Errors that nobody wants any more.
+        await asyncio.gather(*tasks, return_exceptions=True)  # Retrieves errors that are no longer of interest.
 
 
 def application(environ, start_response):
     path = environ['PATH_INFO']
-    if path == '/slow' and environ['QUERY_STRING'].isdecimal():  # An upstream to try it with.
+    if path == '/slow' and environ['QUERY_STRING'].isdecimal():  # An upstream to try this with.
         time.sleep(int(environ['QUERY_STRING']))
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [b'slept %s s' % environ['QUERY_STRING'].encode()]

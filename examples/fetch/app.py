@@ -8,7 +8,7 @@ SERVICES = os.environ.get('SERVICES', 'http://127.0.0.1:9090/services')
 
 
 def services():
-    """What the others ask for, if nothing else is named."""
+    """The page that the others fetch, unless SERVICES names another."""
     return b'one two three\n'
 
 

@@ -1,4 +1,4 @@
-"""A Flask application as its documentation has it: nothing in it knows the engine."""
+"""A Flask application as in Flask's documentation, without any code for the engine."""
 import os
 import secrets
 import time

@@ -1,4 +1,4 @@
-"""A plain WSGI application: nothing in it knows the engine."""
+"""A plain WSGI application, without any code for the engine."""
 import time
 
 

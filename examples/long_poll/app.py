@@ -1,11 +1,11 @@
-"""A chat by long poll in plain threading code: nothing in it knows the engine."""
+"""A chat by long poll in plain threading code, without any code for the engine."""
 import collections
 import json
 import os
 import threading
 import urllib.parse
 
-WAIT_S = float(os.environ.get('SECONDS', 25))  # Less than proxies wait.
+WAIT_S = float(os.environ.get('SECONDS', 25))  # Less than the timeouts of proxies.
 LONGEST = 4096
 
 messages = collections.deque(maxlen=100)
@@ -14,7 +14,7 @@ news = threading.Condition()  # Of `messages`.
 
 def newer_than(number):
     if messages and number > messages[-1]['number']:
-        number = 0  # Counted by a worker before this one, whose messages went with it.
+        number = 0  # From an earlier worker, whose messages are gone.
     return [message for message in messages if message['number'] > number]
 
 
@@ -26,7 +26,7 @@ def say(text):
 
 
 def poll(number):
-    """The messages after that number, as soon as there are any; none after WAIT_S."""
+    """Returns the messages after that number, as soon as there are any, or none after WAIT_S."""
     with news:
         return news.wait_for(lambda: newer_than(number), timeout=WAIT_S)
 

@@ -1,10 +1,10 @@
-"""Redis' messages as server-sent events: plain redis-py, nothing in it knows the engine."""
+"""Messages from Redis as server-sent events, with plain redis-py and without any code for the engine."""
 import os
 
 import redis
 
 CHANNEL = 'news'
-SILENCE_S = 15  # Then the stream says that it is still there: proxies do not cut it, and a client that has gone is noticed.
+SILENCE_S = 15  # Then the stream sends a comment, so that proxies keep it open and a disconnected client is noticed.
 
 # Its pool gives each subscriber a connection of its own.
 client = redis.Redis.from_url(os.environ.get('REDIS_URL', 'redis://127.0.0.1:6379'), decode_responses=True)
@@ -32,7 +32,7 @@ def events():
 
 
 def publish(environ):
-    text = environ['wsgi.input'].read(4096).decode(errors='replace')  # What is no text would end all streams.
+    text = environ['wsgi.input'].read(4096).decode(errors='replace')  # Invalid text would end all streams.
     return client.publish(CHANNEL, text)
 
 

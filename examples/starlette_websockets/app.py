@@ -20,7 +20,7 @@ async def post(request):
 
 
 async def ticks(request):
-    """A stream, one line a tenth of a second."""
+    """Streams ten lines a second."""
     async def lines():
         for number in range(5):
             yield f'{number}\n'

@@ -16,13 +16,13 @@ finished = collections.deque(maxlen=100)
 
 
 def lines(command):
-    """What the command says, as soon as it says it, and how it ended."""
+    """Yields the output of the command line by line as it comes, and then its exit status."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout  # Type checkers cannot know.
+    assert process.stdout  # For type checkers.
     try:
         yield from process.stdout
         yield b'ended with %d\n' % process.wait()
-    finally:  # It may still run: the client has left.
+    finally:  # It still runs if the client has disconnected.
         process.kill()
         process.stdout.close()
         with uwsgi_tornado.shield():
@@ -34,13 +34,13 @@ def digest(text):
 
 
 def on_digest(name, future):
-    """On the loop, where nothing may block, once the thread is done."""
+    """Called on the loop, where nothing may block, once the thread is done."""
     error = future.exception()
     finished.append(f'{name}: {error or future.result()}')
 
 
 def begin(name, text):
-    """Nobody waits for it: the callback has its result."""
+    """No request waits for it; the callback gets the result."""
     loop.run_in_executor(None, digest, text).add_done_callback(functools.partial(on_digest, name))
 
 

@@ -11,7 +11,7 @@ from uwsgi_tornado import stopping
 PORT = int(os.environ.get('TORNADO_PORT', 8001))
 
 messages = collections.deque(maxlen=100)
-readers = set()  # The loop's own: only Tornado's code changes it.
+readers = set()  # Only Tornado's code, on the loop, changes it.
 
 
 class Messages(tornado.web.RequestHandler):
@@ -23,7 +23,7 @@ class Reader(tornado.websocket.WebSocketHandler):
     def open(self, *args, **kwargs):
         readers.add(self)
 
-    def on_message(self, message):  # Text, or bytes, which are no JSON.
+    def on_message(self, message):  # Text, or bytes, which are not JSON.
         say(message if isinstance(message, str) else message.decode(errors='replace'))
 
     def on_close(self):
@@ -35,11 +35,11 @@ def tell_all(message):
         try:
             reader.write_message(message)
         except tornado.websocket.WebSocketClosedError:
-            pass  # Its on_close() takes it off.
+            pass  # on_close() removes it.
 
 
 def say(message):
-    """From anywhere: Tornado's objects belong to the loop, and to Python a request is another thread."""
+    """May be called anywhere. Tornado's objects belong to the loop, and to Python a request is another thread."""
     messages.append(message)
     io_loop.add_callback(tell_all, message)
 

@@ -20,7 +20,7 @@ class NotHere(Exception):
 
 
 def pieces_of_body(environ):
-    """Each as it comes; a peer that sends nothing for socket-timeout makes the read raise OSError."""
+    """Yields pieces as they arrive. If the peer sends nothing for socket-timeout, the read raises OSError."""
     if environ.get('HTTP_TRANSFER_ENCODING', '').lower() == 'chunked':
         return iter(uwsgi.chunked_read, b'')
     return iter(lambda: environ['wsgi.input'].read(PIECE), b'')
@@ -34,7 +34,7 @@ def file_of(environ):
 
 
 def store(environ, target):
-    """Under its name once it is whole; until then, and for ever where it is not, it has none."""
+    """A file that gets its name once it is complete. If it never is, it is deleted."""
     digest, size = hashlib.sha256(), 0
     with tempfile.NamedTemporaryFile(dir=FOLDER, prefix='.upload-') as file:
         for piece in pieces_of_body(environ):
@@ -60,7 +60,7 @@ def upload(environ, start_response):
 
 
 def download(environ, start_response):
-    """uWSGI sends the file (sendfile), the request waits for the reader without Python."""
+    """uWSGI sends the file (sendfile). While the request waits for the reader it runs no Python code."""
     try:
         file = open(file_of(environ), 'rb')
     except FileNotFoundError:

@@ -11,7 +11,7 @@ def tell_all(message):
         try:
             uwsgi.websocket_send(message, request_context=reader)
         except uwsgi.WebSocketClosed:
-            pass  # Its own request takes it off the list.
+            pass  # Its own request removes it from the list.
 
 
 def chat():

@@ -24,7 +24,7 @@ DATABASES = {
     }
 }
 
-LOGGING = {  # Errors go where uWSGI's log goes.
+LOGGING = {  # Errors go to uWSGI's log.
     'version': 1,
     'disable_existing_loggers': False,
     'handlers': {'console': {'class': 'logging.StreamHandler'}},

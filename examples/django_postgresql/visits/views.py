@@ -14,7 +14,7 @@ def index(request):
 
 
 def slow(request):
-    """A query of a second: psycopg2 waits for it in C, which suspends this request only."""
+    """A query of one second. psycopg2 waits for it in C, which suspends only this request."""
     with connection.cursor() as cursor:
         cursor.execute('select pg_sleep(1), pg_backend_pid()')
         _, session = cursor.fetchone()
