@@ -15,7 +15,7 @@ TYPING = ROOT / 'typing'
 NODES = ast.parse((TYPING / 'uwsgi_tornado.pyi').read_text()).body
 CLASSES = {node.name: node for node in NODES if isinstance(node, ast.ClassDef)}
 PUBLIC = sorted(name for name in dir(uwsgi_tornado) if not name.startswith('_'))
-MYPY_S = 120
+MYPY_S = 600  # It hangs, or the machine has much else to do: alone it takes ten seconds.
 
 # The programs of uWSGI's documentation, left as they are: for Tornado 5, with names from a star import.
 NOT_TYPED = 'greenlet_fetch|greenlet_timer|tornado_application'
