@@ -135,11 +135,13 @@ std::vector<Header> headers_of(PyObject* message, PyObject* key) {
   std::vector<Header> headers;
   PyObject* const value = get(message, key);
   if (value == nullptr) return headers;
-  if (PyList_CheckExact(value)) headers.reserve(static_cast<std::size_t>(PyList_GET_SIZE(value)));
-  const PyRef iterator = py_check(PyObject_GetIter(value));
-  while (const PyRef pair = PyRef::steal(PyIter_Next(iterator.get())))
+  const PyRef pairs = py_check(PySequence_Fast(value, "headers must be an iterable of pairs of bytes"));
+  headers.reserve(static_cast<std::size_t>(PySequence_Fast_GET_SIZE(pairs.get())));
+  // A list is the application's own, and what a header's buffer runs may change it.
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(pairs.get()); ++i) {
+    const PyRef pair = PyRef::borrow(PySequence_Fast_GET_ITEM(pairs.get(), i));
     headers.push_back(header_of(pair.get()));
-  if (PyErr_Occurred()) throw PyError{};
+  }
   return headers;
 }
 

@@ -172,25 +172,35 @@ void Core::note_incomplete() noexcept {
   const bool begun = request_->proto_parser_pos > 0;
   if (incomplete_since_ != 0 && begun == begun_) return;
   if (incomplete_since_ == 0) set_deadline(uwsgi.socket_timeout);
-  else engine_.pool().incomplete(begun_).erase(place_);
+  else leave(engine_.pool().incomplete(begun_));
   begun_ = begun;
   incomplete_since_ = loop::monotonic_s();
-  CorePool::Connections& others = engine_.pool().incomplete(begun);
-  place_ = others.insert(others.end(), this);
+  join(engine_.pool().incomplete(begun));
 }
 
 void Core::end_incomplete() noexcept {
   if (incomplete_since_ == 0) return;
   deadline_ = 0;
   incomplete_since_ = 0;
-  engine_.pool().incomplete(begun_).erase(place_);
+  leave(engine_.pool().incomplete(begun_));
+}
+
+void Core::join(CorePool::Connections& connections) noexcept {
+  assert(!place_kept_.empty());
+  connections.splice(connections.end(), place_kept_);
+}
+
+void Core::leave(CorePool::Connections& connections) noexcept {
+  assert(place_kept_.empty());
+  place_kept_.splice(place_kept_.end(), connections, place_);
 }
 
 void Core::on_readable(int) noexcept {
   switch (phase_) {
     case Phase::kKeptAlive:
       deadline_ = 0;
-      engine_.connection_is_busy(place_);
+      leave(engine_.pool().idle());
+      engine_.connection_is_busy();
       slot_of(*request_).in_request = 1;
       request_->client_addr = peer_;
       request_->c_len = peer_size_;
@@ -419,7 +429,8 @@ void Core::keep_alive() noexcept {
   phase_ = Phase::kKeptAlive;
   if (!readable_.active()) readable_.start(fd, EV_READ);
   set_deadline(uwsgi.socket_timeout);
-  place_ = engine_.connection_is_idle(*this);
+  join(engine_.pool().idle());
+  engine_.connection_is_idle();
 }
 
 // No watcher of this connection may hear from it any more, although the request continues, because its number
@@ -468,7 +479,8 @@ bool Core::quiet() const noexcept {
 
 void Core::close_idle_connection() noexcept {
   assert(phase_ == Phase::kKeptAlive);
-  engine_.connection_is_busy(place_);
+  leave(engine_.pool().idle());
+  engine_.connection_is_busy();
   abandon();
 }
 

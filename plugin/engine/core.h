@@ -83,6 +83,8 @@ class Core {
   void begin() noexcept;
   void parse() noexcept;
   void await_bytes() noexcept;
+  void join(std::list<Core*>& connections) noexcept;
+  void leave(std::list<Core*>& connections) noexcept;
   void note_incomplete() noexcept;
   void end_incomplete() noexcept;
   void abandon() noexcept;
@@ -139,8 +141,11 @@ class Core {
   std::optional<RequestFraming> framing_;  // Views of the request, from where Python begins.
   double began_s_ = 0;
   double incomplete_since_ = 0;
-  bool begun_ = false;                // Part of that request has come.
-  std::list<Core*>::iterator place_;  // Among the engine's idle connections or incomplete requests.
+  bool begun_ = false;  // Part of that request has come.
+  // Its place among the pool's idle connections or incomplete requests, which is kept here while it is in
+  // neither list: a request on a kept-alive connection allocates none.
+  std::list<Core*> place_kept_{this};
+  const std::list<Core*>::iterator place_ = place_kept_.begin();
 
   // uWSGI forgets the peer with each request of a kept-alive connection.
   decltype(wsgi_request::client_addr) peer_{};

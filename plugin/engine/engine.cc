@@ -203,18 +203,12 @@ void Engine::core_is_free(Core& core) noexcept {
   else listeners_.pause_or_listen();
 }
 
-CorePool::Connections::iterator Engine::connection_is_idle(Core& core) noexcept {
-  CorePool::Connections& idle = pool_.idle();
-  const auto where = idle.insert(idle.end(), &core);
+void Engine::connection_is_idle() noexcept {
   if (draining_ && !idle_grace_.active()) idle_grace_.start(std::min(kIdleGraceS, mercy_s() * 0.1));
   listeners_.pause_or_listen();
-  return where;
 }
 
-void Engine::connection_is_busy(CorePool::Connections::iterator where) noexcept {
-  pool_.idle().erase(where);
-  listeners_.pause_or_listen();
-}
+void Engine::connection_is_busy() noexcept { listeners_.pause_or_listen(); }
 
 void Engine::connection_ends(wsgi_request* request) noexcept { core_of(request).connection_ends(); }
 

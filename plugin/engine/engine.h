@@ -92,8 +92,8 @@ class Engine final : public RequestHost,
 
   // Called by a core: it is free; its kept-alive connection is idle; that connection is busy again.
   void core_is_free(Core& core) noexcept;
-  CorePool::Connections::iterator connection_is_idle(Core& core) noexcept;
-  void connection_is_busy(CorePool::Connections::iterator where) noexcept;
+  void connection_is_idle() noexcept;
+  void connection_is_busy() noexcept;
   CorePool& pool() noexcept { return pool_; }
 
   // Its request cannot run.

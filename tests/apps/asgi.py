@@ -60,6 +60,19 @@ async def sleep(scope, receive, send):
     await answer(send, b'slept')
 
 
+class Headers(list):
+    def __iter__(self):
+        return iter([*super().__iter__(), (b'x-own', b'iterator')])
+
+
+async def headers_in(scope, receive, send):
+    """The pairs in an iterable of that kind, each pair in another sequence."""
+    pairs = [[b'content-length', b'0'], (b'X-One', bytearray(b'1')), (b'x-two', memoryview(b'2'))]
+    kind = {'list': list, 'tuple': tuple, 'generator': iter, 'subclass': Headers}[scope['query_string'].decode()]
+    await send({'type': 'http.response.start', 'status': 200, 'headers': kind(pairs)})
+    await send({'type': 'http.response.body'})
+
+
 async def echo(scope, receive, send):
     body, count = await body_of(receive)
     await answer(send, body, headers=[(b'x-messages', b'%d' % count)])

@@ -83,6 +83,14 @@ def test_scope(start):
     assert set(scope['extensions']) == {'http.response.pathsend', 'http.response.trailers', 'http.response.early_hint'}
 
 
+def test_headers_of_a_response_may_be_any_iterable(start):
+    running = start()
+    for kind in ('list', 'tuple', 'generator', 'subclass'):
+        status, headers, _ = running.get(f'/headers_in?{kind}')
+        assert (status, headers['x-one'], headers['x-two']) == (200, '1', '2')
+        assert headers.get('x-own') == ('iterator' if kind == 'subclass' else None)
+
+
 def test_headers_are_each_requests_own(start):
     """Also those whose names and values the engine keeps, and more names than it keeps."""
     running = start(protocol='http11-socket')
