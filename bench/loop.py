@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures event loops beside each other: loop.py [--quick] [ROW...]. Prints a table.
+"""Measures event loops beside each other: loop.py [--quick] [--all] [--costs] [ROW...]. Prints a table.
 
 asyncio's own loop, uvloop and ours take turns (A B C A B C ...); figures are medians, more is better.
 `make bench-loop` builds what it needs. Each measurement is a process of its own.
@@ -9,16 +9,18 @@ import asyncio
 import json
 import os
 import pathlib
+import re
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+
+import echoes
 
 BUILD = pathlib.Path(__file__).resolve().parents[1] / 'build'
 ROUNDS = 7
-CONNECTIONS = 10
-KIB = b'x' * 1024
 
 
 def make_asyncio():
@@ -145,137 +147,67 @@ def ping_pong(loop, count):
     return figure
 
 
-async def sock_echo(loop, connection):
-    connection.setblocking(False)
-    with connection:
-        while data := await loop.sock_recv(connection, 65536):
-            await loop.sock_sendall(connection, data)
-
-
-async def serve_sock(loop):
-    listener = socket.create_server(('127.0.0.1', 0), backlog=100)
-    listener.setblocking(False)
-
-    async def accept():
-        while True:
-            connection, _ = await loop.sock_accept(listener)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tasks.append(loop.create_task(sock_echo(loop, connection)))
-    tasks = [loop.create_task(accept())]
-    return listener, tasks
-
-
-async def serve_streams(loop):
-    async def echo(reader, writer):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-    server = await asyncio.start_server(echo, '127.0.0.1', 0)
-    return server.sockets[0], [server]
-
-
-class Echo(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.transport.write(data)
-
-
-async def serve_protocol(loop):
-    server = await loop.create_server(Echo, '127.0.0.1', 0)
-    return server.sockets[0], [server]
-
-
-CLIENT = r'''
-import selectors, socket, sys, time
-port, connections, count = map(int, sys.argv[1:])
-message, selector = b'x' * 1024, selectors.DefaultSelector()
-for _ in range(connections):
-    connection = socket.create_connection(('127.0.0.1', port))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    selector.register(connection, selectors.EVENT_READ)
-    connection.sendall(message)
-done, started, got = 0, time.perf_counter(), {}
-while done < count:
-    for key, _ in selector.select():
-        received = got.get(key.fd, 0) + len(key.fileobj.recv(65536))
-        if received == len(message):
-            received, done = 0, done + 1
-            key.fileobj.sendall(message)
-        got[key.fd] = received
-print(count / (time.perf_counter() - started))
-'''
-
-
-def echo(serve):
-    def measure(loop, count):
-        async def main():
-            listener, serving = await serve(loop)
-            client = await asyncio.to_thread(
-                subprocess.run, [sys.executable, '-c', CLIENT, str(listener.getsockname()[1]), str(CONNECTIONS), str(count)],
-                stdout=subprocess.PIPE, check=True)
-            return float(client.stdout)
-        cpu = time.process_time()
-        figure = loop.run_until_complete(main())
-        measure.cpu_us = (time.process_time() - cpu) / count * 1e6
-        return figure
-    measure.__doc__ = f'1 KiB over TCP, {CONNECTIONS} connections; client in another process.'
-    return measure
-
-
 ROWS = {  # Name: measurement, how many, target as a multiple of uvloop's.
     'call_soon': (call_soon, 200_000, 1.5),
     'call_soon, one a turn': (call_soon_chain, 50_000, None),
     'call_soon, hoarded': (call_soon_hoard, 200_000, None),
     'call_later + cancel': (timer_set_and_cancelled, 200_000, 3),
     'timers fired': (timer_fired, 100_000, 2),
-    'add_reader ping-pong': (ping_pong, 30_000, 1),
-    'echo, sock_*': (echo(serve_sock), 20_000, None),
-    'echo, streams': (echo(serve_streams), 20_000, None),
-    'echo, Protocol': (echo(serve_protocol), 20_000, None),
+    'add_reader ping-pong': (ping_pong, 30_000, 1.1),
+    'echo, sock_*': (echoes.echo(echoes.sock, 10), 20_000, 1.3),
+    'echo, sock_recv_into': (echoes.echo(echoes.sock_into, 10), 20_000, 1.3),
+    'echo, streams': (echoes.echo(echoes.streams, 10), 20_000, 1.3),
+    'echo, Protocol': (echoes.echo(echoes.protocol, 10), 20_000, 1.5),
+    'echo, BufferedProtocol': (echoes.echo(echoes.buffered_protocol, 10), 20_000, None),
+    'echo, TLS Protocol': (echoes.echo(echoes.tls, 10), 10_000, 1.2),
+    'echo, datagrams': (echoes.echo(echoes.datagrams, 10), 20_000, None),
+}
+LONG_ROWS = {  # Measured when asked for by name, or by --all.
+    f'{name} x1000': (echoes.echo(serve, 1000), 20_000, least) for name, serve, least in (
+        ('echo, sock_*', echoes.sock, 1.3), ('echo, streams', echoes.streams, 1.3), ('echo, Protocol', echoes.protocol, 1.5),
+        ('echo, TLS Protocol', echoes.tls, 1.2))
 }
 
 
-def measure_here(row, name, quick):
-    """In a process of its own: prints the figure, and the loop's CPU time for one where that matters."""
-    measurement, count, _ = ROWS[row]
+ALL_ROWS = {**ROWS, **LONG_ROWS}
+
+
+# --- One measurement, in a process of its own ----------------------------------------------------
+
+def measure_here(row, name, count, warm_up):
+    """Prints the figure, and the loop's CPU time for one where that matters."""
+    measurement = ALL_ROWS[row][0]
     loop = LOOPS[name]()
-    measurement(loop, count // 10)
-    figure = measurement(loop, count // (4 if quick else 1))
+    if warm_up:
+        measurement(loop, count // 10)
+    figure = measurement(loop, count)
     print(json.dumps([figure, getattr(measurement, 'cpu_us', None)]), flush=True)
     # Tasks that still serve end with the process.
 
 
-def measure(row, name, quick):
-    """(operations a second, CPU µs for one or None)."""
-    command = [sys.executable, __file__, '--here', row, name] + (['--quick'] if quick else [])
+def run_here(row, name, count, *more, under=()):
+    command = [*under, sys.executable, __file__, '--here', str(count), *more, row, name]
     path = os.pathsep.join(filter(None, [str(BUILD), os.environ.get('PYTHONPATH')]))
-    done = subprocess.run(command, capture_output=True, timeout=120, text=True, env={**os.environ, 'PYTHONPATH': path})
+    done = subprocess.run(command, capture_output=True, timeout=300, text=True, env={**os.environ, 'PYTHONPATH': path})
     if done.returncode:
         raise RuntimeError(f'{name} does not run: {(done.stderr.strip().splitlines() or ["it said nothing"])[-1]}')
-    return json.loads(done.stdout)
+    return done.stdout
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--quick', action='store_true', help='fewer rounds, less work')
-    parser.add_argument('--here', action='store_true', help=argparse.SUPPRESS)
-    parser.add_argument('row', nargs='*', help='; '.join(ROWS))
-    asked = parser.parse_args()
-    if asked.here:
-        return measure_here(*asked.row, asked.quick)
-    try:
-        import uvloop  # noqa: F401
-    except ImportError:
-        del LOOPS['uvloop']
+def measure(row, name, quick):
+    """(operations a second, CPU µs for one or None)."""
+    return json.loads(run_here(row, name, ALL_ROWS[row][1] // (4 if quick else 1)))
+
+
+# --- Rates ---------------------------------------------------------------------------------------
+
+def print_rates(rows, quick):
     print('| thousands a second | ' + ' | '.join(LOOPS) + ' | x uvloop |\n| --- |' + ' ---: |' * (len(LOOPS) + 1))
-    for row in asked.row or ROWS:
+    for row in rows:
         figures, cpu = {name: [] for name in LOOPS}, {name: [] for name in LOOPS}
-        for _ in range(3 if asked.quick else ROUNDS):
+        for _ in range(3 if quick else ROUNDS):
             for name in LOOPS:
-                figure, cpu_us = measure(row, name, asked.quick)
+                figure, cpu_us = measure(row, name, quick)
                 figures[name].append(figure)
                 cpu[name].append(cpu_us)
         print(as_line(row, {name: statistics.median(values) / 1000 for name, values in figures.items()}), flush=True)
@@ -285,12 +217,66 @@ def main():
 
 
 def as_line(row, medians):
-    target = ROWS[row][2]
+    target = ALL_ROWS[row][2]
     ratio = medians['ours'] / medians['uvloop'] if 'uvloop' in medians else None
     verdict = '' if ratio is None else f'{ratio:.2f}'
     if ratio is not None and target is not None:
         verdict += f' (wanted {target}: {"met" if ratio >= target else "MISSED"})'
     return f'| {row} | ' + ' | '.join(f'{value:,.1f}' for value in medians.values()) + f' | {verdict} |'
+
+
+# --- Costs, which a busy machine does not change much ---------------------------------------------
+
+def instructions(row, name, count):
+    """User instructions of a run, under callgrind."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / 'callgrind.out'
+        run_here(row, name, count, '--cold', under=('valgrind', '--tool=callgrind', f'--callgrind-out-file={out}'))
+        return int(re.search(r'^(?:summary|totals): (\d+)', out.read_text(), re.M)[1])
+
+
+def system_calls(row, name, count):
+    """{name: how many} of the loop's thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / 'calls'
+        run_here(row, name, count, '--cold', under=('strace', '-c', '-o', str(out)))
+        lines = [line.split() for line in out.read_text().splitlines()]
+        return {line[-1]: int(line[3]) for line in lines if len(line) >= 5 and line[3].isdigit()}
+
+
+def print_costs(rows):
+    """Of one operation: a short run subtracted from a longer one, so that the start does not count."""
+    print('| one operation | loop | user instructions | system calls |\n| --- | --- | ---: | --- |')
+    for row in rows:
+        for name in LOOPS:
+            few, many = ALL_ROWS[row][1] // 20, ALL_ROWS[row][1] // 8
+            spent = (instructions(row, name, many) - instructions(row, name, few)) / (many - few)
+            calls_few, calls_many = system_calls(row, name, few), system_calls(row, name, many)
+            each = {call: (calls_many[call] - calls_few.get(call, 0)) / (many - few) for call in calls_many if call != 'total'}
+            shown = ', '.join(f'{call} {share:.2f}' for call, share in sorted(each.items(), key=lambda one: -one[1]) if share >= 0.01)
+            print(f'| {row} | {name} | {spent:,.0f} | {shown} |', flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--quick', action='store_true', help='fewer rounds, less work')
+    parser.add_argument('--all', action='store_true', help='the rows of 1,000 connections, too')
+    parser.add_argument('--costs', action='store_true', help='user instructions and system calls of one operation, not rates; needs valgrind and strace')
+    parser.add_argument('--here', type=int, help=argparse.SUPPRESS)
+    parser.add_argument('--cold', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('row', nargs='*', help='; '.join(ALL_ROWS))
+    asked = parser.parse_args()
+    if asked.here:
+        return measure_here(*asked.row, asked.here, not asked.cold)
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        del LOOPS['uvloop']
+    rows = asked.row or (ALL_ROWS if asked.all else ROWS)
+    if asked.costs:
+        print_costs(rows)
+    else:
+        print_rates(rows, asked.quick)
 
 
 if __name__ == '__main__':
