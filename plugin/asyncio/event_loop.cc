@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/sock_operation.h"
 #include "plugin/blocking/gate.h"
 #include "plugin/loop/clock.h"
 #include "plugin/python/virtual_thread.h"
@@ -86,6 +87,20 @@ double EventLoop::time_in(double delay_s) noexcept {
 
 void EventLoop::check_closed() const {
   if (closed_) raise(PyExc_RuntimeError, "Event loop is closed");
+}
+
+void EventLoop::check_no_transport(int fd) {
+  if (!transports_by_fd_) {
+    const PyRef transports = py_check(PyObject_GetAttrString(self_, "_transports"));
+    transports_by_fd_ = py_check(PyObject_GetAttrString(transports.get(), "data"));
+  }
+  if (PyDict_Size(transports_by_fd_.get()) == 0) return;
+  const PyRef number = py_check(PyLong_FromLong(fd));
+  if (PyDict_GetItemWithError(transports_by_fd_.get(), number.get()) != nullptr) {
+    py_check(
+        PyObject_CallMethod(asyncio_names().base_loop, "_ensure_fd_no_transport", "OO", self_, number.get()));
+  }
+  if (PyErr_Occurred()) throw PyError{};
 }
 
 void EventLoop::check_call(const Call& call, const char* method, bool any_thread) const {
@@ -227,7 +242,7 @@ void EventLoop::end_running() noexcept {
 
 void EventLoop::turn() {
   check_closed();
-  const bool may_sleep = ready_.empty() && next_ == batch_.size() && !stopping_ &&
+  const bool may_sleep = ready_.empty() && polled_.empty() && next_ == batch_.size() && !stopping_ &&
                          (timers_.empty() || timers_.earliest() > time() + kResolutionS);
   if (may_sleep) sleep_or_look();
   else io().poll(false);
@@ -261,11 +276,15 @@ void EventLoop::awake() noexcept {
   asleep_ = false;
 }
 
+// What an operation makes of its descriptor is done at once: the callbacks of its future run in this turn.
 void EventLoop::take_polled() {
-  for (auto handle = polled_.rbegin(); handle != polled_.rend(); ++handle) {
-    if (*handle) ready_.push_back(std::move(*handle));
+  while (!polled_.empty()) {
+    PyRef polled = std::move(polled_.back());
+    polled_.pop_back();
+    if (!polled) continue;
+    if (is_sock_operation(polled.get())) sock_operation_ready(polled.get());
+    else ready_.push_back(std::move(polled));
   }
-  polled_.clear();
   signals().handle_signals();
 }
 
@@ -373,7 +392,7 @@ void EventLoop::drain() noexcept {
   }
   draining_ = false;
   arm_timer();
-  if (!ready_.empty() || next_ < batch_.size()) ask_for_drain();
+  if (!ready_.empty() || !polled_.empty() || next_ < batch_.size()) ask_for_drain();
 }
 
 // --- Memory ---------------------------------------------------------------------------------
@@ -387,6 +406,7 @@ void EventLoop::clear() noexcept {
   batch.swap(batch_);
   polled.swap(polled_);
   next_ = 0;
+  const PyRef transports = std::move(transports_by_fd_);
 }
 
 void EventLoop::close() noexcept {
@@ -399,6 +419,7 @@ int EventLoop::traverse(visitproc visit, void* arg) const noexcept {
     for (const PyRef& handle : *handles) Py_VISIT(handle.get());
   }
   Py_VISIT(asyncgen_hooks_before_.get());
+  Py_VISIT(transports_by_fd_.get());
   if (const int found = timers_.traverse(visit, arg)) return found;
   return io_ ? io_->fds.traverse(visit, arg) : 0;
 }

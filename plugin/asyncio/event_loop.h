@@ -79,6 +79,8 @@ class EventLoop final : public loop::TurnObserver {
   bool debug() const noexcept { return debug_; }
   void set_debug(bool debug) noexcept { debug_ = debug; }
   void check_closed() const;
+  // Throws PyError, as asyncio's _ensure_fd_no_transport(), where a transport has the descriptor.
+  void check_no_transport(int fd);
   // In debug mode: checks that the caller is on the loop's thread and that the callback is callable.
   // Throws PyError.
   void check_call(const Call& call, const char* method, bool any_thread = false) const;
@@ -170,6 +172,7 @@ class EventLoop final : public loop::TurnObserver {
   bool draining_ = false;
   PyObject* current_handle_ = nullptr;  // The handle that is running, in debug mode only.
   PyRef asyncgen_hooks_before_;
+  PyRef transports_by_fd_;  // asyncio's dict of them, weak ones; null before it is needed.
 
   // The list of all loops, for after_fork_in_child().
   EventLoop* next_loop_;

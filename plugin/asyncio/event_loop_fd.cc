@@ -18,6 +18,12 @@ loop::FileIdentity checked_to_be_watched(int fd) {
   return loop::FileIdentity(status);
 }
 
+// What will not be called any more. An operation learns nothing, as with asyncio.
+void cancel(PyRef handle) {
+  if (!handle) return;
+  if (Handle* const of_ours = as_handle(handle.get())) of_ours->cancel();
+}
+
 }  // namespace
 
 int descriptor_of(PyObject* file) {
@@ -46,16 +52,18 @@ int descriptor_of(PyObject* file) {
 FdWatch::FdWatch(EventLoop& owner, int fd) noexcept : owner_(owner), fd_(fd), io_(owner.io().raw(), this) {}
 
 void FdWatch::set_file(const loop::FileIdentity& identity) noexcept {
+  if (identity_ != identity) io_.stop();
   if (events() != 0 && identity_ != identity) {
     for (PyRef* const stale : {&reader, &writer}) {
-      const PyRef dropped = std::move(*stale);
-      if (dropped) as_handle(dropped.get())->cancel();
+      cancel(std::move(*stale));
     }
   }
   identity_ = identity;
 }
 
 void FdWatch::update() {
+  const bool registered = io_.active() && !closed() && identity_.is_socket();
+  if (registered && (events() == 0 || events() == io_.events())) return;
   io_.stop();
   if (events() == 0) return end();
   // A loop of its own may run on another thread than the worker's.
@@ -66,6 +74,10 @@ void FdWatch::update() {
 // A descriptor that was closed while watched is never ready again, as with epoll.
 void FdWatch::on_ready(int events) noexcept {
   if (events & EV_ERROR) return;
+  if (this->events() == 0) {
+    io_.stop();
+    return end();
+  }
   if (writer && (events & EV_WRITE)) owner_.add_polled(writer);
   if (reader && (events & EV_READ)) owner_.add_polled(reader);
 }
@@ -95,29 +107,45 @@ FdWatch* FdWatches::find(PyObject* file) {
   return place < watches_.size() ? watches_[place].get() : nullptr;
 }
 
+void FdWatches::put(int event, int fd, PyObject* file, PyRef handle) {
+  const loop::FileIdentity identity = checked_to_be_watched(fd);
+  FdWatch& watch = make(fd);
+  watch.set_file(identity);
+  if (watch.events() == 0) watch.file = PyRef::borrow(file);
+  PyRef replaced = std::exchange(watch.handle_for(event), std::move(handle));
+  watch.update();
+  cancel(std::move(replaced));
+}
+
 PyRef FdWatches::add(int event, PyObject* file, const Call& call) {
   PyRef handle = new_handle(handle_type(), owner_, owner_.self(), call);
-  FdWatch* watch = find(file);
-  const int fd = watch == nullptr || watch->events() == 0 ? descriptor_of(file) : watch->fd();
-  const loop::FileIdentity identity = checked_to_be_watched(fd);
-  watch = &make(fd);
-  watch->set_file(identity);
-  if (watch->events() == 0) watch->file = PyRef::borrow(file);
-  const PyRef replaced = std::exchange(watch->handle_for(event), handle);
-  watch->update();
-  if (replaced) as_handle(replaced.get())->cancel();
+  const FdWatch* const watch = find(file);
+  put(event, watch == nullptr || watch->events() == 0 ? descriptor_of(file) : watch->fd(), file, handle);
   return handle;
 }
 
+void FdWatches::add_operation(int event, int fd, PyObject* file, PyRef operation) {
+  put(event, fd, file, std::move(operation));
+}
+
+void FdWatches::take_out(FdWatch& watch, int event) {
+  PyRef removed = std::move(watch.handle_for(event));
+  watch.update();
+  const PyRef dropped = watch.events() == 0 ? std::move(watch.file) : PyRef();
+  cancel(std::move(removed));
+}
+
 bool FdWatches::remove(int event, PyObject* file) {
-  FdWatch* watch = find(file);
-  if (watch == nullptr) return false;
-  const PyRef removed = std::move(watch->handle_for(event));
-  if (!removed) return false;
-  watch->update();
-  const PyRef dropped = watch->events() == 0 ? std::move(watch->file) : PyRef();
-  as_handle(removed.get())->cancel();
+  FdWatch* const watch = find(file);
+  if (watch == nullptr || !watch->handle_for(event)) return false;
+  take_out(*watch, event);
   return true;
+}
+
+void FdWatches::remove_operation(int event, int fd, PyObject* operation) noexcept {
+  const auto place = static_cast<std::size_t>(fd);
+  if (place >= watches_.size() || !watches_[place]) return;
+  if (watches_[place]->handle_for(event).get() == operation) take_out(*watches_[place], event);
 }
 
 PyRef FdWatches::key(PyObject* file) {

@@ -26,10 +26,12 @@ class FdWatch final : public blocking::CloseListener {
   int fd() const noexcept { return fd_; }
   // The descriptor refers to this file. Handles for another file that had its number are dropped.
   void set_file(const loop::FileIdentity& identity) noexcept;
-  // Watches for the events that have handles.
+  // Watches for the events that have handles. A socket that has none any more stays registered until its next
+  // event: who waits for it again and again costs the kernel nothing.
   void update();
 
   PyRef file;  // The object that the caller passed; it may have been closed since.
+  // A handle, or the operation of a sock_* method.
   PyRef reader;
   PyRef writer;
 
@@ -50,8 +52,12 @@ class FdWatches {
   // As _add_reader() and _add_writer(), by `event` EV_READ or EV_WRITE: returns the handle.
   // Throws PyError: OSError where the kernel cannot watch such a file.
   PyRef add(int event, PyObject* file, const Call& call);
+  // The same for an operation of a sock_* method. REQUIRES: `fd` is that of `file`.
+  void add_operation(int event, int fd, PyObject* file, PyRef operation);
   // Returns false if there was none.
   bool remove(int event, PyObject* file);
+  // Nothing where another one, or a handle, has taken its place.
+  void remove_operation(int event, int fd, PyObject* operation) noexcept;
   // A selectors.SelectorKey with the handles (reader, writer) as data, or nothing.
   PyRef key(PyObject* file);
   void clear() noexcept;
@@ -60,6 +66,8 @@ class FdWatches {
  private:
   FdWatch* find(PyObject* file);
   FdWatch& make(int fd);
+  void put(int event, int fd, PyObject* file, PyRef handle);
+  static void take_out(FdWatch& watch, int event);
 
   EventLoop& owner_;
   std::vector<std::unique_ptr<FdWatch>> watches_;  // By descriptor.

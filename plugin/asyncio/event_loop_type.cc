@@ -1,6 +1,7 @@
 // The Python type uwsgi_tornado.EventLoop: what its methods take and give.
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <stdexcept>
 
 #include "plugin/asyncio/asyncio_names.h"
@@ -8,6 +9,7 @@
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_fields.h"
 #include "plugin/asyncio/event_loop_process.h"
+#include "plugin/asyncio/sock_operation.h"
 #include "plugin/asyncio/transport.h"
 #include "plugin/python/state_fields.h"
 #include "plugin/python/static_type.h"
@@ -118,12 +120,9 @@ PyObject* add_callback(PyObject* self, PyObject* handle) noexcept {
 
 void ensure_no_transport_of(PyObject* self, PyObject* file) {
   if (PyLong_CheckExact(file)) {
-    const PyRef transports = py_check(PyObject_GetAttrString(self, "_transports"));
-    const PyRef by_fd = py_check(PyObject_GetAttrString(transports.get(), "data"));
-    if (PyDict_Size(by_fd.get()) == 0 || PyDict_GetItemWithError(by_fd.get(), file) == nullptr) {
-      if (PyErr_Occurred()) throw PyError{};
-      return;
-    }
+    const int fd = static_cast<int>(std::clamp<long>(PyLong_AsLong(file), -1, INT_MAX));
+    if (PyErr_Occurred()) PyErr_Clear();
+    return loop_of(self).check_no_transport(fd);
   }
   py_check(PyObject_CallMethod(asyncio_names().base_loop, "_ensure_fd_no_transport", "OO", self, file));
 }
@@ -375,6 +374,17 @@ PyMethodDef core_methods[] = {
     {"_ensure_fd_no_transport", ensure_fd_no_transport, METH_O, nullptr},
     {"_make_socket_transport", as_method(make_socket_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
     {"_make_ssl_transport", as_method(make_ssl_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
+    {"sock_recv", as_method(sock_recv), METH_VARARGS | METH_KEYWORDS,
+     "sock_recv($self, sock, n)\n--\n\nReceives up to n bytes; a coroutine."},
+    {"sock_recv_into", as_method(sock_recv_into), METH_VARARGS | METH_KEYWORDS,
+     "sock_recv_into($self, sock, buf)\n--\n\nReceives into a buffer, returns how many bytes; a "
+     "coroutine."},
+    {"sock_sendall", as_method(sock_sendall), METH_VARARGS | METH_KEYWORDS,
+     "sock_sendall($self, sock, data)\n--\n\nSends all of the bytes; a coroutine."},
+    {"sock_accept", as_method(sock_accept), METH_VARARGS | METH_KEYWORDS,
+     "sock_accept($self, sock)\n--\n\nAccepts a connection, returns (socket, address); a coroutine."},
+    {"sock_connect", as_method(sock_connect), METH_VARARGS | METH_KEYWORDS,
+     "sock_connect($self, sock, address)\n--\n\nConnects the socket; a coroutine."},
     {"_call_soon", call_soon_with, METH_VARARGS, nullptr},
     {"_add_callback", add_callback, METH_O, nullptr},
     {"_run_once", run_once, METH_NOARGS, nullptr},

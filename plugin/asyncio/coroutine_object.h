@@ -1,0 +1,36 @@
+// Coroutines that are written in C++.
+#pragma once
+
+#include <Python.h>
+
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// The base of an object that is a coroutine (collections.abc.Coroutine). It does nothing until it is awaited,
+// and makes a future only where it has to wait.
+struct CoroutineObject {
+  // Goes on; null: `future` has been set to an asyncio.Future, and once that is done its result is this
+  // coroutine's. Throws PyError, which ends the coroutine.
+  using Step = PyRef (*)(PyObject* self);
+  // Called once, as it ends, in whichever way. It may be dropped without.
+  using End = void (*)(PyObject* self) noexcept;
+
+  PyObject_HEAD PyObject* future;
+  Step step;
+  End end;
+  bool begun;
+  bool over;
+
+  static CoroutineObject& of(PyObject* object) noexcept {
+    return *reinterpret_cast<CoroutineObject*>(object);
+  }
+};
+
+// Fills a type in whose objects begin with a CoroutineObject: the methods of a coroutine.
+void be_coroutine(PyTypeObject& type);
+// For its tp_dealloc: warns of a coroutine that was never awaited, as Python does. `name` is that of the
+// function.
+void warn_never_awaited(PyObject* self, const char* name) noexcept;
+
+}  // namespace python
