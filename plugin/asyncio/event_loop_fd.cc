@@ -148,6 +148,11 @@ void FdWatches::remove_operation(int event, int fd, PyObject* operation) noexcep
   if (watches_[place]->handle_for(event).get() == operation) take_out(*watches_[place], event);
 }
 
+bool FdWatches::has(int event, int fd) const noexcept {
+  const auto place = static_cast<std::size_t>(fd);
+  return place < watches_.size() && watches_[place] && (watches_[place]->events() & event) != 0;
+}
+
 PyRef FdWatches::key(PyObject* file) {
   static_assert(EV_READ == 1 && EV_WRITE == 2, "as selectors.EVENT_READ and EVENT_WRITE");
   const FdWatch* watch = find(file);

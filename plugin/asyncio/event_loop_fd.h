@@ -58,6 +58,7 @@ class FdWatches {
   bool remove(int event, PyObject* file);
   // Nothing where another one, or a handle, has taken its place.
   void remove_operation(int event, int fd, PyObject* operation) noexcept;
+  bool has(int event, int fd) const noexcept;
   // A selectors.SelectorKey with the handles (reader, writer) as data, or nothing.
   PyRef key(PyObject* file);
   void clear() noexcept;

@@ -6,6 +6,7 @@
 
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/await.h"
+#include "plugin/asyncio/datagram_transport.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_fields.h"
 #include "plugin/asyncio/event_loop_process.h"
@@ -374,6 +375,7 @@ PyMethodDef core_methods[] = {
     {"_ensure_fd_no_transport", ensure_fd_no_transport, METH_O, nullptr},
     {"_make_socket_transport", as_method(make_socket_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
     {"_make_ssl_transport", as_method(make_ssl_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
+    {"_make_datagram_transport", as_method(make_datagram_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
     {"sock_recv", as_method(sock_recv), METH_VARARGS | METH_KEYWORDS,
      "sock_recv($self, sock, n)\n--\n\nReceives up to n bytes; a coroutine."},
     {"sock_recv_into", as_method(sock_recv_into), METH_VARARGS | METH_KEYWORDS,
