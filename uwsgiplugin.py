@@ -213,6 +213,7 @@ GCC_LIST = [
     'plugin/asyncio/coroutine_object.cc',
     'plugin/asyncio/sock_operation.cc',
     'plugin/asyncio/datagram_transport.cc',
+    'plugin/asyncio/stream_feed.cc',
     'plugin/asyncio/timer_heap.cc',
     'plugin/asyncio/event_loop_fd.cc',
     'plugin/asyncio/event_loop_signals.cc',

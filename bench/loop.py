@@ -211,14 +211,14 @@ def print_rates(rows, quick):
                 figures[name].append(figure)
                 cpu[name].append(cpu_us)
         print(as_line(row, {name: statistics.median(values) / 1000 for name, values in figures.items()}), flush=True)
-        if cpu['ours'][0] is not None:
+        if any(cpu.values()) and next(iter(cpu.values()))[0] is not None:
             spent = ' | '.join(f'{statistics.median(values):.1f}' for values in cpu.values())
             print(f'| {row}: CPU µs each | {spent} | |', flush=True)
 
 
 def as_line(row, medians):
     target = ALL_ROWS[row][2]
-    ratio = medians['ours'] / medians['uvloop'] if 'uvloop' in medians else None
+    ratio = medians['ours'] / medians['uvloop'] if {'ours', 'uvloop'} <= set(medians) else None
     verdict = '' if ratio is None else f'{ratio:.2f}'
     if ratio is not None and target is not None:
         verdict += f' (wanted {target}: {"met" if ratio >= target else "MISSED"})'
@@ -262,6 +262,7 @@ def main():
     parser.add_argument('--quick', action='store_true', help='fewer rounds, less work')
     parser.add_argument('--all', action='store_true', help='the rows of 1,000 connections, too')
     parser.add_argument('--costs', action='store_true', help='user instructions and system calls of one operation, not rates; needs valgrind and strace')
+    parser.add_argument('--only', choices=LOOPS, help='one loop')
     parser.add_argument('--here', type=int, help=argparse.SUPPRESS)
     parser.add_argument('--cold', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('row', nargs='*', help='; '.join(ALL_ROWS))
@@ -272,6 +273,8 @@ def main():
         import uvloop  # noqa: F401
     except ImportError:
         del LOOPS['uvloop']
+    for name in set(LOOPS) - {asked.only} if asked.only else ():
+        del LOOPS[name]
     rows = asked.row or (ALL_ROWS if asked.all else ROWS)
     if asked.costs:
         print_costs(rows)

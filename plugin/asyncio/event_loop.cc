@@ -276,14 +276,23 @@ void EventLoop::awake() noexcept {
   asleep_ = false;
 }
 
-// What an operation makes of its descriptor is done at once: the callbacks of its future run in this turn.
+// True where the event has come to its end: an operation, or asyncio's own stream, whose futures' callbacks
+// are then of this turn.
+bool EventLoop::take_at_once(PyObject* polled) {
+  if (is_sock_operation(polled)) {
+    sock_operation_ready(polled);
+    return true;
+  }
+  const Handle* const handle = as_handle(polled);
+  return handle != nullptr && handle->state.taker != nullptr && !handle->state.cancelled &&
+         handle->state.taker->take_event();
+}
+
 void EventLoop::take_polled() {
   while (!polled_.empty()) {
     PyRef polled = std::move(polled_.back());
     polled_.pop_back();
-    if (!polled) continue;
-    if (is_sock_operation(polled.get())) sock_operation_ready(polled.get());
-    else ready_.push_back(std::move(polled));
+    if (polled && !take_at_once(polled.get())) ready_.push_back(std::move(polled));
   }
   signals().handle_signals();
 }

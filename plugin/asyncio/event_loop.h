@@ -132,6 +132,7 @@ class EventLoop final : public loop::TurnObserver {
 
   void end_run(loop::TurnObserver* observer_before) noexcept;
   void take_polled();
+  static bool take_at_once(PyObject* polled);
   void take_due();
   void arm_timer() noexcept;
   void sleep_or_look() noexcept;

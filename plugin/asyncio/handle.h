@@ -22,6 +22,17 @@ struct Call {
   PyObject* context;  // Null: a copy of the caller's.
 };
 
+// Whose a handle is, and who may take an event of a descriptor before the turn's callbacks run.
+class EventTaker {
+ public:
+  // False where the handle must run. It calls nobody but asyncio's own streams and futures. Throws PyError
+  // for SystemExit and KeyboardInterrupt.
+  virtual bool take_event() = 0;
+
+ protected:
+  ~EventTaker() = default;
+};
+
 // The contents of a handle. Its fields are Python's `_callback`, `_args` and so on.
 struct HandleState {
   static constexpr std::size_t kInPlace = 3;
@@ -37,6 +48,7 @@ struct HandleState {
   bool cancelled = false;
   PyRef source_traceback;
   PyRef repr;
+  EventTaker* taker = nullptr;  // Lives as long as the callback.
 
   // Only in a TimerHandle.
   double when = 0;

@@ -4,16 +4,15 @@
 #include <cerrno>
 #include <vector>
 
+#include "plugin/asyncio/socket_fields.h"
+#include "plugin/asyncio/stream_feed.h"
 #include "plugin/asyncio/transport_names.h"
 #include "plugin/python/except_clause.h"
 
 namespace python {
 namespace {
 
-// _socket.socket has its descriptor first, -1 once closed or detached. can_take() checks that.
-int number_in(PyObject* sock) noexcept {
-  return *reinterpret_cast<const int*>(reinterpret_cast<const char*>(sock) + sizeof(PyObject));
-}
+int number_in(PyObject* sock) noexcept { return SocketFields::of(sock).fd; }
 
 // asyncio.Server knows its transports from 3.13 on; before it counted them.
 void tell_server(PyObject* server, const char* method, PyObject* transport) {
@@ -61,12 +60,9 @@ SocketTransport::~SocketTransport() {
 
 // --- Beginning ------------------------------------------------------------------------------
 
-bool SocketTransport::can_take(PyObject* sock) noexcept {
-  if (reinterpret_cast<PyObject*>(Py_TYPE(sock)) != asyncio_names().socket) return false;
-  const PyRef number = PyRef::steal(PyObject_CallMethod(sock, "fileno", nullptr));
-  const bool same = number && number_in(sock) >= 0 && PyLong_AsLong(number.get()) == number_in(sock);
-  PyErr_Clear();
-  return same;
+bool SocketTransport::can_take(PyObject* sock) {
+  return reinterpret_cast<PyObject*>(Py_TYPE(sock)) == asyncio_names().socket && know_socket_fields() &&
+         number_in(sock) >= 0;
 }
 
 void SocketTransport::describe_socket() {
@@ -107,6 +103,7 @@ void SocketTransport::open(PyObject* loop, PyObject* sock, const Options& option
 
 void SocketTransport::set_protocol(PyObject* protocol) {
   buffered_ = is_instance(protocol, asyncio_names().buffered_protocol);
+  feeds_stream_ = is_plain_stream(protocol);
   const PyRef before = std::exchange(protocol_, PyRef::borrow(protocol));
   protocol_connected_ = true;
 }
@@ -116,7 +113,9 @@ void SocketTransport::set_protocol(PyObject* protocol) {
 void SocketTransport::watch(int event, PyObject* method) {
   core().check_closed();
   const PyRef callback = py_check(PyObject_GetAttr(self_, method));
-  core().fds().add(event, py_check(PyLong_FromLong(fd_)).get(), {callback.get(), nullptr, 0, nullptr});
+  const PyRef handle =
+      core().fds().add(event, py_check(PyLong_FromLong(fd_)).get(), {callback.get(), nullptr, 0, nullptr});
+  if (event == EV_READ) as_handle(handle.get())->state.taker = this;
 }
 
 void SocketTransport::unwatch(int event) {

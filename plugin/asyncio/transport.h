@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/handle.h"
 #include "plugin/asyncio/write_queue.h"
 #include "plugin/python/py_ref.h"
 
@@ -23,7 +24,7 @@ inline long live_socket_transports = 0;
 //
 // Every member that throws throws PyError. A callback to the protocol may call any member; it may not end
 // this object, since whoever calls a member owns a reference to the Python object.
-class SocketTransport {
+class SocketTransport final : public EventTaker {
  public:
   // The arguments of _make_socket_transport(); null for those not given.
   struct Options {
@@ -40,7 +41,7 @@ class SocketTransport {
   SocketTransport& operator=(const SocketTransport&) = delete;
 
   // True for a plain socket.socket that is open. The methods of other types may do more than a socket's.
-  static bool can_take(PyObject* sock) noexcept;
+  static bool can_take(PyObject* sock);
   // Begins. REQUIRES: can_take(sock), `loop` is an EventLoop. To be called once.
   void open(PyObject* loop, PyObject* sock, const Options& options);
 
@@ -66,6 +67,7 @@ class SocketTransport {
 
   void start_reading();
   void read_ready();
+  bool take_event() override;
   void write_ready();
   void connection_lost(PyObject* exception);
 
@@ -124,9 +126,10 @@ class SocketTransport {
   bool send_or_queue(PyObject* data);
   void count_lost_write();
   int descriptor() const;
-  ssize_t receive(void* to, std::size_t size) const;
+  ssize_t receive(void* to, std::size_t size);
   PyRef read_bytes();
   void read_data();
+  void receive_data(const PyRef& data);
   void read_into_buffer();
   void on_eof();
   std::size_t send_now(const void* data, std::size_t size) const;
@@ -154,6 +157,8 @@ class SocketTransport {
   long conn_lost_ = 0;  // Not 0 once connection_lost() is due; counts writes from then on.
   int fd_ = -1;
   bool buffered_ = false;
+  bool feeds_stream_ = false;
+  int read_error_ = 0;  // Of a read whose handle is to run yet.
   bool reads_much_ = false;
   bool closing_ = false;
   bool paused_ = false;

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <vector>
 
+#include "plugin/asyncio/socket_fields.h"
+#include "plugin/asyncio/stream_feed.h"
 #include "plugin/asyncio/transport.h"
 #include "plugin/asyncio/transport_names.h"
 #include "plugin/python/except_clause.h"
@@ -15,6 +17,7 @@ namespace {
 
 // asyncio's: writes to a connection that is lost are logged from this one on.
 constexpr long kLostWritesUnlogged = 5;
+constexpr char kReceiveFailed[] = "Fatal error: protocol.data_received() call failed.";
 // What a read takes at first. Where that is not all, the next reads take `max_size`.
 constexpr std::size_t kFewBytes = 64 * 1024;
 
@@ -26,6 +29,10 @@ std::size_t sent_or_throw(ssize_t sent) {
   if (is_for_later(errno)) return 0;
   raise_errno(errno);
 }
+
+// Where few bytes come to first, for all transports, so that their object is no larger than they are: nobody
+// else has the GIL meanwhile.
+char few[kFewBytes];
 
 // The bytes of an object that has some.
 class View {
@@ -89,16 +96,15 @@ void SocketTransport::read_ready() {
 }
 
 // -1 where nothing is there yet, 0 at the end.
-ssize_t SocketTransport::receive(void* to, std::size_t size) const {
+ssize_t SocketTransport::receive(void* to, std::size_t size) {
+  if (read_error_ != 0) raise_errno(std::exchange(read_error_, 0));
   const ssize_t got = recv(descriptor(), to, size, MSG_DONTWAIT);
   if (got < 0 && !is_for_later(errno)) raise_errno(errno);
   return got;
 }
 
-// Null where nothing is there yet; empty at the end. Few bytes come by way of memory that all transports
-// share, so that their object is no larger than they are: nobody else has the GIL meanwhile.
+// Null where nothing is there yet; empty at the end.
 PyRef SocketTransport::read_bytes() {
-  static char few[kFewBytes];
   if (!reads_much_) {
     const ssize_t got = receive(few, std::min(max_size, sizeof few));
     reads_much_ = got == sizeof few;
@@ -117,9 +123,30 @@ void SocketTransport::read_data() {
   PyRef data;
   if (!try_or_fail("Fatal read error on socket transport", [&] { data = read_bytes(); }) || !data) return;
   if (PyBytes_GET_SIZE(data.get()) == 0) return on_eof();
+  receive_data(data);
+}
+
+void SocketTransport::receive_data(const PyRef& data) {
   const PyRef protocol = protocol_;
-  try_or_fail("Fatal error: protocol.data_received() call failed.",
+  try_or_fail(kReceiveFailed,
               [&] { call_method(protocol.get(), transport_names().data_received, data.get()); });
+}
+
+// Bytes for asyncio's own stream. The end of them, and errors, are for the handle.
+bool SocketTransport::take_event() {
+  if (!feeds_stream_ || reads_much_ || conn_lost_ != 0 || SocketFields::of(sock()).fd != fd_ || debug())
+    return false;
+  const PyRef self = PyRef::borrow(self_), protocol = protocol_;
+  const ssize_t got = recv(fd_, few, std::min(max_size, sizeof few), MSG_DONTWAIT);
+  if (got < 0 && is_for_later(errno)) return true;
+  if (got < 0) read_error_ = errno;
+  if (got <= 0) return false;
+  reads_much_ = got == sizeof few;
+  const auto size = static_cast<std::size_t>(got);
+  bool fed = false;
+  if (!try_or_fail(kReceiveFailed, [&] { fed = feed_stream(protocol.get(), few, size); }) || fed) return true;
+  receive_data(py_check(PyBytes_FromStringAndSize(few, got)));
+  return true;
 }
 
 void SocketTransport::read_into_buffer() {

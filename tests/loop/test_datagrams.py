@@ -31,12 +31,13 @@ class Recorder(asyncio.DatagramProtocol):
 
 
 def until(loop, is_true):
-    for _ in range(100_000):
-        if is_true():
-            return
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-    raise AssertionError('it never came true')
+    async def wait():
+        for _ in range(100_000):
+            if is_true():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError('it never came true')
+    loop.run_until_complete(wait())
 
 
 @pytest.fixture

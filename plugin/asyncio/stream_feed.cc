@@ -1,0 +1,112 @@
+#include "plugin/asyncio/stream_feed.h"
+
+#include <cstring>
+
+#include "plugin/asyncio/transport_names.h"
+
+namespace python {
+namespace {
+
+// Objects of asyncio.streams, borrowed: they live as long as the process.
+struct Streams {
+  PyTypeObject* protocol = type_of("StreamReaderProtocol");
+  PyTypeObject* reader = type_of("StreamReader");
+  PyObject* data_received = method_of(protocol, "data_received");
+  PyObject* reader_of = method_of(protocol, "_stream_reader");
+  PyObject* feed_data = method_of(reader, "feed_data");
+  PyObject* wake_up = method_of(reader, "_wakeup_waiter");
+
+  // False where a name that this needs is missing, in an asyncio to come.
+  bool known() const noexcept { return data_received && reader_of && feed_data && wake_up; }
+  // Whether nobody has replaced a method since.
+  bool same() const {
+    return method_of(protocol, "data_received") == data_received &&
+           method_of(protocol, "_stream_reader") == reader_of &&
+           method_of(reader, "feed_data") == feed_data && method_of(reader, "_wakeup_waiter") == wake_up;
+  }
+
+  static PyTypeObject* type_of(const char* name) {
+    return reinterpret_cast<PyTypeObject*>(imported("asyncio.streams", name).release());
+  }
+  static PyObject* method_of(PyTypeObject* type, const char* name) {
+    PyObject* const method = PyDict_GetItemString(type->tp_dict, name);
+    PyErr_Clear();
+    return method;
+  }
+};
+
+const Streams& streams() {
+  static const Streams streams;
+  return streams;
+}
+
+struct StreamNames {
+  PyObject* reader_reference = TransportNames::interned("_stream_reader_wr");
+  PyObject* eof = TransportNames::interned("_eof");
+  PyObject* buffer = TransportNames::interned("_buffer");
+  PyObject* limit = TransportNames::interned("_limit");
+  PyObject* waiter = TransportNames::interned("_waiter");
+  PyObject* cancelled = TransportNames::interned("cancelled");
+  PyObject* set_result = TransportNames::interned("set_result");
+};
+
+const StreamNames& names() {
+  static const StreamNames names;
+  return names;
+}
+
+PyRef attribute(const PyRef& object, PyObject* name) {
+  return py_check(PyObject_GetAttr(object.get(), name));
+}
+
+// Nothing where the reader is gone, or is of another class.
+PyRef plain_reader_of(PyObject* protocol) {
+  const PyRef reference = py_check(PyObject_GetAttr(protocol, names().reader_reference));
+  if (!PyWeakref_CheckRefExact(reference.get())) return {};
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* found = nullptr;
+  py_check_status(PyWeakref_GetRef(reference.get(), &found));
+  PyRef reader = PyRef::steal(found);
+#else
+  PyRef reader = PyRef::borrow(PyWeakref_GET_OBJECT(reference.get()));
+#endif
+  return reader && Py_TYPE(reader.get()) == streams().reader ? std::move(reader) : PyRef();
+}
+
+// A reader pauses its transport when it has more than twice its limit.
+bool has_room(const PyRef& reader, const PyRef& buffer, std::size_t size) {
+  if (!PyByteArray_CheckExact(buffer.get()) || is_true(attribute(reader, names().eof))) return false;
+  const PyRef limit = attribute(reader, names().limit);
+  const long most = PyLong_CheckExact(limit.get()) ? PyLong_AsLong(limit.get()) : -1;
+  if (most < 0) PyErr_Clear();
+  return most >= 0 && (static_cast<std::size_t>(PyByteArray_GET_SIZE(buffer.get())) + size) / 2 <
+                          static_cast<std::size_t>(most);
+}
+
+void wake_waiter(const PyRef& reader) {
+  const PyRef waiter = attribute(reader, names().waiter);
+  if (waiter.get() == Py_None) return;
+  py_check_status(PyObject_SetAttr(reader.get(), names().waiter, Py_None));
+  if (!is_true(call_method(waiter.get(), names().cancelled)))
+    call_method(waiter.get(), names().set_result, Py_None);
+}
+
+}  // namespace
+
+bool is_plain_stream(PyObject* protocol) {
+  return Py_TYPE(protocol) == streams().protocol && streams().known() && streams().same();
+}
+
+bool feed_stream(PyObject* protocol, const char* data, std::size_t size) {
+  const PyRef reader = plain_reader_of(protocol);
+  if (!reader) return false;
+  const PyRef buffer = attribute(reader, names().buffer);
+  if (!has_room(reader, buffer, size)) return false;
+  const Py_ssize_t before = PyByteArray_GET_SIZE(buffer.get());
+  py_check_status(PyByteArray_Resize(buffer.get(), before + static_cast<Py_ssize_t>(size)));
+  std::memcpy(PyByteArray_AS_STRING(buffer.get()) + before, data, size);
+  wake_waiter(reader);
+  return true;
+}
+
+}  // namespace python
