@@ -214,6 +214,7 @@ GCC_LIST = [
     'plugin/asyncio/sock_operation.cc',
     'plugin/asyncio/datagram_transport.cc',
     'plugin/asyncio/stream_feed.cc',
+    'plugin/asyncio/pipe_transport.cc',
     'plugin/asyncio/timer_heap.cc',
     'plugin/asyncio/event_loop_fd.cc',
     'plugin/asyncio/event_loop_signals.cc',

@@ -18,6 +18,7 @@ import tempfile
 import time
 
 import echoes
+import libraries
 
 BUILD = pathlib.Path(__file__).resolve().parents[1] / 'build'
 ROUNDS = 7
@@ -147,6 +148,33 @@ def ping_pong(loop, count):
     return figure
 
 
+def pipes(loop, count):
+    """1 KiB to and fro over two pipes, with their transports; both ends in this process."""
+    class Echo(asyncio.Protocol):
+        def data_received(self, data):
+            nonlocal left
+            left -= 1
+            if left:
+                self.writer.write(data)
+            else:
+                loop.stop()
+
+    async def connect():
+        numbers = os.pipe(), os.pipe()
+        ends = [[os.fdopen(number, mode, buffering=0) for number, mode in zip(pair, ('rb', 'wb'))] for pair in numbers]
+        for (reading, _), (_, writing) in zip(ends, reversed(ends)):
+            transport, protocol = await loop.connect_read_pipe(Echo, reading)
+            protocol.writer, _ = await loop.connect_write_pipe(asyncio.Protocol, writing)
+            transports.extend((transport, protocol.writer))
+    left, transports = 2 * count, []
+    loop.run_until_complete(connect())
+    transports[1].write(b'x' * echoes.SIZE)
+    figure = rate(count, loop.run_forever)
+    for transport in transports:
+        transport.close()
+    return figure
+
+
 ROWS = {  # Name: measurement, how many, target as a multiple of uvloop's.
     'call_soon': (call_soon, 200_000, 1.5),
     'call_soon, one a turn': (call_soon_chain, 50_000, None),
@@ -154,6 +182,7 @@ ROWS = {  # Name: measurement, how many, target as a multiple of uvloop's.
     'call_later + cancel': (timer_set_and_cancelled, 200_000, 3),
     'timers fired': (timer_fired, 100_000, 2),
     'add_reader ping-pong': (ping_pong, 30_000, 1.1),
+    'pipes ping-pong': (pipes, 10_000, None),
     'echo, sock_*': (echoes.echo(echoes.sock, 10), 20_000, 1.3),
     'echo, sock_recv_into': (echoes.echo(echoes.sock_into, 10), 20_000, 1.3),
     'echo, streams': (echoes.echo(echoes.streams, 10), 20_000, 1.3),
@@ -167,8 +196,7 @@ LONG_ROWS = {  # Measured when asked for by name, or by --all.
         ('echo, sock_*', echoes.sock, 1.3), ('echo, streams', echoes.streams, 1.3), ('echo, Protocol', echoes.protocol, 1.5),
         ('echo, TLS Protocol', echoes.tls, 1.2))
 }
-
-
+LONG_ROWS |= {name: (libraries.of_library(run), 2_000, None) for name, run in libraries.ROWS.items()}
 ALL_ROWS = {**ROWS, **LONG_ROWS}
 
 
@@ -188,7 +216,7 @@ def measure_here(row, name, count, warm_up):
 def run_here(row, name, count, *more, under=()):
     command = [*under, sys.executable, __file__, '--here', str(count), *more, row, name]
     path = os.pathsep.join(filter(None, [str(BUILD), os.environ.get('PYTHONPATH')]))
-    done = subprocess.run(command, capture_output=True, timeout=300, text=True, env={**os.environ, 'PYTHONPATH': path})
+    done = subprocess.run(command, capture_output=True, timeout=300, text=True, env={**os.environ, 'PYTHONPATH': path, 'PYTHONHASHSEED': '0'})
     if done.returncode:
         raise RuntimeError(f'{name} does not run: {(done.stderr.strip().splitlines() or ["it said nothing"])[-1]}')
     return done.stdout
@@ -249,7 +277,7 @@ def print_costs(rows):
     print('| one operation | loop | user instructions | system calls |\n| --- | --- | ---: | --- |')
     for row in rows:
         for name in LOOPS:
-            few, many = ALL_ROWS[row][1] // 20, ALL_ROWS[row][1] // 8
+            few, many = ALL_ROWS[row][1] // 20, ALL_ROWS[row][1] // 4
             spent = (instructions(row, name, many) - instructions(row, name, few)) / (many - few)
             calls_few, calls_many = system_calls(row, name, few), system_calls(row, name, many)
             each = {call: (calls_many[call] - calls_few.get(call, 0)) / (many - few) for call in calls_many if call != 'total'}

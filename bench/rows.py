@@ -229,24 +229,32 @@ def lock(quick):
 
 # --- The event loop --------------------------------------------------------------------------
 
-def event_loop(quick):
-    """The rows of loop.py in one."""
-    row = Row('the event loop', "without uWSGI: asyncio's own loop, uvloop and ours, each measurement a process of its own (`bench/loop.py`)", {},
-              [Target(f'{name}, x uvloop (at least {least})', lambda r, name=name: r.median('ours', name) / r.median('uvloop', name), least,
-                      at_least=True) for name, (_, _, least) in loop.ROWS.items() if least], down=True)
-    for name in loop.ROWS:
-        row.units[name] = f'{name}: thousands/s'
-        if name.startswith('echo'):
-            row.units[f'{name}, CPU'] = f'{name}: CPU µs each'
+def of_loops(title, names, rounds):
+    """Some rows of loop.py in one."""
+    def row_of(quick):
+        known = {name: loop.ALL_ROWS[name] for name in names}
+        row = Row(title, "without uWSGI: asyncio's own loop, uvloop and ours, each measurement a process of its own (`bench/loop.py`)", {},
+                  [Target(f'{name}, x uvloop (at least {least})', lambda r, name=name: r.median('ours', name) / r.median('uvloop', name), least,
+                          at_least=True) for name, (_, _, least) in known.items() if least], down=True)
+        for name in known:
+            row.units[name] = f'{name}: thousands/s'
+            if name not in NO_CPU:
+                row.units[f'{name}, CPU'] = f'{name}: CPU µs each'
 
-    def measure(one):
-        name, made_by = one
-        try:
-            figure, cpu_us = loop.measure(name, made_by, quick)
-        except RuntimeError as error:
-            raise Missing(str(error)) from None
-        return {name: figure / 1000, f'{name}, CPU': cpu_us}
-    return in_turn(row, itertools.product(loop.ROWS, loop.LOOPS), 2 if quick else 5, lambda one: one[1], measure)
+        def measure(one):
+            name, made_by = one
+            try:
+                figure, cpu_us = loop.measure(name, made_by, quick)
+            except RuntimeError as error:
+                raise Missing(str(error)) from None
+            return {name: figure / 1000, f'{name}, CPU': cpu_us}
+        return in_turn(row, itertools.product(known, loop.LOOPS), 2 if quick else rounds, lambda one: one[1], measure)
+    return row_of
+
+
+NO_CPU = {name for name in loop.ROWS if not name.startswith('echo')}
+event_loop = of_loops('the event loop', loop.ROWS, 4)
+event_loop_more = of_loops('the event loop: 1,000 connections, and libraries', loop.LONG_ROWS, 3)
 
 
 # --- All of them -----------------------------------------------------------------------------
@@ -259,10 +267,12 @@ def named():
         **{f'latency_{waiting}': waits.latency(waiting) for waiting in (1, 10, 100, 1000, 10000)},
         **{row.__name__: row for row in (stream, instructions, waits.fetch, waits.fetch_100, waits.query, waits.query_mysql, *of_fetches)},
         **{f'suspended_{waiting}': waits.suspended(waiting) for waiting in (100, 1000, 10000)},
-        **{row.__name__: row for row in (two_compute, ten_compute, compute_cost, busy_thread, socketpair, lock, event_loop)},
+        **{row.__name__: row for row in (two_compute, ten_compute, compute_cost, busy_thread, socketpair, lock)},
+        'event_loop': event_loop,
         **{row.__name__: row for row in asgi.ROWS},
     }
 
 
 ROWS = named()
-ALL = {**ROWS, **applications.ROWS}  # Those of applications take too long for a run of all.
+APPLICATIONS = {**applications.ROWS, 'event_loop_more': event_loop_more}  # These take too long for a run of all.
+ALL = {**ROWS, **APPLICATIONS}

@@ -90,7 +90,7 @@ def main():
     import rows
     if asked.list:
         return print('\n'.join(rows.ALL))
-    by_default = rows.applications.ROWS if asked.applications else rows.ROWS
+    by_default = rows.APPLICATIONS if asked.applications else rows.ROWS
     names = chosen(asked.row, rows.ALL) if asked.row else [*by_default]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

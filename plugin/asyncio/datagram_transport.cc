@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/derived_type.h"
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/socket_fields.h"
 #include "plugin/asyncio/transport_names.h"
@@ -44,7 +45,6 @@ const DatagramNames& names() {
 }
 
 PyObject* asyncios = nullptr;  // asyncio.selector_events._SelectorDatagramTransport
-PyObject* type_ = nullptr;
 
 PyRef attribute(PyObject* self, PyObject* name) { return py_check(PyObject_GetAttr(self, name)); }
 
@@ -236,28 +236,18 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyRef make_type() {
+PyObject* make_type() {
   asyncios = imported("asyncio.selector_events", "_SelectorDatagramTransport").release();
-  const PyRef body = py_check(
-      Py_BuildValue("{s:s,s:s}", "__module__", "uwsgi_tornado", "__doc__", "The transport of a UDP socket."));
-  PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(O)O",
-                                              "_DatagramTransport", asyncios, body.get()));
-  for (PyMethodDef* method = methods; method->ml_name != nullptr; ++method) {
-    const PyRef function = py_check(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.get()), method));
-    py_check_status(PyObject_SetAttrString(type.get(), method->ml_name, function.get()));
-  }
-  return type;
+  return derived_type(asyncios, "_DatagramTransport", "The transport of a UDP socket.", methods).release();
 }
 
 }  // namespace
 
 PyObject* make_datagram_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    if (type_ == nullptr) type_ = make_type().release();
+    static PyObject* const type = make_type();
     const bool udp = PyTuple_GET_SIZE(args) > 0 && is_udp(PyTuple_GET_ITEM(args, 0));
-    const PyRef leading = py_check(PyTuple_Pack(1, loop));
-    return py_check(PyObject_Call(udp ? type_ : asyncios,
-                                  py_check(PySequence_Concat(leading.get(), args)).get(), kwargs));
+    return call_with_loop(udp ? type : asyncios, loop, args, kwargs);
   });
 }
 

@@ -10,6 +10,7 @@
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/event_loop_fields.h"
 #include "plugin/asyncio/event_loop_process.h"
+#include "plugin/asyncio/pipe_transport.h"
 #include "plugin/asyncio/sock_operation.h"
 #include "plugin/asyncio/transport.h"
 #include "plugin/python/state_fields.h"
@@ -376,6 +377,7 @@ PyMethodDef core_methods[] = {
     {"_make_socket_transport", as_method(make_socket_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
     {"_make_ssl_transport", as_method(make_ssl_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
     {"_make_datagram_transport", as_method(make_datagram_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
+    {"_make_read_pipe_transport", as_method(make_read_pipe_transport), METH_VARARGS | METH_KEYWORDS, nullptr},
     {"sock_recv", as_method(sock_recv), METH_VARARGS | METH_KEYWORDS,
      "sock_recv($self, sock, n)\n--\n\nReceives up to n bytes; a coroutine."},
     {"sock_recv_into", as_method(sock_recv_into), METH_VARARGS | METH_KEYWORDS,

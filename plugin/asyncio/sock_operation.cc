@@ -152,8 +152,8 @@ void wait(SockOperation& operation) {
   const int fd = descriptor(operation);
   loop.check_no_transport(fd);
   loop.check_closed();
-  operation.coroutine.future =
-      py_check(PyObject_CallMethod(operation.loop, "create_future", nullptr)).release();
+  static PyObject* const create_future = TransportNames::interned("create_future");
+  operation.coroutine.future = call_method(operation.loop, create_future).release();
   loop.fds().add_operation(operation.kind->event, fd, operation.sock, PyRef::borrow(self_of(operation)));
   operation.fd = fd;
 }
