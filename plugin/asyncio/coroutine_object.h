@@ -17,6 +17,8 @@ struct CoroutineObject {
   using End = void (*)(PyObject* self) noexcept;
 
   PyObject_HEAD PyObject* future;
+  PyObject* weak_references;
+  const char* name;  // Of the function.
   Step step;
   End end;
   bool begun;
@@ -25,12 +27,13 @@ struct CoroutineObject {
   static CoroutineObject& of(PyObject* object) noexcept {
     return *reinterpret_cast<CoroutineObject*>(object);
   }
+  void begin(const char* function, Step steps, End ends) noexcept;
 };
 
 // Fills a type in whose objects begin with a CoroutineObject: the methods of a coroutine.
 void be_coroutine(PyTypeObject& type);
-// For its tp_dealloc: warns of a coroutine that was never awaited, as Python does. `name` is that of the
-// function.
-void warn_never_awaited(PyObject* self, const char* name) noexcept;
+// For its tp_dealloc, first: warns of a coroutine that was never awaited, as Python does, and clears weak
+// references.
+void coroutine_dies(PyObject* self) noexcept;
 
 }  // namespace python

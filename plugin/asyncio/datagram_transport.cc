@@ -148,9 +148,9 @@ std::size_t largest(PyObject* self) {
 }
 
 // Whether the loop still calls this transport, which its protocol may have closed or stopped.
-bool is_read(PyObject* self, EventLoop& loop, int fd) {
-  return !loop.is_closed() && !loop.stopping() && loop.fds().has(EV_READ, fd) &&
-         !is_true(attribute(self, names().conn_lost));
+bool is_read(PyObject* self, EventLoop& loop, PyObject* sock, int fd) {
+  return SocketFields::of(sock).fd == fd && !loop.is_closed() && !loop.stopping() &&
+         loop.fds().has(EV_READ, fd) && !is_true(attribute(self, names().conn_lost));
 }
 
 PyRef read_ready(PyObject* self) {
@@ -162,7 +162,7 @@ PyRef read_ready(PyObject* self) {
   const int fd = SocketFields::of(sock.get()).fd;
   const std::size_t most = largest(self);
   for (int read = 0; read < kReadAtOnceMost; ++read) {
-    if (!read_one(self, fd, most) || !is_read(self, core, fd)) break;
+    if (!read_one(self, fd, most) || !is_read(self, core, sock.get(), fd)) break;
   }
   return none();
 }
@@ -197,6 +197,7 @@ bool send_now(PyObject* self, PyObject* data, PyObject* given) {
   socklen_t size;
   if (!is_udp(sock.get()) || !know_receiver(self, SocketFields::of(sock.get()).family, given, to, size))
     return false;
+  if (size > 0) py_check_status(PySys_Audit("socket.sendto", "OO", sock.get(), given));
   const bool bytes = PyBytes_CheckExact(data);
   const char* const from = bytes ? PyBytes_AS_STRING(data) : PyByteArray_AS_STRING(data);
   const auto count = static_cast<std::size_t>(bytes ? PyBytes_GET_SIZE(data) : PyByteArray_GET_SIZE(data));
@@ -245,7 +246,8 @@ PyObject* make_type() {
 
 PyObject* make_datagram_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static PyObject* const type = make_type();
+    static PyObject* type = nullptr;
+    if (type == nullptr) type = make_type();
     const bool udp = PyTuple_GET_SIZE(args) > 0 && is_udp(PyTuple_GET_ITEM(args, 0));
     return call_with_loop(udp ? type : asyncios, loop, args, kwargs);
   });

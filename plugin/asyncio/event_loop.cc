@@ -277,7 +277,7 @@ void EventLoop::awake() noexcept {
 }
 
 // True where the event has come to its end: an operation, or asyncio's own stream, whose futures' callbacks
-// are then of this turn.
+// are then of this turn. REQUIRES: nothing is ready that was so before the event.
 bool EventLoop::take_at_once(PyObject* polled) {
   if (is_sock_operation(polled)) {
     sock_operation_ready(polled);
@@ -288,11 +288,15 @@ bool EventLoop::take_at_once(PyObject* polled) {
          handle->state.taker->take_event();
 }
 
+// What became ready before an event comes before it: it may cancel whoever waits, or pause a transport.
 void EventLoop::take_polled() {
+  bool at_once = ready_.empty() && next_ == batch_.size();
   while (!polled_.empty()) {
     PyRef polled = std::move(polled_.back());
     polled_.pop_back();
-    if (polled && !take_at_once(polled.get())) ready_.push_back(std::move(polled));
+    if (!polled || (at_once && take_at_once(polled.get()))) continue;
+    ready_.push_back(std::move(polled));
+    at_once = false;
   }
   signals().handle_signals();
 }
@@ -335,7 +339,8 @@ void EventLoop::run_ready() {
   const Raised callbacks_run(callbacks_run_);
   while (next_ < batch_.size()) {
     const PyRef handle = std::move(batch_[next_++]);
-    if (debug_) run_one_in_debug_mode(handle.get());
+    if (is_sock_operation(handle.get())) sock_operation_ready(handle.get());
+    else if (debug_) run_one_in_debug_mode(handle.get());
     else run_one(handle.get());
   }
 }

@@ -143,9 +143,11 @@ bool FdWatches::remove(int event, PyObject* file) {
 }
 
 void FdWatches::remove_operation(int event, int fd, PyObject* operation) noexcept {
-  const auto place = static_cast<std::size_t>(fd);
-  if (place >= watches_.size() || !watches_[place]) return;
-  if (watches_[place]->handle_for(event).get() == operation) take_out(*watches_[place], event);
+  if (is_for(event, fd, operation)) take_out(*watches_[static_cast<std::size_t>(fd)], event);
+}
+
+bool FdWatches::is_for(int event, int fd, PyObject* operation) const noexcept {
+  return has(event, fd) && watches_[static_cast<std::size_t>(fd)]->handle_for(event).get() == operation;
 }
 
 bool FdWatches::has(int event, int fd) const noexcept {

@@ -59,6 +59,7 @@ class FdWatches {
   // Nothing where another one, or a handle, has taken its place.
   void remove_operation(int event, int fd, PyObject* operation) noexcept;
   bool has(int event, int fd) const noexcept;
+  bool is_for(int event, int fd, PyObject* operation) const noexcept;
   // A selectors.SelectorKey with the handles (reader, writer) as data, or nothing.
   PyRef key(PyObject* file);
   void clear() noexcept;

@@ -1,9 +1,11 @@
 #include "plugin/asyncio/pipe_transport.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 
 #include "plugin/asyncio/derived_type.h"
 #include "plugin/asyncio/transport_names.h"
@@ -22,7 +24,7 @@ long number(PyObject* self, PyObject* name) {
   return found;
 }
 
-// The end of the data, and errors, are found again by asyncio's.
+// The end of the data is found again by asyncio's.
 void read_ready(PyObject* self) {
   static char shared[kReadMost];  // The GIL protects it.
   static PyObject* const fileno = TransportNames::interned("_fileno");
@@ -54,12 +56,24 @@ PyObject* make_type() {
       .release();
 }
 
+// Errors of a socket and the end of a terminal's input are told once, and asyncio's must get them.
+bool is_fifo(PyObject* args) {
+  const PyRef number = PyRef::steal(PyTuple_GET_SIZE(args) > 0
+                                        ? PyObject_CallMethod(PyTuple_GET_ITEM(args, 0), "fileno", nullptr)
+                                        : nullptr);
+  const long fd = number && PyLong_Check(number.get()) ? PyLong_AsLong(number.get()) : -1;
+  PyErr_Clear();  // asyncio's raises it again.
+  struct stat status;
+  return fd >= 0 && fd <= INT_MAX && fstat(static_cast<int>(fd), &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
 }  // namespace
 
 PyObject* make_read_pipe_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
-    static PyObject* const type = make_type();
-    return call_with_loop(type, loop, args, kwargs);
+    static PyObject* type = nullptr;
+    if (type == nullptr) type = make_type();
+    return call_with_loop(is_fifo(args) ? type : asyncios, loop, args, kwargs);
   });
 }
 

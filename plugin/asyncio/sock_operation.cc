@@ -41,7 +41,9 @@ struct SockOperation {
 };
 
 SockOperation& operation_of(PyObject* self) noexcept { return *reinterpret_cast<SockOperation*>(self); }
-PyObject* self_of(SockOperation& operation) noexcept { return reinterpret_cast<PyObject*>(&operation); }
+PyObject* self_of(const SockOperation& operation) noexcept {
+  return reinterpret_cast<PyObject*>(const_cast<SockOperation*>(&operation));
+}
 
 bool is_for_later(int error) noexcept { return error == EAGAIN || error == EINTR; }
 
@@ -59,6 +61,7 @@ int descriptor(const SockOperation& operation) noexcept { return SocketFields::o
 // else has the GIL meanwhile.
 PyRef attempt_recv(SockOperation& operation) {
   static char few[64 * 1024];
+  if (operation.size == 0) return py_check(PyBytes_FromStringAndSize(nullptr, 0));  // As socket.recv().
   if (operation.size <= sizeof few) {
     const ssize_t got = checked(recv(descriptor(operation), few, operation.size, MSG_DONTWAIT));
     return got < 0 ? PyRef() : py_check(PyBytes_FromStringAndSize(few, got));
@@ -76,7 +79,8 @@ PyRef attempt_recv(SockOperation& operation) {
 PyRef attempt_recv_into(SockOperation& operation) {
   Py_buffer room;
   py_check_status(PyObject_GetBuffer(operation.argument, &room, PyBUF_WRITABLE));
-  const ssize_t got = recv(descriptor(operation), room.buf, static_cast<std::size_t>(room.len), MSG_DONTWAIT);
+  const auto size = static_cast<std::size_t>(room.len);
+  const ssize_t got = size == 0 ? 0 : recv(descriptor(operation), room.buf, size, MSG_DONTWAIT);
   const int error = errno;
   PyBuffer_Release(&room);
   errno = error;
@@ -114,6 +118,13 @@ PyRef attempt_accept(SockOperation& operation) {
   return accepted;
 }
 
+// As asyncio tells the address, which it has resolved.
+PyRef shown_address(const SockOperation& operation) {
+  PyObject* const address = operation.argument;
+  if (SocketFields::of(operation.sock).family != AF_INET6) return PyRef::borrow(address);
+  return py_check(Py_BuildValue("(OOii)", PyTuple_GET_ITEM(address, 0), PyTuple_GET_ITEM(address, 1), 0, 0));
+}
+
 PyRef begin_connect(SockOperation& operation) {
   static PyObject* const name = TransportNames::interned("connect_ex");
   const PyRef said = call_method(operation.sock, name, operation.argument);
@@ -129,7 +140,7 @@ PyRef attempt_connect(SockOperation& operation) {
   socklen_t size = sizeof error;
   if (getsockopt(descriptor(operation), SOL_SOCKET, SO_ERROR, &error, &size) != 0) raise_errno(errno);
   if (error == 0) return none();
-  const PyRef text = py_check(PyUnicode_FromFormat("Connect call failed %S", operation.argument));
+  const PyRef text = py_check(PyUnicode_FromFormat("Connect call failed %S", shown_address(operation).get()));
   const PyRef raised = py_check(PyObject_CallFunction(PyExc_OSError, "iO", error, text.get()));
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.get())), raised.get());
   if (!says_later()) throw PyError{};
@@ -160,6 +171,8 @@ void wait(SockOperation& operation) {
 
 PyRef step(PyObject* self) {
   SockOperation& operation = operation_of(self);
+  if (SocketFields::of(operation.sock).timeout_ns != 0 && loop_of(operation).debug())
+    raise(PyExc_ValueError, "the socket must be non-blocking");
   PyRef result = operation.kind->begin(operation);
   if (!result) wait(operation);
   return result;
@@ -181,6 +194,12 @@ void end(PyObject* self) noexcept {
   SockOperation& operation = operation_of(self);
   stop_waiting(operation);
   release_data(operation);
+}
+
+// Another operation or a reader may have taken its place since its descriptor was ready.
+bool is_watched(const SockOperation& operation) noexcept {
+  EventLoop& loop = loop_of(operation);
+  return !loop.is_closed() && loop.fds().is_for(operation.kind->event, operation.fd, self_of(operation));
 }
 
 bool is_done(PyObject* future) {
@@ -212,7 +231,7 @@ int clear(PyObject* self) noexcept {
 void deallocate(PyObject* self) noexcept {
   PyObject_GC_UnTrack(self);
   SockOperation& operation = operation_of(self);
-  warn_never_awaited(self, operation.kind->name);
+  coroutine_dies(self);
   clear(self);
   Py_CLEAR(operation.sock);
   Py_CLEAR(operation.loop);
@@ -233,10 +252,7 @@ PyRef make(const Kind& kind, PyObject* loop, PyObject* sock, PyObject* argument,
   static PyTypeObject* const type = operation_type();
   auto* const made = PyObject_GC_New(SockOperation, type);
   if (made == nullptr) throw PyError{};
-  made->coroutine.future = nullptr;
-  made->coroutine.step = step;
-  made->coroutine.end = end;
-  made->coroutine.begun = made->coroutine.over = false;
+  made->coroutine.begin(kind.name, step, end);
   made->kind = &kind;
   made->loop = PyRef::borrow(loop).release();
   made->sock = PyRef::borrow(sock).release();
@@ -337,7 +353,7 @@ bool is_sock_operation(PyObject* object) noexcept {
 
 void sock_operation_ready(PyObject* self) {
   SockOperation& operation = operation_of(self);
-  if (operation.fd < 0 || operation.coroutine.future == nullptr) return;
+  if (operation.fd < 0 || operation.coroutine.future == nullptr || !is_watched(operation)) return;
   const PyRef future = PyRef::borrow(operation.coroutine.future);
   if (is_done(future.get())) return stop_waiting(operation);  // Cancelled.
   static PyObject* const set_result = TransportNames::interned("set_result");

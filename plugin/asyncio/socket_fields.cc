@@ -29,9 +29,13 @@ bool compare() {
 
 bool know_socket_fields() {
   static bool compared = false, known = false;
-  if (!compared) {
+  if (compared) return known;
+  try {
     known = compare();
     compared = true;
+  } catch (const PyError&) {
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) throw;
+    PyErr_Clear();  // No descriptor is left for it now.
   }
   return known;
 }

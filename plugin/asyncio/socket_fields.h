@@ -7,7 +7,7 @@
 
 namespace python {
 
-// The first fields of _socket.socket, the same from CPython 3.8 to 3.14. need_socket_fields() checks them.
+// The first fields of _socket.socket, the same from CPython 3.8 to 3.14. know_socket_fields() checks them.
 struct SocketFields {
   PyObject_HEAD int fd;  // -1 once closed or detached.
   int family;
@@ -21,8 +21,8 @@ struct SocketFields {
   }
 };
 
-// Compares with a socket what its methods say, on the first call; false where they differ, or where Python
-// has no sockets. REQUIRES: asyncio_names() may import asyncio. Throws PyError.
+// Compares with a socket what its methods say, once; false where they differ, and as long as no descriptor is
+// left to compare with. REQUIRES: asyncio_names() may import asyncio. Throws PyError.
 bool know_socket_fields();
 
 // Exactly a socket.socket that does not block and is open: what its methods do is known.

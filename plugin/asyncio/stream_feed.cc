@@ -35,9 +35,11 @@ struct Streams {
   }
 };
 
+// Not a static object: making it may let another thread have the GIL, which would wait for it.
 const Streams& streams() {
-  static const Streams streams;
-  return streams;
+  static const Streams* made = nullptr;
+  if (made == nullptr) made = new Streams;
+  return *made;
 }
 
 struct StreamNames {
@@ -48,6 +50,7 @@ struct StreamNames {
   PyObject* waiter = TransportNames::interned("_waiter");
   PyObject* cancelled = TransportNames::interned("cancelled");
   PyObject* set_result = TransportNames::interned("set_result");
+  PyObject* feed_data = TransportNames::interned("feed_data");
 };
 
 const StreamNames& names() {
@@ -73,6 +76,13 @@ PyRef plain_reader_of(PyObject* protocol) {
   return reader && Py_TYPE(reader.get()) == streams().reader ? std::move(reader) : PyRef();
 }
 
+// Whether object.name is this function of its class: not that of an instance or of a test.
+bool has_method(PyObject* object, PyObject* name, PyObject* function) {
+  const PyRef method = py_check(PyObject_GetAttr(object, name));
+  return PyMethod_Check(method.get()) && PyMethod_GET_FUNCTION(method.get()) == function &&
+         PyMethod_GET_SELF(method.get()) == object;
+}
+
 // A reader pauses its transport when it has more than twice its limit.
 bool has_room(const PyRef& reader, const PyRef& buffer, std::size_t size) {
   if (!PyByteArray_CheckExact(buffer.get()) || is_true(attribute(reader, names().eof))) return false;
@@ -81,6 +91,15 @@ bool has_room(const PyRef& reader, const PyRef& buffer, std::size_t size) {
   if (most < 0) PyErr_Clear();
   return most >= 0 && (static_cast<std::size_t>(PyByteArray_GET_SIZE(buffer.get())) + size) / 2 <
                           static_cast<std::size_t>(most);
+}
+
+StreamFeed find_feed(PyObject* protocol, std::size_t most) {
+  if (!has_method(protocol, transport_names().data_received, streams().data_received)) return {};
+  PyRef reader = plain_reader_of(protocol);
+  if (!reader || !has_method(reader.get(), names().feed_data, streams().feed_data)) return {};
+  PyRef buffer = attribute(reader, names().buffer);
+  if (!has_room(reader, buffer, most)) return {};
+  return {std::move(reader), std::move(buffer)};
 }
 
 void wake_waiter(const PyRef& reader) {
@@ -97,16 +116,20 @@ bool is_plain_stream(PyObject* protocol) {
   return Py_TYPE(protocol) == streams().protocol && streams().known() && streams().same();
 }
 
-bool feed_stream(PyObject* protocol, const char* data, std::size_t size) {
-  const PyRef reader = plain_reader_of(protocol);
-  if (!reader) return false;
-  const PyRef buffer = attribute(reader, names().buffer);
-  if (!has_room(reader, buffer, size)) return false;
-  const Py_ssize_t before = PyByteArray_GET_SIZE(buffer.get());
-  py_check_status(PyByteArray_Resize(buffer.get(), before + static_cast<Py_ssize_t>(size)));
-  std::memcpy(PyByteArray_AS_STRING(buffer.get()) + before, data, size);
-  wake_waiter(reader);
-  return true;
+StreamFeed stream_feed_of(PyObject* protocol, std::size_t most) noexcept {
+  try {
+    return find_feed(protocol, most);
+  } catch (const PyError&) {
+    PyErr_Clear();  // Whoever calls data_received() meets it again.
+    return {};
+  }
+}
+
+void feed_stream(const StreamFeed& feed, const char* data, std::size_t size) {
+  const Py_ssize_t before = PyByteArray_GET_SIZE(feed.buffer.get());
+  py_check_status(PyByteArray_Resize(feed.buffer.get(), before + static_cast<Py_ssize_t>(size)));
+  std::memcpy(PyByteArray_AS_STRING(feed.buffer.get()) + before, data, size);
+  wake_waiter(feed.reader);
 }
 
 }  // namespace python

@@ -134,18 +134,17 @@ void SocketTransport::receive_data(const PyRef& data) {
 
 // Bytes for asyncio's own stream. The end of them, and errors, are for the handle.
 bool SocketTransport::take_event() {
-  if (!feeds_stream_ || reads_much_ || conn_lost_ != 0 || SocketFields::of(sock()).fd != fd_ || debug())
-    return false;
+  if (!feeds_stream_ || reads_much_ || conn_lost_ != 0 || debug()) return false;
   const PyRef self = PyRef::borrow(self_), protocol = protocol_;
-  const ssize_t got = recv(fd_, few, std::min(max_size, sizeof few), MSG_DONTWAIT);
+  const std::size_t most = std::min(max_size, sizeof few);
+  const StreamFeed feed = stream_feed_of(protocol.get(), most);
+  if (!feed || conn_lost_ != 0 || SocketFields::of(sock()).fd != fd_) return false;
+  const ssize_t got = recv(fd_, few, most, MSG_DONTWAIT);
   if (got < 0 && is_for_later(errno)) return true;
   if (got < 0) read_error_ = errno;
   if (got <= 0) return false;
   reads_much_ = got == sizeof few;
-  const auto size = static_cast<std::size_t>(got);
-  bool fed = false;
-  if (!try_or_fail(kReceiveFailed, [&] { fed = feed_stream(protocol.get(), few, size); }) || fed) return true;
-  receive_data(py_check(PyBytes_FromStringAndSize(few, got)));
+  try_or_fail(kReceiveFailed, [&] { feed_stream(feed, few, static_cast<std::size_t>(got)); });
   return true;
 }
 

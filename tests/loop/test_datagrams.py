@@ -313,3 +313,50 @@ def test_a_transport_knows_its_socket(loop, endpoint, family, loop_type):
     assert transport.get_extra_info('socket').family == family
     assert 'DatagramTransport fd=' in repr(transport) and 'read=polling' in repr(transport)
     assert type(transport).__module__ == ('uwsgi_tornado' if loop_type is uwsgi_tornado.EventLoop else 'asyncio.selector_events')
+
+
+def test_the_socket_is_closed_and_its_number_used_again(loop, endpoint, errors):
+    """While datagrams wait: those of another socket are not this protocol's."""
+    sock, other = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+    for each in (sock, other):
+        each.bind(('127.0.0.1', 0))
+    sock.setblocking(False)
+    number = sock.fileno()
+
+    def act(transport):
+        sock.close()
+        os.dup2(other.fileno(), number)
+    protocol = endpoint(act, sock=sock)
+    with socket.socket(type=socket.SOCK_DGRAM) as peer:
+        peer.sendto(b"other's", other.getsockname())
+        for data in (b'first', b'second'):
+            peer.sendto(data, sock.getsockname())
+    until(loop, lambda: protocol.received)
+    assert [data for data, _ in protocol.received] == [b'first']
+    os.set_blocking(other.fileno(), False)
+    assert other.recv(100) == b"other's"
+    os.close(number)
+    other.close()
+    protocol.transport.abort()
+    until(loop, protocol.lost.is_set)
+    errors.clear()
+AUDITED = '''
+import socket, sys
+seen = []
+sys.addaudithook(lambda event, args: event == 'socket.sendto' and seen.append(args[1]))
+async def main():
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ('127.0.0.1', 0))
+    transport.sendto(b'data', ('127.0.0.1', 9))
+    transport.close()
+    await asyncio.sleep(0)
+loop = make_loop()
+loop.run_until_complete(main())
+loop.close()
+print(seen)
+'''
+
+
+def test_audit_hooks_are_told(run_python):
+    done = run_python(AUDITED)
+    assert done.stdout.strip() == "[('127.0.0.1', 9)]", done.stderr

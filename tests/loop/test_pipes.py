@@ -1,6 +1,7 @@
 """Transports of pipes. asyncio's are the reference."""
 import asyncio
 import os
+import socket
 
 import pytest
 
@@ -133,3 +134,28 @@ def test_a_descriptor_that_cannot_be_read_is_fatal(loop, errors):
     assert isinstance(protocol.told[-1], OSError)
     os.close(writing)
     loop.run_until_complete(asyncio.sleep(0))
+
+
+# --- What is no pipe -----------------------------------------------------------------------------
+
+def test_a_terminal_s_end_is_told_once(loop):
+    """The end of a terminal's input is there for one read."""
+    master, slave = os.openpty()
+    protocol = Recorder()
+    loop.run_until_complete(loop.connect_read_pipe(lambda: protocol, os.fdopen(slave, 'rb', buffering=0)))
+    os.write(master, b'a line\n\4')
+    loop.run_until_complete(asyncio.wait_for(protocol.lost.wait(), 10))
+    assert protocol.received == b'a line\n' and protocol.told[1:] == ['eof', None]
+    os.close(master)
+
+
+def test_an_error_of_a_socket_is_told(loop, errors):
+    """The kernel tells it once."""
+    ours, theirs = socket.socketpair()
+    protocol = Recorder()
+    loop.run_until_complete(loop.connect_read_pipe(lambda: protocol, ours))
+    ours.send(b'never read')
+    theirs.close()
+    loop.run_until_complete(asyncio.wait_for(protocol.lost.wait(), 10))
+    assert [type(told) for told in protocol.told] == [type(told['exception']) for told in errors] == [ConnectionResetError]
+    errors.clear()

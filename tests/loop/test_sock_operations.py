@@ -73,6 +73,15 @@ def test_how_much_comes_at_most(loop, pair, size):
     loop.run_until_complete(main())
 
 
+def test_no_bytes_at_all_are_there_at_once(loop, pair):
+    """As socket.recv(0), which asks nobody."""
+    async def main():
+        assert await asyncio.wait_for(loop.sock_recv(pair[0], 0), 5) == b''
+        assert await asyncio.wait_for(loop.sock_recv_into(pair[0], bytearray()), 5) == 0
+        assert await asyncio.wait_for(loop.sock_sendall(pair[0], b''), 5) is None
+    loop.run_until_complete(main())
+
+
 @pytest.mark.parametrize('kind', (bytes, bytearray, memoryview))
 def test_everything_arrives(loop, pair, kind):
     async def receive():
@@ -178,6 +187,41 @@ def test_who_is_cancelled_takes_nothing(loop, pair):
         assert await loop.sock_recv(pair[0], 100) == b'data'
         await asyncio.sleep(0)
         assert not loop.remove_reader(pair[0])
+    loop.run_until_complete(main())
+
+
+def test_who_is_to_be_cancelled_when_the_data_come_takes_nothing(loop, pair):
+    """What was to be called before the event comes before it."""
+    async def main():
+        task = await waiting(loop, loop.sock_recv(pair[0], 100))
+        pair[1].send(b'data')
+        loop.call_soon(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.wait_for(loop.sock_recv(pair[0], 100), 5) == b'data'
+    loop.run_until_complete(main())
+
+
+def test_a_reader_that_comes_first_cancels_it(loop, pair):
+    """Events are handled in the kernel's order, also where one is a reader's and the other an operation's."""
+    async def main():
+        first = socket.socketpair()
+        for end in first:
+            end.setblocking(False)
+
+        def on_first():
+            first[0].recv(100)
+            task.cancel()
+        loop.add_reader(first[0], on_first)
+        task = await waiting(loop, loop.sock_recv(pair[0], 100))
+        first[1].send(b'data')
+        pair[1].send(b'data')
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.wait_for(loop.sock_recv(pair[0], 100), 5) == b'data'
+        loop.remove_reader(first[0])
+        for end in first:
+            end.close()
     loop.run_until_complete(main())
 
 
@@ -310,6 +354,11 @@ def test_errors_of_the_kernel(loop, pair):
             with pytest.raises(ConnectionRefusedError) as raised:
                 await loop.sock_connect(refused, ('127.0.0.1', 1))
             assert raised.value.args[1] == "Connect call failed ('127.0.0.1', 1)"
+            with socket.socket(socket.AF_INET6) as sixth:
+                sixth.setblocking(False)
+                with pytest.raises(ConnectionRefusedError) as raised:
+                    await loop.sock_connect(sixth, ('::1', 1))
+            assert raised.value.args[1] == "Connect call failed ('::1', 1, 0, 0)"
             with pytest.raises(FileNotFoundError), socket.socket(socket.AF_UNIX) as unix:
                 unix.setblocking(False)
                 await loop.sock_connect(unix, '/nowhere/at/all')
@@ -374,6 +423,21 @@ def test_debug_mode_refuses_a_socket_that_blocks(loop, pair):
                           loop.sock_accept(pair[0]), loop.sock_connect(pair[0], '/nowhere')):
             with pytest.raises(ValueError, match='the socket must be non-blocking'):
                 await operation
+    loop.run_until_complete(main())
+
+
+def test_debug_mode_refuses_a_socket_that_blocks_by_the_time_it_is_awaited(loop, pair):
+    loop.set_debug(True)
+
+    async def main():
+        operation = loop.sock_recv(pair[0], 1)
+        pair[0].setblocking(True)
+        with pytest.raises(ValueError, match='the socket must be non-blocking'):
+            await operation
+        refused = loop.sock_recv(pair[0], 1)
+        pair[0].setblocking(False)
+        pair[1].send(b'1')
+        assert await refused == b'1'
     loop.run_until_complete(main())
 
 

@@ -1,5 +1,6 @@
 """asyncio's streams on transports that feed them in C++. Its own transports are the reference."""
 import asyncio
+import contextvars
 import gc
 import os
 import socket
@@ -171,6 +172,22 @@ def test_data_for_a_reader_that_is_gone_is_dropped(loop):
     loop.run_until_complete(main())
 
 
+def test_who_pauses_before_the_data_come_gets_none(loop):
+    """What was to be called before the event comes before it: start_tls() counts on that."""
+    async def main():
+        reader, writer, peer = await connected(loop)
+        await asyncio.sleep(0)
+        peer.send(b'for another protocol')
+        loop.call_soon(writer.transport.pause_reading)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not reader._buffer
+        writer.transport.resume_reading()
+        assert await asyncio.wait_for(reader.read(100), 5) == b'for another protocol'
+        await ended(writer, peer)
+    loop.run_until_complete(main())
+
+
 # --- Code of others is called ------------------------------------------------------------------
 
 def test_methods_of_another_reader_are_called(loop):
@@ -216,6 +233,51 @@ def test_methods_that_somebody_has_replaced_are_called(loop, of):
             reader, writer, peer = await connected(loop)
             peer.send(b'data')
             assert await reader.read(100) == b'data' and seen == [b'data']
+        await ended(writer, peer)
+    loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize('of', (asyncio.StreamReader, asyncio.StreamReaderProtocol))
+def test_methods_that_somebody_replaces_later_are_called(loop, of):
+    name = 'feed_data' if of is asyncio.StreamReader else 'data_received'
+    original, seen = getattr(of, name), []
+
+    def replacement(self, data):
+        seen.append(data)
+        original(self, data)
+
+    async def main():
+        reader, writer, peer = await connected(loop)
+        peer.send(b'before')
+        assert await reader.read(100) == b'before'
+        with mock.patch.object(of, name, replacement):
+            peer.send(b'data')
+            assert await reader.read(100) == b'data' and seen == [b'data']
+        peer.send(b'after')
+        assert await reader.read(100) == b'after' and seen == [b'data']
+        of_one = reader if of is asyncio.StreamReader else writer.transport.get_protocol()
+        with mock.patch.object(of_one, name, lambda data: replacement(of_one, data)):
+            peer.send(b'of one')
+            assert await reader.read(100) == b'of one' and seen == [b'data', b'of one']
+        await ended(writer, peer)
+    loop.run_until_complete(main())
+
+
+def test_methods_of_another_reader_have_the_context_of_the_connection(loop):
+    of_whom = contextvars.ContextVar('of_whom', default='nobody')
+    seen = []
+
+    class Asking(asyncio.StreamReader):
+        def feed_data(self, data):
+            seen.append(of_whom.get())
+            super().feed_data(data)
+
+    async def main():
+        of_whom.set('the connection')
+        reader, writer, peer = await connected(loop, Asking)
+        of_whom.set('somebody else')
+        peer.send(b'data')
+        assert await reader.read(100) == b'data' and seen == ['the connection']
         await ended(writer, peer)
     loop.run_until_complete(main())
 
