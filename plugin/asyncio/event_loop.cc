@@ -89,7 +89,7 @@ void EventLoop::check_closed() const {
   if (closed_) raise(PyExc_RuntimeError, "Event loop is closed");
 }
 
-void EventLoop::check_no_transport(int fd) {
+void EventLoop::check_no_transport(long fd) {
   if (!transports_by_fd_) {
     const PyRef transports = py_check(PyObject_GetAttrString(self_, "_transports"));
     transports_by_fd_ = py_check(PyObject_GetAttrString(transports.get(), "data"));

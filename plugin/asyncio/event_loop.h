@@ -80,7 +80,7 @@ class EventLoop final : public loop::TurnObserver {
   void set_debug(bool debug) noexcept { debug_ = debug; }
   void check_closed() const;
   // Throws PyError, as asyncio's _ensure_fd_no_transport(), where a transport has the descriptor.
-  void check_no_transport(int fd);
+  void check_no_transport(long fd);
   // In debug mode: checks that the caller is on the loop's thread and that the callback is callable.
   // Throws PyError.
   void check_call(const Call& call, const char* method, bool any_thread = false) const;

@@ -1,7 +1,6 @@
 // The Python type uwsgi_tornado.EventLoop: what its methods take and give.
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <stdexcept>
 
 #include "plugin/asyncio/asyncio_names.h"
@@ -122,8 +121,8 @@ PyObject* add_callback(PyObject* self, PyObject* handle) noexcept {
 
 void ensure_no_transport_of(PyObject* self, PyObject* file) {
   if (PyLong_CheckExact(file)) {
-    const int fd = static_cast<int>(std::clamp<long>(PyLong_AsLong(file), -1, INT_MAX));
-    if (PyErr_Occurred()) PyErr_Clear();
+    const long fd = PyLong_AsLong(file);
+    PyErr_Clear();  // Whoever watches it refuses the number.
     return loop_of(self).check_no_transport(fd);
   }
   py_check(PyObject_CallMethod(asyncio_names().base_loop, "_ensure_fd_no_transport", "OO", self, file));
@@ -311,17 +310,13 @@ PyObject* write_to_self(PyObject* self, PyObject*) noexcept {
 }
 
 // asyncio counts the descriptors of its self-pipe. Ours is libev's.
-PyObject* make_self_pipe(PyObject* self, PyObject*) noexcept {
+PyObject* set_internal_descriptors(PyObject* self, long count) noexcept {
   return py_boundary([=] {
-    py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(1)).get()));
-    return none();
+    py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(count)).get()));
   });
 }
-PyObject* close_self_pipe(PyObject* self, PyObject*) noexcept {
-  return py_boundary([=] {
-    py_check_status(PyObject_SetAttrString(self, "_internal_fds", py_check(PyLong_FromLong(0)).get()));
-  });
-}
+PyObject* make_self_pipe(PyObject* self, PyObject*) noexcept { return set_internal_descriptors(self, 1); }
+PyObject* close_self_pipe(PyObject* self, PyObject*) noexcept { return set_internal_descriptors(self, 0); }
 
 // --- The types ---------------------------------------------------------------------------------
 
@@ -381,8 +376,7 @@ PyMethodDef core_methods[] = {
     {"sock_recv", as_method(sock_recv), METH_VARARGS | METH_KEYWORDS,
      "sock_recv($self, sock, n)\n--\n\nReceives up to n bytes; a coroutine."},
     {"sock_recv_into", as_method(sock_recv_into), METH_VARARGS | METH_KEYWORDS,
-     "sock_recv_into($self, sock, buf)\n--\n\nReceives into a buffer, returns how many bytes; a "
-     "coroutine."},
+     "sock_recv_into($self, sock, buf)\n--\n\nReceives into a buffer; a coroutine."},
     {"sock_sendall", as_method(sock_sendall), METH_VARARGS | METH_KEYWORDS,
      "sock_sendall($self, sock, data)\n--\n\nSends all of the bytes; a coroutine."},
     {"sock_accept", as_method(sock_accept), METH_VARARGS | METH_KEYWORDS,
