@@ -134,7 +134,7 @@ def test_a_whole_response_is_no_stream(run):
     async def test():
         async with answering(answer(b'page')) as server:
             response = await fetch_async(server.url)
-            with pytest.raises(TypeError, match='ask for stream=True'):
+            with pytest.raises(TypeError, match='use stream=True'):
                 async for _ in response:
                     pass
     run(test())
