@@ -48,13 +48,14 @@ void Gathering::end(Connection& connection) noexcept {
 
 bool Gathering::is_news() const noexcept {
   const std::int64_t since = since_ns.load();
-  return since != 0 && since != asked_for_ns_;
+  return since != 0 && since != seen_ns_;  // A quantum that has begun is slept through.
 }
 
 // A pending call of another thread alone does not interrupt the main thread up to CPython 3.11: its eval loop
 // looks when a thread waits for the GIL.
 std::int64_t Gathering::look(python::Watchdog& watchdog) {
   const std::int64_t since = since_ns.load();
+  seen_ns_ = since;
   if (since == 0 || since == asked_for_ns_) return python::Watchdog::kWithOthers;
   const std::int64_t left_ns = since + quantum_ns_ - loop::monotonic_ns();
   if (left_ns > 0) return left_ns;

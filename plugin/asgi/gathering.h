@@ -26,7 +26,9 @@ class Gathering final : public python::Watchdog::Duty {
   bool is_news() const noexcept override;
 
   const std::int64_t quantum_ns_;
-  std::int64_t asked_for_ns_ = 0;  // The begin of the gathering last asked for. The watchdog thread's.
+  // The watchdog thread's.
+  std::int64_t seen_ns_ = 0;       // The begin of the gathering last looked at.
+  std::int64_t asked_for_ns_ = 0;  // The begin of the gathering last asked for.
 };
 
 }  // namespace asgi
