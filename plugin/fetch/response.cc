@@ -197,9 +197,10 @@ PyRef make_headers(const std::vector<std::string>& lines) {
     const std::size_t colon = line.find(':');
     if (colon == std::string::npos) continue;
     const std::size_t value = line.find_first_not_of(" \t", colon + 1);
-    // An assignment adds: repeats are kept.
-    py_check_status(PyObject_SetItem(headers.get(), latin1(line.substr(0, colon)).get(),
-                                     latin1(value == std::string::npos ? "" : line.substr(value)).get()));
+    // As parsers do: repeats are kept, and a name that is none is not refused (CPython 3.14's `headers[name]
+    // =` does).
+    py_check(PyObject_CallMethod(headers.get(), "set_raw", "OO", latin1(line.substr(0, colon)).get(),
+                                 latin1(value == std::string::npos ? "" : line.substr(value)).get()));
   }
   return headers;
 }

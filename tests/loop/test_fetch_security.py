@@ -52,7 +52,9 @@ def test_encoded_ends_of_lines_stay_encoded_or_are_refused(run):
     async def test():
         async with answering(answer(b'')) as server:
             await fetch_async(server.url + '/%0d%0aX-Evil:%20yes?%0d%0a')
-            assert server.requests[0].target == '/%0d%0aX-Evil:%20yes?%0d%0a' and 'X-Evil' not in server.requests[0].headers
+            # libcurl 8.22 writes the digits of a path in capitals.
+            target = server.requests[0].target.replace('%0D%0A', '%0d%0a')
+            assert target == '/%0d%0aX-Evil:%20yes?%0d%0a' and 'X-Evil' not in server.requests[0].headers
         await failure(fetch_async('http://me:%0d%0aX-Evil@127.0.0.1:1/'))
     run(test())
 
@@ -70,7 +72,7 @@ def test_a_redirect_cannot_add_a_line(run):
     async def test():
         async with redirecting('/a%0d%0aX-Evil:yes') as server:
             assert (await fetch_async(server.url + '/to')).body == b'page'
-            assert server.requests[1].line == 'GET /a%0d%0aX-Evil:yes HTTP/1.1'
+            assert server.requests[1].line.replace('%0D%0A', '%0d%0a') == 'GET /a%0d%0aX-Evil:yes HTTP/1.1'
         async with redirecting('/a b\tc') as server:
             await asyncio.gather(fetch_async(server.url + '/to'), return_exceptions=True)
             assert all(len(request.line.split(' ')) == 3 for request in server.requests)
