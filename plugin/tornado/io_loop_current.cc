@@ -31,9 +31,18 @@ PyRef current_asyncio_loop(bool make) {
   const PyRef policy = event_loop_policy();
   PyRef loop = PyRef::steal(PyObject_CallMethod(policy.get(), "get_event_loop", nullptr));
   if (loop) return loop;
-  if (make || !PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
-  PyErr_Clear();
-  return {};
+  if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) throw PyError{};
+  ErrorState error;
+  error.fetch();
+  if (!make) return {};
+  if (!on_main_thread()) {
+    error.restore();
+    throw PyError{};
+  }
+  // CPython 3.14's policies do not make a main thread's first loop any more.
+  PyRef made = py_check(PyObject_CallMethod(policy.get(), "new_event_loop", nullptr));
+  set_event_loop(made.get());
+  return made;
 }
 
 }  // namespace
