@@ -1,11 +1,14 @@
 """What the runners of others' tests share: the verdict of each test, and the lists of those that may differ."""
 import faulthandler
 import json
+import re
 import subprocess
+import sys
 import traceback
 import unittest
 
 TEST_TIMEOUT_S = 60
+VERSION = re.compile(r'(?:(\d+\.\d+)\+ )?(.*)')
 
 
 class Lines(unittest.TestResult):
@@ -81,6 +84,11 @@ def failures_of(results):
 
 
 def known_differences(folder):
-    """{test: reason} of the list in `folder`."""
-    lines = (folder / 'known_differences.txt').read_text().splitlines()
-    return dict(line.split(None, 1) for line in lines if line.strip() and not line.startswith('#'))
+    """{test: reason} of the list in `folder`. Lines with a version, as in "3.14+ test reason", are of Pythons from that one on."""
+    known = {}
+    for line in (folder / 'known_differences.txt').read_text().splitlines():
+        since, rest = VERSION.match(line).groups()
+        if rest and not rest.startswith('#') and (not since or sys.version_info >= tuple(map(int, since.split('.')))):
+            test, reason = rest.split(None, 1)
+            known[test] = reason
+    return known

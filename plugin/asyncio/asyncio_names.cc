@@ -16,6 +16,8 @@ AsyncioNames look_up() {
   names.format_helpers = import("asyncio.format_helpers");
   names.handle = name_of("asyncio.events", "Handle");
   names.timer_handle = name_of("asyncio.events", "TimerHandle");
+  names.thread_safe_handle = PyObject_GetAttrString(names.events, "_ThreadSafeHandle");
+  PyErr_Clear();
   names.future = name_of("asyncio.futures", "Future");
   names.task = name_of("asyncio", "Task");
   names.timeout_error = name_of("asyncio", "TimeoutError");

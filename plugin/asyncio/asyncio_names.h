@@ -14,6 +14,7 @@ struct AsyncioNames {
   PyObject* format_helpers;
   PyObject* handle;
   PyObject* timer_handle;
+  PyObject* thread_safe_handle;  // asyncio.events._ThreadSafeHandle; null up to CPython 3.13
   PyObject* future;
   PyObject* task;  // asyncio.Task
   PyObject* timeout_error;

@@ -143,10 +143,26 @@ PyRef EventLoop::call_soon_threadsafe(const Call& call) {
   check_closed();
   if (debug_) check_call(call, "call_soon_threadsafe", true);
   PyRef handle = new_soon_handle(call);
+  const PyRef given = asyncio_names().thread_safe_handle ? thread_safe(handle) : handle;
   // Not add_ready(): what an attached loop asks its host for is for the loop's thread only.
-  ready_.push_back(handle);
+  ready_.push_back(std::move(handle));
   wake();
-  return handle;
+  return given;
+}
+
+// From CPython 3.14 on a handle that another thread cancels waits for the end of its callback, which has
+// begun. It is asyncio's own: `handle` becomes the one that runs it.
+PyRef EventLoop::thread_safe(PyRef& handle) {
+  const HandleState& state = as_handle(handle.get())->state;
+  PyRef safe = py_check(PyObject_CallFunctionObjArgs(asyncio_names().thread_safe_handle, state.callback.get(),
+                                                     as_handle(handle.get())->args_tuple().get(), self_,
+                                                     state.context.get(), nullptr));
+  if (state.source_traceback) {  // Its own ends in asyncio's constructor.
+    py_check_status(PyObject_SetAttrString(safe.get(), "_source_traceback", state.source_traceback.get()));
+  }
+  const PyRef run = py_check(PyObject_GetAttrString(safe.get(), "_run"));
+  handle = new_soon_handle({run.get(), nullptr, 0, nullptr});
+  return safe;
 }
 
 PyRef EventLoop::call_at(double when, PyObject* when_object, const Call& call) {

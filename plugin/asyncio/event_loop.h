@@ -146,6 +146,7 @@ class EventLoop final : public loop::TurnObserver {
   static void on_drain_asked(void* self) noexcept;
   void on_timer() noexcept;
   void on_woken() noexcept {}
+  PyRef thread_safe(PyRef& handle);
   PyRef new_soon_handle(const Call& call) { return new_handle(handle_type(), *this, self_, call); }
 
   PyObject* const self_;

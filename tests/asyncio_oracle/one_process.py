@@ -1,4 +1,4 @@
-"""Runs tests of test.test_asyncio and prints a line for each: one_process.py ours|asyncio NAME..."""
+"""Runs tests of test.test_asyncio and prints a line for each: one_process.py ours|asyncio [--not=TEST...] NAME..."""
 import faulthandler
 import json
 import sys
@@ -15,14 +15,28 @@ class Lines(cpython_results.Lines):
         print('@@' + json.dumps([test.id().removeprefix(PREFIX), verdict]), flush=True)
 
 
+def without(tests, omitted):
+    """The same tests, but those."""
+    kept = unittest.TestSuite()
+    for test in tests:
+        if isinstance(test, unittest.TestSuite):
+            kept.addTest(without(test, omitted))
+        elif test.id() not in omitted:
+            kept.addTest(test)
+    return kept
+
+
 def main():
     loop, *names = sys.argv[1:]
+    omitted = {PREFIX + name.removeprefix('--not=') for name in names if name.startswith('--not=')}
+    names = [name for name in names if not name.startswith('--not=')]
     faulthandler.enable()
     if loop == 'ours':
         import substitute
         substitute.install()
     warnings.simplefilter('default')
     tests = unittest.defaultTestLoader.loadTestsFromNames([PREFIX + name for name in names])
+    tests = without(tests, omitted)
     if loop == 'ours':
         substitute.prepare(tests)
     tests.run(Lines())

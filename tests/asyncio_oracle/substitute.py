@@ -24,8 +24,12 @@ def install():
     asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = EventLoop
     if hasattr(asyncio, 'EventLoop'):  # From 3.13 on, another name of it.
         asyncio.EventLoop = asyncio.unix_events.EventLoop = EventLoop
-    asyncio.DefaultEventLoopPolicy = asyncio.unix_events.DefaultEventLoopPolicy = EventLoopPolicy
-    asyncio.set_event_loop_policy(EventLoopPolicy())
+    if hasattr(asyncio.events, '_set_event_loop_policy'):  # From 3.14 on the names without an underscore warn.
+        asyncio.unix_events._DefaultEventLoopPolicy = EventLoopPolicy
+        asyncio.events._set_event_loop_policy(EventLoopPolicy())
+    else:
+        asyncio.DefaultEventLoopPolicy = asyncio.unix_events.DefaultEventLoopPolicy = EventLoopPolicy
+        asyncio.set_event_loop_policy(EventLoopPolicy())
 
 
 # These make handles by hand; elsewhere asyncio's own loops are tested with asyncio's own handles.
