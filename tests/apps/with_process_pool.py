@@ -1,5 +1,8 @@
 """Has a pool of processes that were started before there were connections to inherit."""
 import concurrent.futures
+import multiprocessing
+import os
+import sys
 
 from uwsgidecorators import postfork
 
@@ -7,15 +10,14 @@ from uwsgidecorators import postfork
 @postfork
 def start_processes():
     global processes
-    processes = concurrent.futures.ProcessPoolExecutor(2)
+    method = os.environ['START_METHOD']
+    if method != 'fork':  # It starts sys.executable, which is uWSGI.
+        multiprocessing.set_executable(os.path.join(sys.exec_prefix, 'bin', 'python3'))
+    processes = concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method))
     processes.submit(abs, 0).result()
 
 
-def squares(count):
-    return sum(number * number for number in range(count))
-
-
 def application(environ, start_response):
-    answer = processes.submit(squares, 1000).result()
+    answer = processes.submit(sum, range(1000)).result()
     start_response('200 OK', [('Content-Type', 'text/plain')])  # Without a length the close is the end.
     return [b'%d' % answer]
