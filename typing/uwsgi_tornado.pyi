@@ -4,12 +4,18 @@ import concurrent.futures
 import contextvars
 import datetime
 import http.client
+import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import IO, Any, Literal, Protocol, TypeVar, final, overload
 
 from tornado.httpclient import AsyncHTTPClient as _TornadoClient
 from typing_extensions import ParamSpec, Self, TypeAlias, TypedDict
+
+if sys.version_info >= (3, 14):
+    from typing_extensions import disjoint_base as _disjoint_base
+else:
+    def _disjoint_base(kind: _T, /) -> _T: ...
 
 __version__: str
 
@@ -236,6 +242,7 @@ class _HasFileno(Protocol):
 
 _Descriptor = TypeVar('_Descriptor', bound=int | _HasFileno)
 
+@_disjoint_base
 class IOLoop:
     NONE: int
     READ: int
@@ -286,6 +293,7 @@ class IOLoop:
     def run_sync(self, func: Callable[[], Awaitable[_T] | _T], timeout: float | None = None) -> _T: ...
     def close(self, all_fds: bool = False) -> None: ...
 
+@_disjoint_base
 class PeriodicCallback:
     callback: Callable[[], object]
     callback_time: float

@@ -37,9 +37,9 @@ async def first_of(urls):
     """Returns the first answer, and cancels the other requests."""
     tasks = [asyncio.ensure_future(ask(url)) for url in urls]
     try:
-        for task in asyncio.as_completed(tasks):
+        for answer in asyncio.as_completed(tasks):
             try:
-                return {'answers': await task}
+                return {'answers': await answer}
             except (httpx.HTTPError, asyncio.TimeoutError):
                 pass  # The next one may succeed.
         return {'answers': None}

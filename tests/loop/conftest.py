@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import uwsgi_tornado
+from _pytest.logging import caplog_records_key
 
 LOOPS = {'asyncio': asyncio.SelectorEventLoop, 'ours': uwsgi_tornado.EventLoop}
 
@@ -63,7 +64,9 @@ def nothing_is_left(request):
     gc.collect()
     before = uwsgi_tornado._live()
     yield
-    request.node.funcargs.clear()  # pytest would keep them a little longer.
+    request.node.funcargs.clear()  # pytest would keep them a little longer,
+    for records in request.node.stash[caplog_records_key].values():
+        records.clear()  # and the frames of exceptions that were logged.
     gc.collect()
     after = uwsgi_tornado._live()
     counted = ('loops', 'handles', 'transports', 'watchers')

@@ -74,6 +74,7 @@ def test_loops_of_other_threads_have_children_too(new_loop, child_watcher):
     assert seen == [(b'hi\n', 4)]
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason='CPython 3.14 has no child watchers')
 def test_a_child_watcher_of_the_program_is_used(run_python):
     done = run_python('''
 class Watcher(asyncio.ThreadedChildWatcher.__base__):

@@ -267,10 +267,11 @@ def test_what_the_kernel_does_not_take_is_sent_later(loop, connect, kind, family
     assert protocol.names == ['made', 'pause', 'resume']
 
 
-def test_many_pieces_are_sent_in_their_order(loop, connect):
+def test_many_pieces_are_sent_in_their_order(loop, loop_type, connect):
     protocol = Recorder()
     peer = connect(protocol)
-    pieces = [b'%d,' % number for number in range(200_000)]
+    # From 3.12 on asyncio adds up what it keeps at each write.
+    pieces = [b'%d,' % number for number in range(5_000 if loop_type is asyncio.SelectorEventLoop else 200_000)]
     for piece in pieces:
         protocol.transport.write(piece)
     expected = b''.join(pieces)
@@ -286,14 +287,15 @@ def test_lines_go_together(loop, connect, kind):
     assert peer.recv(100) == b'abcdef'
 
 
-def test_what_is_kept_does_not_change_with_its_source(loop, connect):
+def test_what_is_kept_does_not_change_with_its_source(loop, loop_type, connect):
     protocol = Recorder()
     peer = connect(protocol)
     protocol.transport.write(DATA)
     left = bytearray(b'kept')
     protocol.transport.write(left)
-    left[:] = b'lost, and longer'
-    assert receive_all(loop, peer, len(DATA) + 4)[-4:] == b'kept'
+    left[:] = b'lost'
+    keeps_the_source = loop_type is asyncio.SelectorEventLoop and sys.version_info >= (3, 12)
+    assert receive_all(loop, peer, len(DATA) + 4)[-4:] == (b'lost' if keeps_the_source else b'kept')
 
 
 def test_water_marks(loop, connect):
@@ -346,13 +348,16 @@ def test_half_closed_at_once(loop, connect):
 
 
 @pytest.mark.parametrize('data', ('text', 1, None, [b'x']))
-def test_what_is_no_bytes_is_refused(loop, connect, data):
+def test_what_is_no_bytes_is_refused(loop, loop_type, connect, data):
     protocol = Recorder()
     connect(protocol)
-    with pytest.raises(TypeError, match=f"data argument must be a bytes-like object, not '{type(data).__name__}'"):
+    kinds = 'a bytes-like|a bytes, bytearray, or memoryview'  # The first is ours, and asyncio's up to 3.12.
+    with pytest.raises(TypeError, match=f"data argument must be ({kinds}) object, not '{type(data).__name__}'"):
         protocol.transport.write(data)
-    with pytest.raises(TypeError):
-        protocol.transport.writelines([b'good', data])
+    # asyncio's writelines() leaves out what is false since 3.14.
+    if data or loop_type is not asyncio.SelectorEventLoop or sys.version_info < (3, 14):
+        with pytest.raises(TypeError):
+            protocol.transport.writelines([b'good', data])
     assert protocol.transport.get_write_buffer_size() == 0
 
 
