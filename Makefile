@@ -289,7 +289,7 @@ test-debug-python: ## run test-heart with Debian's debug Python, and check that 
 # What differs with CPython, uWSGI, compiler and libc.
 HEART_TESTS := $(addprefix tests/server/test_,await.py gil.py greenlet.py isolation.py locks.py responses.py signal_masks.py \
 	stopping.py thread_local.py tools_of_python.py)
-PLATFORMS ?= bookworm trixie
+PLATFORMS ?= bookworm trixie forky
 
 test-heart: test-deps $(BUILD)/debug/tornado_plugin.so ## run the server tests that depend on CPython, uWSGI, compiler or libc
 	TORNADO_PLUGIN=$(BUILD)/debug/tornado_plugin.so $(PYTEST) $(HEART_TESTS) $(addprefix tests/server/test_,fibers_seen.py interpreters.py)

@@ -60,9 +60,8 @@ def _check_python(config):
     if config['Py_GIL_DISABLED']:
         raise SystemExit(described + ' without a GIL, which keeps state for each OS thread that fibers cannot share: '
                          'use the same one with its GIL, or name another with PYTHON=')
-    unfinished = (3, 14) <= release < (3, 15)
-    if not (3, 8) <= release < (3, 14) and not (unfinished and os.environ.get('UWSGI_TORNADO_UNFINISHED')):
-        raise SystemExit(described + ': the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON=')
+    if not (3, 8) <= release < (3, 15):
+        raise SystemExit(described + ': the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON=')
 
 
 def _version():

@@ -97,23 +97,33 @@ def test_embedded_build_follows_the_interpreter_that_builds_uwsgi(other_python, 
     assert ask(other_python, 'sysconfig.get_path("include")') in result.stdout
 
 
+def python_that_says(folder, release, gil_disabled):
+    """None such is on this machine: it answers as one would."""
+    python = folder / 'python3'
+    changes = f's/"release": "[^"]*"/"release": "{release}"/; s/"Py_GIL_DISABLED": [a-z0-9]*/"Py_GIL_DISABLED": {gil_disabled}/'
+    python.write_text(f"#!/bin/sh\n{SYSTEM_PYTHON} \"$@\" | sed '{changes}'\n")
+    python.chmod(0o755)
+    return str(python)
+
+
 @pytest.mark.parametrize('release, gil_disabled, sentence', [
-    ('3.7.17', 'null', 'is Python 3.7.17: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='),
-    ('3.14.2', '0', 'is Python 3.14.2: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='),
-    ('3.15.0a2', '0', 'is Python 3.15.0a2: the plugin is for 3.8 to 3.13 (docs/build.md), name another with PYTHON='),
+    ('3.7.17', 'null', 'is Python 3.7.17: the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON='),
+    ('3.15.0a2', '0', 'is Python 3.15.0a2: the plugin is for 3.8 to 3.14 (docs/build.md), name another with PYTHON='),
     ('3.14.1', '0', "is Python 3.14.1, which cannot be told about a fiber's stack: use 3.14.2 or later"),
     ('3.13.5', '1', 'is Python 3.13.5 without a GIL, which keeps state for each OS thread that fibers cannot share: '
                     'use the same one with its GIL, or name another with PYTHON='),
 ])
 def test_python_that_cannot_be_used_is_a_sentence(release, gil_disabled, sentence, tmp_path):
-    # None such is on this machine: it answers as one would.
-    python = tmp_path / 'python3'
-    changes = f's/"release": "[^"]*"/"release": "{release}"/; s/"Py_GIL_DISABLED": [a-z0-9]*/"Py_GIL_DISABLED": {gil_disabled}/'
-    python.write_text(f"#!/bin/sh\n{SYSTEM_PYTHON} \"$@\" | sed '{changes}'\n")
-    python.chmod(0o755)
-    result = read_manifest(SYSTEM_PYTHON, tmp_path, PYTHON=str(python))
+    python = python_that_says(tmp_path, release, gil_disabled)
+    result = read_manifest(SYSTEM_PYTHON, tmp_path, PYTHON=python)
     assert result.returncode == 1
     assert f'{python} {sentence}' in result.stdout
+
+
+@pytest.mark.parametrize('release', ['3.8.0', '3.14.2'])
+def test_python_that_can_be_used_is_taken(release, tmp_path):
+    result = read_manifest(SYSTEM_PYTHON, tmp_path, PYTHON=python_that_says(tmp_path, release, '0'))
+    assert result.returncode == 0, result.stdout
 
 
 def test_missing_source_of_uwsgi_is_a_sentence(tmp_path):
