@@ -20,6 +20,7 @@ AsyncioNames look_up() {
   PyErr_Clear();
   names.future = name_of("asyncio.futures", "Future");
   names.task = name_of("asyncio", "Task");
+  names.tasks = import("asyncio.tasks");
   names.timeout_error = name_of("asyncio", "TimeoutError");
   names.cancelled_error = name_of("asyncio", "CancelledError");
   names.ensure_future = name_of("asyncio", "ensure_future");

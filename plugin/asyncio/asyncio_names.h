@@ -17,6 +17,7 @@ struct AsyncioNames {
   PyObject* thread_safe_handle;  // asyncio.events._ThreadSafeHandle; null up to CPython 3.13
   PyObject* future;
   PyObject* task;  // asyncio.Task
+  PyObject* tasks;
   PyObject* timeout_error;
   PyObject* cancelled_error;
   PyObject* ensure_future;

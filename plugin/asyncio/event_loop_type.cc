@@ -277,7 +277,7 @@ bool are_task_options(PyObject* names) noexcept {
   return count <= kTaskOptions;
 }
 
-// Task(coroutine, **options, loop=self)
+// asyncio.tasks.Task(coroutine, **options, loop=self): looked up each time, as some replace it.
 PyRef make_task(PyObject* self, PyObject* const* args, PyObject* options) {
   static PyObject* const only_loop = py_check(Py_BuildValue("(s)", "loop")).release();
   const Py_ssize_t given = options == nullptr ? 0 : PyTuple_GET_SIZE(options);
@@ -285,7 +285,8 @@ PyRef make_task(PyObject* self, PyObject* const* args, PyObject* options) {
   std::copy_n(args, 1 + given, all);
   all[1 + given] = self;
   const PyRef names = given == 0 ? PyRef::borrow(only_loop) : py_check(PySequence_Concat(options, only_loop));
-  return py_check(vectorcall(asyncio_names().task, all, 1, names.get()));
+  const PyRef type = py_check(PyObject_GetAttrString(asyncio_names().tasks, "Task"));
+  return py_check(vectorcall(type.get(), all, 1, names.get()));
 }
 
 // asyncio's own method knows task factories and further options. A task's traceback, in debug mode, ends with
