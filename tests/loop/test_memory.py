@@ -141,12 +141,13 @@ timers = [loop.call_at(loop.time() - 1, int) for _ in range(300_000)]
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
 before = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (used, before[1]))
-loop.call_at(loop.time() + 1, loop.stop)
+ends = loop.call_at(loop.time() + 1, loop.stop)
 try:
     loop.run_forever()
 except MemoryError:
     print('no memory', end=' ')
 resource.setrlimit(resource.RLIMIT_AS, before)
+ends.cancel()
 print(loop.is_running(), asyncio._get_running_loop())
 loop.run_until_complete(asyncio.sleep(0))
 print('again')

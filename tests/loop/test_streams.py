@@ -157,9 +157,10 @@ def test_a_buffer_that_cannot_grow_ends_the_connection(loop, errors):
 
 def test_data_for_a_reader_that_is_gone_is_dropped(loop):
     async def main():
-        reader, writer, peer = await connected(loop)
-        transport = writer.transport
-        del reader, writer
+        end, peer = socket.socketpair()
+        reader = asyncio.StreamReader(loop=loop)  # A writer, too, would close the transport, as it goes.
+        transport, _ = await loop.create_connection(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), sock=end)
+        del reader
         gc.collect()
         peer.send(b'data')
         for _ in range(3):
