@@ -285,7 +285,8 @@ PyRef make_task(PyObject* self, PyObject* const* args, PyObject* options) {
   std::copy_n(args, 1 + given, all);
   all[1 + given] = self;
   const PyRef names = given == 0 ? PyRef::borrow(only_loop) : py_check(PySequence_Concat(options, only_loop));
-  const PyRef type = py_check(PyObject_GetAttrString(asyncio_names().tasks, "Task"));
+  static PyObject* const task_name = py_check(PyUnicode_InternFromString("Task")).release();
+  const PyRef type = py_check(PyObject_GetAttr(asyncio_names().tasks, task_name));
   return py_check(vectorcall(type.get(), all, 1, names.get()));
 }
 
