@@ -62,6 +62,11 @@ void set_running_loop(PyObject* loop) {
   py_check(PyObject_CallMethod(asyncio_names().events, "_set_running_loop", "O", loop));
 }
 
+PyRef task_type() {
+  static PyObject* const name = py_check(PyUnicode_InternFromString("Task")).release();
+  return py_check(PyObject_GetAttr(asyncio_names().tasks, name));
+}
+
 bool is_concurrent_future(PyObject* object) { return is_instance(object, asyncio_names().concurrent_future); }
 
 bool on_main_thread() {

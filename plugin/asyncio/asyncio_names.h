@@ -45,6 +45,8 @@ const AsyncioNames& asyncio_names();
 PyRef get_running_loop();
 void set_running_loop(PyObject* loop);
 
+// asyncio.tasks.Task as it is now: asyncio's own tests replace it. Throws PyError.
+PyRef task_type();
 // A concurrent.futures.Future, or one of a class derived from it. Throws PyError.
 bool is_concurrent_future(PyObject* object);
 // True on the thread that Python takes for the main one. Throws PyError.

@@ -277,17 +277,15 @@ bool are_task_options(PyObject* names) noexcept {
   return count <= kTaskOptions;
 }
 
-// asyncio.tasks.Task(coroutine, **options, loop=self): looked up each time, as some replace it.
+// asyncio.tasks.Task(coroutine, **options, loop=self)
 PyRef make_task(PyObject* self, PyObject* const* args, PyObject* options) {
   static PyObject* const only_loop = py_check(Py_BuildValue("(s)", "loop")).release();
-  const Py_ssize_t given = options == nullptr ? 0 : PyTuple_GET_SIZE(options);
   PyObject* all[1 + kTaskOptions + 1];
+  const Py_ssize_t given = options == nullptr ? 0 : PyTuple_GET_SIZE(options);
   std::copy_n(args, 1 + given, all);
   all[1 + given] = self;
   const PyRef names = given == 0 ? PyRef::borrow(only_loop) : py_check(PySequence_Concat(options, only_loop));
-  static PyObject* const task_name = py_check(PyUnicode_InternFromString("Task")).release();
-  const PyRef type = py_check(PyObject_GetAttr(asyncio_names().tasks, task_name));
-  return py_check(vectorcall(type.get(), all, 1, names.get()));
+  return py_check(vectorcall(task_type().get(), all, 1, names.get()));
 }
 
 // asyncio's own method knows task factories and further options. A task's traceback, in debug mode, ends with
