@@ -92,6 +92,8 @@ _uwsgi_src = '.' if _embedding else os.environ.get('UWSGI_SRC', '/usr/src/uwsgi'
 CFLAGS = [
     '-std=gnu++17', '-fvisibility=hidden', '-ftls-model=initial-exec', '-fno-strict-aliasing',
     '-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers',
+    # Which POSIX the system's headers offer is Python's choice, whichever of them a source includes first.
+    '-include', 'pyconfig.h',
     # Sizes of '#' formats, for whichever header includes Python.h first.
     '-DPY_SSIZE_T_CLEAN=',
     '-DUWSGI_TORNADO_VERSION=\\"' + _version() + '\\"',

@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import re
 import subprocess
 
 import conftest
@@ -56,11 +57,15 @@ def read_manifest(python, cwd, **environ):
     return run([python, '-c', builder, '--extra-plugin'], cwd, **environ)
 
 
+# Debian testing's uWSGI gives C++ an option that is C's alone.
+WARNING_OF_UWSGI = r"cc1plus: warning: .-Werror=. argument .-Werror=implicit-function-declaration. is not valid for C\+\+"
+
+
 def build(cwd, **environ):
     result = run(['uwsgi', '--build-plugin', f'{conftest.ROOT} tornado'], cwd,
                  UWSGI_TORNADO_CFLAGS='-O0 -g0', **environ)
     assert result.returncode == 0, result.stdout
-    assert 'warning:' not in result.stdout
+    assert 'warning:' not in re.sub(WARNING_OF_UWSGI, '', result.stdout)
     return cwd / 'tornado_plugin.so'
 
 
