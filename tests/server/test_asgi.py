@@ -188,17 +188,22 @@ def test_pieces_do_not_wait_for_an_application_that_computes(start, tmp_path):
 
 
 def test_the_watchdog_sleeps_while_pieces_wait_for_the_quantum(start, tmp_path):
-    def ticks(comm):
-        thread, = [task for task in pathlib.Path(f'/proc/{running.process.pid}/task').iterdir()
-                   if (task / 'comm').read_text() == f'{comm}\n']
+    def ticks(is_of):
+        thread, = filter(is_of, pathlib.Path(f'/proc/{running.process.pid}/task').iterdir())
         return sum(map(int, (thread / 'stat').read_text().rsplit(')', 1)[1].split()[11:13]))
+
+    def of_loop():
+        return ticks(lambda thread: thread.name == str(running.process.pid))
+
+    def of_watchdog():
+        return ticks(lambda thread: (thread / 'comm').read_text() == 'uwsgi-watchdog\n')
     running = start()
     with running.connect() as connection:
-        before = ticks('uwsgi'), ticks('uwsgi-watchdog')
+        before = of_loop(), of_watchdog()
         connection.sendall(f'GET /compute_between_pieces?{tmp_path} HTTP/1.0\r\n\r\n'.encode())
         assert read_until(connection, b'second ')
-        wait_until(lambda: ticks('uwsgi') >= before[0] + 50)
-        assert ticks('uwsgi-watchdog') - before[1] < 10
+        wait_until(lambda: of_loop() >= before[0] + 50)
+        assert of_watchdog() - before[1] < 10
         for piece in ('second', 'third'):
             (tmp_path / piece).touch()
         read_until(connection, b'last')
