@@ -42,6 +42,7 @@ def assert_reloads(running, folder, file, text):
         while 'Gracefully killing worker' not in running.log and time.monotonic() < deadline:
             make_newer(file)  # Again and again: what uWSGI sees first is what it compares with.
             time.sleep(0.05)
+        running.wait_for_log('Gracefully killing worker', count=len(old))  # One that has not been told yet accepts.
         later = [stack.enter_context(running.connect()) for _ in range(20)]
         for client in later:
             client.sendall(b'GET / HTTP/1.0\r\n\r\n')
