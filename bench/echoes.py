@@ -43,12 +43,8 @@ print(count / (time.perf_counter() - started))
 
 # --- Servers: each returns the socket that clients connect to, and what must be kept ------------
 
-async def sock(loop):
-    async def serve(connection):
-        with connection:
-            while data := await loop.sock_recv(connection, 65536):
-                await loop.sock_sendall(connection, data)
-
+def accepting(loop, serve):
+    """(a listener, the tasks): each connection has a task of serve(connection)."""
     async def accept():
         while True:
             connection, _ = await loop.sock_accept(listener)
@@ -59,6 +55,14 @@ async def sock(loop):
     listener.setblocking(False)
     tasks = [loop.create_task(accept())]
     return listener, tasks
+
+
+async def sock(loop):
+    async def serve(connection):
+        with connection:
+            while data := await loop.sock_recv(connection, 65536):
+                await loop.sock_sendall(connection, data)
+    return accepting(loop, serve)
 
 
 async def sock_into(loop):
@@ -68,17 +72,7 @@ async def sock_into(loop):
         with connection:
             while size := await loop.sock_recv_into(connection, room):
                 await loop.sock_sendall(connection, room[:size])
-
-    async def accept():
-        while True:
-            connection, _ = await loop.sock_accept(listener)
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tasks.append(loop.create_task(serve(connection)))
-    listener = socket.create_server(('127.0.0.1', 0), backlog=BACKLOG)
-    listener.setblocking(False)
-    tasks = [loop.create_task(accept())]
-    return listener, tasks
+    return accepting(loop, serve)
 
 
 async def streams(loop):

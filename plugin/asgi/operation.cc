@@ -2,6 +2,7 @@
 
 #include "plugin/asgi/connection.h"
 #include "plugin/asgi/message.h"
+#include "plugin/asyncio/coroutine_object.h"
 #include "plugin/python/static_type.h"
 
 namespace asgi {
@@ -62,12 +63,6 @@ PyRef step(Operation& operation, PyRef& waits_for) {
   return {};
 }
 
-// Sets StopIteration(result), as a coroutine's end does.
-void stop_with(const PyRef& result) {
-  const PyRef stop = py_check(PyObject_CallFunctionObjArgs(PyExc_StopIteration, result.get(), nullptr));
-  PyErr_SetObject(PyExc_StopIteration, stop.get());
-}
-
 // True when it has ended, with `result`; else `yielded` is what goes to the task.
 bool advance(PyObject* self, PyRef& result, PyRef& yielded) {
   Operation& operation = self_of(self);
@@ -102,8 +97,7 @@ PyObject* next(PyObject* self) noexcept {
   return py_boundary([=]() -> PyRef {
     PyRef result, yielded;
     if (!advance(self, result, yielded)) return yielded;
-    stop_with(result);
-    throw PyError{};
+    python::raise_stop(result);
   });
 }
 

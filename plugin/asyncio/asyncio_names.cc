@@ -67,6 +67,11 @@ PyRef task_type() {
   return py_check(PyObject_GetAttr(asyncio_names().tasks, name));
 }
 
+bool is_done(PyObject* future) {
+  static PyObject* const name = py_check(PyUnicode_InternFromString("done")).release();
+  return is_true(call_method(future, name));
+}
+
 bool is_concurrent_future(PyObject* object) { return is_instance(object, asyncio_names().concurrent_future); }
 
 bool on_main_thread() {

@@ -47,6 +47,8 @@ void set_running_loop(PyObject* loop);
 
 // asyncio.tasks.Task as it is now: asyncio's own tests replace it. Throws PyError.
 PyRef task_type();
+// future.done(). Throws PyError.
+bool is_done(PyObject* future);
 // A concurrent.futures.Future, or one of a class derived from it. Throws PyError.
 bool is_concurrent_future(PyObject* object);
 // True on the thread that Python takes for the main one. Throws PyError.

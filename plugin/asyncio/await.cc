@@ -47,8 +47,6 @@ namespace {
 // How long a task that a timeout has cancelled may take to clean up.
 constexpr double kCleanUpS = 5;
 
-bool is_done(PyObject* future) { return is_true(py_check(PyObject_CallMethod(future, "done", nullptr))); }
-
 // --- Waiting for a future ----------------------------------------------------------------------
 
 // Data for the future's callback, which may be called when nobody waits any more.

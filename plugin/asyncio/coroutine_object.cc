@@ -2,10 +2,10 @@
 
 #include <cstddef>
 
+#include "plugin/asyncio/transport_names.h"
+
 namespace python {
 namespace {
-
-PyObject* interned(const char* text) { return py_check(PyUnicode_InternFromString(text)).release(); }
 
 void end(PyObject* self) noexcept {
   CoroutineObject& coroutine = CoroutineObject::of(self);
@@ -18,15 +18,10 @@ void end(PyObject* self) noexcept {
 
 [[noreturn]] void raise_over() { raise(PyExc_RuntimeError, "cannot reuse already awaited coroutine"); }
 
-bool is_done(PyObject* future) {
-  static PyObject* const name = interned("done");
-  return is_true(py_check(PyObject_CallMethodObjArgs(future, name, nullptr)));
-}
-
 // The future for the task that awaits it.
 PyRef yield(PyObject* future, bool again) {
-  static PyObject* const blocking = interned("_asyncio_future_blocking");
-  if (again && is_true(py_check(PyObject_GetAttr(future, blocking))))
+  static PyObject* const blocking = TransportNames::interned("_asyncio_future_blocking");
+  if (again && is_true(attribute(future, blocking)))
     raise(PyExc_RuntimeError, "await wasn't used with future");
   py_check_status(PyObject_SetAttr(future, blocking, Py_True));
   return PyRef::borrow(future);
@@ -34,7 +29,7 @@ PyRef yield(PyObject* future, bool again) {
 
 // What the future that is awaited says; null where somebody resumes the coroutine before it is done.
 PyRef result_of(PyObject* future) {
-  static PyObject* const name = interned("result");
+  static PyObject* const name = TransportNames::interned("result");
   PyRef result = PyRef::steal(PyObject_CallMethodObjArgs(future, name, nullptr));
   if (result) return result;
   ErrorState error;
@@ -75,9 +70,7 @@ PyObject* send(PyObject* self, PyObject* value) noexcept {
     PyRef yielded;
     const PyRef result = advance(self, yielded);
     if (!result) return yielded;
-    const PyRef stop = py_check(PyObject_CallFunctionObjArgs(PyExc_StopIteration, result.get(), nullptr));
-    PyErr_SetObject(PyExc_StopIteration, stop.get());
-    throw PyError{};
+    raise_stop(result);
   });
 }
 
@@ -182,6 +175,12 @@ void CoroutineObject::begin(const char* function, Step steps, End ends) noexcept
   step = steps;
   end = ends;
   begun = over = false;
+}
+
+void raise_stop(const PyRef& result) {
+  const PyRef stop = py_check(PyObject_CallFunctionObjArgs(PyExc_StopIteration, result.get(), nullptr));
+  PyErr_SetObject(PyExc_StopIteration, stop.get());
+  throw PyError{};
 }
 
 void be_coroutine(PyTypeObject& type) {

@@ -30,6 +30,8 @@ struct CoroutineObject {
   void begin(const char* function, Step steps, End ends) noexcept;
 };
 
+// A coroutine's end as tp_iternext tells it: StopIteration(result).
+[[noreturn]] void raise_stop(const PyRef& result);
 // Fills a type in whose objects begin with a CoroutineObject: the methods of a coroutine.
 void be_coroutine(PyTypeObject& type);
 // For its tp_dealloc, first: warns of a coroutine that was never awaited, as Python does, and clears weak

@@ -46,8 +46,6 @@ const DatagramNames& names() {
 
 PyObject* asyncios = nullptr;  // asyncio.selector_events._SelectorDatagramTransport
 
-PyRef attribute(PyObject* self, PyObject* name) { return py_check(PyObject_GetAttr(self, name)); }
-
 bool is_udp(PyObject* sock) {
   if (!is_plain_socket(sock)) return false;
   const int family = SocketFields::of(sock).family;
@@ -119,8 +117,6 @@ void tell_error(PyObject* self, int error) {
   const ExceptClause handled(exception);
   call_method(attribute(self, names().protocol).get(), names().error_received, exception.get());
 }
-
-bool is_for_later(int error) noexcept { return error == EAGAIN || error == EINTR; }
 
 // False where none is there.
 bool read_one(PyObject* self, int fd, std::size_t most) {

@@ -45,8 +45,6 @@ PyObject* self_of(const SockOperation& operation) noexcept {
   return reinterpret_cast<PyObject*>(const_cast<SockOperation*>(&operation));
 }
 
-bool is_for_later(int error) noexcept { return error == EAGAIN || error == EINTR; }
-
 // -1 where the kernel says later.
 ssize_t checked(ssize_t result) {
   if (result < 0 && !is_for_later(errno)) raise_errno(errno);
@@ -200,11 +198,6 @@ void end(PyObject* self) noexcept {
 bool is_watched(const SockOperation& operation) noexcept {
   EventLoop& loop = loop_of(operation);
   return !loop.is_closed() && loop.fds().is_for(operation.kind->event, operation.fd, self_of(operation));
-}
-
-bool is_done(PyObject* future) {
-  static PyObject* const name = TransportNames::interned("done");
-  return is_true(call_method(future, name));
 }
 
 // --- The object -----------------------------------------------------------------------------

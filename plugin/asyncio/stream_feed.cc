@@ -58,10 +58,6 @@ const StreamNames& names() {
   return names;
 }
 
-PyRef attribute(const PyRef& object, PyObject* name) {
-  return py_check(PyObject_GetAttr(object.get(), name));
-}
-
 // Nothing where the reader is gone, or is of another class.
 PyRef plain_reader_of(PyObject* protocol) {
   const PyRef reference = py_check(PyObject_GetAttr(protocol, names().reader_reference));
@@ -85,8 +81,8 @@ bool has_method(PyObject* object, PyObject* name, PyObject* function) {
 
 // A reader pauses its transport when it has more than twice its limit.
 bool has_room(const PyRef& reader, const PyRef& buffer, std::size_t size) {
-  if (!PyByteArray_CheckExact(buffer.get()) || is_true(attribute(reader, names().eof))) return false;
-  const PyRef limit = attribute(reader, names().limit);
+  if (!PyByteArray_CheckExact(buffer.get()) || is_true(attribute(reader.get(), names().eof))) return false;
+  const PyRef limit = attribute(reader.get(), names().limit);
   const long most = PyLong_CheckExact(limit.get()) ? PyLong_AsLong(limit.get()) : -1;
   if (most < 0) PyErr_Clear();
   return most >= 0 && (static_cast<std::size_t>(PyByteArray_GET_SIZE(buffer.get())) + size) / 2 <
@@ -97,13 +93,13 @@ StreamFeed find_feed(PyObject* protocol, std::size_t most) {
   if (!has_method(protocol, transport_names().data_received, streams().data_received)) return {};
   PyRef reader = plain_reader_of(protocol);
   if (!reader || !has_method(reader.get(), names().feed_data, streams().feed_data)) return {};
-  PyRef buffer = attribute(reader, names().buffer);
+  PyRef buffer = attribute(reader.get(), names().buffer);
   if (!has_room(reader, buffer, most)) return {};
   return {std::move(reader), std::move(buffer)};
 }
 
 void wake_waiter(const PyRef& reader) {
-  const PyRef waiter = attribute(reader, names().waiter);
+  const PyRef waiter = attribute(reader.get(), names().waiter);
   if (waiter.get() == Py_None) return;
   py_check_status(PyObject_SetAttr(reader.get(), names().waiter, Py_None));
   if (!is_true(call_method(waiter.get(), names().cancelled)))

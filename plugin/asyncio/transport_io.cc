@@ -21,8 +21,6 @@ constexpr char kReceiveFailed[] = "Fatal error: protocol.data_received() call fa
 // What a read takes at first. Where that is not all, the next reads take `max_size`.
 constexpr std::size_t kFewBytes = 64 * 1024;
 
-bool is_for_later(int error) noexcept { return error == EAGAIN || error == EINTR; }
-
 // Nothing is sent where the kernel has no room.
 std::size_t sent_or_throw(ssize_t sent) {
   if (sent >= 0) return static_cast<std::size_t>(sent);

@@ -3,6 +3,8 @@
 
 #include <Python.h>
 
+#include <cerrno>
+
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/python/py_ref.h"
 
@@ -35,6 +37,12 @@ inline const TransportNames& transport_names() {
 inline void log_debug(const char* format, PyObject* transport) {
   py_check(PyObject_CallMethod(asyncio_names().logger, "debug", "sO", format, transport));
 }
+
+// Whether a call that does not block is to be tried again later.
+inline bool is_for_later(int error) noexcept { return error == EAGAIN || error == EINTR; }
+
+// object.name
+inline PyRef attribute(PyObject* object, PyObject* name) { return py_check(PyObject_GetAttr(object, name)); }
 
 // Errors that end the loop, whichever callback raised them.
 inline bool is_exit_pending() noexcept {

@@ -2,6 +2,7 @@
 import asyncio
 import gc
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -71,6 +72,17 @@ def nothing_is_left(request):
     after = uwsgi_tornado._live()
     counted = ('loops', 'handles', 'transports', 'watchers')
     assert {name: after[name] for name in counted} == {name: before[name] for name in counted}
+
+
+@pytest.fixture
+def pair():
+    """Two connected sockets that do not block."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    yield ends
+    for end in ends:
+        end.close()
 
 
 @pytest.fixture

@@ -1,21 +1,10 @@
 """What loop.sock_recv() and the like return is used as any coroutine. Those of asyncio's loop are the reference."""
 import asyncio
 import inspect
-import socket
 import sys
 import weakref
 
 import pytest
-
-
-@pytest.fixture
-def pair():
-    ends = socket.socketpair()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
 
 
 async def until_it_waits(loop, end):

@@ -12,16 +12,6 @@ import uwsgi_tornado
 DATA = os.urandom(3_000_000)
 
 
-@pytest.fixture
-def pair():
-    ends = socket.socketpair()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
-
-
 async def waiting(loop, coroutine):
     """A task that waits in it."""
     task = loop.create_task(coroutine)

@@ -220,14 +220,20 @@ def test_methods_of_another_protocol_are_called(loop):
     loop.run_until_complete(main())
 
 
-@pytest.mark.parametrize('of', (asyncio.StreamReader, asyncio.StreamReaderProtocol))
-def test_methods_that_somebody_has_replaced_are_called(loop, of):
+def recorded(of):
+    """The method of that class that takes data: its name, one to put in its place, and what that has been given."""
     name = 'feed_data' if of is asyncio.StreamReader else 'data_received'
     original, seen = getattr(of, name), []
 
     def replacement(self, data):
         seen.append(data)
         original(self, data)
+    return name, replacement, seen
+
+
+@pytest.mark.parametrize('of', (asyncio.StreamReader, asyncio.StreamReaderProtocol))
+def test_methods_that_somebody_has_replaced_are_called(loop, of):
+    name, replacement, seen = recorded(of)
 
     async def main():
         with mock.patch.object(of, name, replacement):
@@ -240,12 +246,7 @@ def test_methods_that_somebody_has_replaced_are_called(loop, of):
 
 @pytest.mark.parametrize('of', (asyncio.StreamReader, asyncio.StreamReaderProtocol))
 def test_methods_that_somebody_replaces_later_are_called(loop, of):
-    name = 'feed_data' if of is asyncio.StreamReader else 'data_received'
-    original, seen = getattr(of, name), []
-
-    def replacement(self, data):
-        seen.append(data)
-        original(self, data)
+    name, replacement, seen = recorded(of)
 
     async def main():
         reader, writer, peer = await connected(loop)
