@@ -23,24 +23,26 @@ Tally open_tally("open");
 // /dev/null, /dev/urandom and the like: there at once.
 constexpr unsigned int kMemoryDevices = 1;
 
-// The fiber that may wait for the file of that name to be opened, if it is one that may have to. errno
-// survives.
-Fiber* waiter_for(int folder, const char* path, int flags) noexcept {
+// Whether the file of that name is one whose opening may have to wait for another process, where a fiber
+// asks. errno survives.
+bool may_wait(int folder, const char* path, int flags) noexcept {
   if ((flags & (O_NONBLOCK | O_PATH | O_DIRECTORY)) != 0 || (flags & O_TMPFILE) == O_TMPFILE || !in_fiber())
-    return nullptr;
+    return false;
   const int saved_errno = errno;
   struct stat status;
   const bool known = fstatat(folder, path, &status, (flags & O_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0) == 0;
   errno = saved_errno;
-  if (!known) return nullptr;
+  if (!known) return false;
   const bool fifo = S_ISFIFO(status.st_mode) && (flags & O_ACCMODE) != O_RDWR;
-  const bool terminal = S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices;
-  return fifo || terminal ? may_suspend() : nullptr;
+  return fifo || (S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices);
 }
 
-// A helper waits in the call itself, because opening one end without waiting would wake the other end.
+// A helper waits in the call itself, because opening one end without waiting would wake the other end. The
+// opening of other files is work, as reading them is, and not counted as a wait that could not suspend.
 template <typename Open>
-auto open_with(Fiber* fiber, Open open) noexcept {
+auto open_with(bool waits, Open open) noexcept {
+  if (!waits) return open();
+  Fiber* const fiber = may_suspend();
   if (fiber == nullptr) return natively(open_tally, open);
   return offload(*fiber, open_tally, JobKind::kWait, open, open);
 }
@@ -54,7 +56,7 @@ int suspending_open(const char* path, int flags, ...) noexcept {
   va_start(arguments, flags);
   const mode_t mode = mode_of(arguments);
   va_end(arguments);
-  return open_with(waiter_for(AT_FDCWD, path, flags), [&] { return real_open(path, flags, mode); });
+  return open_with(may_wait(AT_FDCWD, path, flags), [&] { return real_open(path, flags, mode); });
 }
 
 template <const auto& real_openat>
@@ -63,19 +65,19 @@ int suspending_openat(int folder, const char* path, int flags, ...) noexcept {
   va_start(arguments, flags);
   const mode_t mode = mode_of(arguments);
   va_end(arguments);
-  return open_with(waiter_for(folder, path, flags), [&] { return real_openat(folder, path, flags, mode); });
+  return open_with(may_wait(folder, path, flags), [&] { return real_openat(folder, path, flags, mode); });
 }
 
 int suspending_open_2(const char* path, int flags) noexcept {
-  return open_with(waiter_for(AT_FDCWD, path, flags), [&] { return libc::open_2(path, flags); });
+  return open_with(may_wait(AT_FDCWD, path, flags), [&] { return libc::open_2(path, flags); });
 }
 
 int suspending_openat_2(int folder, const char* path, int flags) noexcept {
-  return open_with(waiter_for(folder, path, flags), [&] { return libc::openat_2(folder, path, flags); });
+  return open_with(may_wait(folder, path, flags), [&] { return libc::openat_2(folder, path, flags); });
 }
 
 int suspending_creat(const char* path, mode_t mode) noexcept {
-  return open_with(waiter_for(AT_FDCWD, path, O_WRONLY), [&] { return libc::creat(path, mode); });
+  return open_with(may_wait(AT_FDCWD, path, O_WRONLY), [&] { return libc::creat(path, mode); });
 }
 
 // "r", "w" and "a", with a "+" behind them for both.
@@ -86,13 +88,13 @@ int flags_of(const char* mode) noexcept {
 
 template <const auto& real_fopen>
 std::FILE* suspending_fopen(const char* path, const char* mode) noexcept {
-  return open_with(waiter_for(AT_FDCWD, path, flags_of(mode)), [&] { return real_fopen(path, mode); });
+  return open_with(may_wait(AT_FDCWD, path, flags_of(mode)), [&] { return real_fopen(path, mode); });
 }
 
 template <const auto& real_freopen>
 std::FILE* suspending_freopen(const char* path, const char* mode, std::FILE* file) noexcept {
-  Fiber* const fiber = path == nullptr ? nullptr : waiter_for(AT_FDCWD, path, flags_of(mode));
-  return open_with(fiber, [&] { return real_freopen(path, mode, file); });
+  const bool waits = path != nullptr && may_wait(AT_FDCWD, path, flags_of(mode));
+  return open_with(waits, [&] { return real_freopen(path, mode, file); });
 }
 
 }  // namespace

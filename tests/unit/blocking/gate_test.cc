@@ -1,4 +1,9 @@
 // A call suspends only where the gate lets it; everywhere else it is libc's.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <string>
+
 #include "plugin/blocking/wait.h"
 #include "tests/unit/blocking/test_gate.h"
 
@@ -17,6 +22,23 @@ TEST_F(GateTest, ClosedLeavesEveryCallToLibc) {
   gate_.open = false;
   spawn([] { EXPECT_EQ(gives(0), short_poll()); });
   EXPECT_EQ(0u, running());
+}
+
+// Only what could have suspended is told to the reader of a report: a slow disk keeps the loop either way.
+TEST_F(GateTest, OpeningAFileCountsOnlyWhereItMayWait) {
+  gate_.open = false;
+  const std::string fifo = testing::TempDir() + "counted-" + std::to_string(getpid());
+  ASSERT_EQ(0, mkfifo(fifo.c_str(), 0600));
+  const auto times_counted = [this](const char* path) {
+    gate_.times_asked_why_not = 0;
+    spawn([path] { Fd(calls().open(path, O_RDONLY)).close(); });
+    return gate_.times_asked_why_not;
+  };
+  Fd other_end(::open(fifo.c_str(), O_RDWR));
+  EXPECT_EQ(1, times_counted(fifo.c_str()));
+  EXPECT_EQ(0, times_counted("/proc/self/exe"));
+  EXPECT_EQ(0, times_counted("/dev/null"));
+  unlink(fifo.c_str());
 }
 
 TEST_F(GateTest, OutsideAFiberCallsAreLibcs) {

@@ -36,7 +36,9 @@ class TestGate final : public blocking::Gate {
   bool able = true;  // To suspend a fiber whose caller has given nothing up.
   suspend::Fiber* may_suspend() noexcept override { return open ? suspend::Fiber::current() : nullptr; }
   suspend::Fiber* can_suspend() noexcept override { return able ? suspend::Fiber::current() : nullptr; }
+  int times_asked_why_not = 0;
   blocking::Refusal why_not() noexcept override {
+    ++times_asked_why_not;
     return open ? blocking::Refusal::kNone : blocking::Refusal::kGuarded;
   }
   int lock_waits_interrupted = 0;
@@ -70,7 +72,7 @@ struct Calls {
     find("send", send), find("sendto", sendto), find("sendmsg", sendmsg);
     find("sendfile", sendfile);
     find("read", read), find("readv", readv), find("write", write), find("writev", writev);
-    find("connect", connect), find("accept", accept), find("accept4", accept4);
+    find("open", open), find("connect", connect), find("accept", accept), find("accept4", accept4);
     find("close", close), find("dup2", dup2), find("dup3", dup3);
     find("close_range", close_range), find("closefrom", closefrom);
     find("nanosleep", nanosleep), find("clock_nanosleep", clock_nanosleep);
@@ -96,6 +98,7 @@ struct Calls {
   ssize_t (*readv)(int, const iovec*, int) = nullptr;
   ssize_t (*write)(int, const void*, size_t) = nullptr;
   ssize_t (*writev)(int, const iovec*, int) = nullptr;
+  int (*open)(const char*, int, ...) = nullptr;
   int (*connect)(int, const sockaddr*, socklen_t) = nullptr;
   int (*accept)(int, sockaddr*, socklen_t*) = nullptr;
   int (*accept4)(int, sockaddr*, socklen_t*, int) = nullptr;
