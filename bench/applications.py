@@ -34,9 +34,20 @@ def asked(row, makers, quick, path, count, clients=CLIENTS):
 
 # --- Flask, in the manner of TechEmpower's ------------------------------------------------------
 
-def flask_makers(environ):
+AS_MANY_CORES = f'{HERE}, --tornado 64'
+
+
+def as_many_cores(**app):
+    """With no more requests at once than there are database connections, so the others stay in the listen queue."""
+    server = servers.here(64, **app)
+    server.name = AS_MANY_CORES
+    return server
+
+
+def flask_makers(environ, clients):
     app = {'app': 'flask_worlds.py', 'environ': environ}
-    return [lambda: servers.here(600, **app), lambda: servers.threads(64, **app), lambda: servers.gevent(600, **app),
+    few = [lambda: as_many_cores(**app)] if clients > 64 else []
+    return [*few, lambda: servers.here(600, **app), lambda: servers.threads(64, **app), lambda: servers.gevent(600, **app),
             lambda: servers.gunicorn('gthread', 'flask_worlds', environ), lambda: servers.gunicorn('gevent', 'flask_worlds', environ)]
 
 
@@ -47,7 +58,7 @@ def flask(path, title, count, limit=None, clients=CLIENTS):
         if limit:
             row.targets = [Target(f'CPU, x --threads (at most {limit})', lambda r: r.median(HERE, 'us') / r.median(THREADS, 'us'), limit)]
         with contextlib.closing(Closing(with_tables())) as database:
-            return asked(row, flask_makers(database.server.environ), quick, f'/{path}', count, clients)
+            return asked(row, flask_makers(database.server.environ, clients), quick, f'/{path}', count, clients)
     return row_of
 
 
