@@ -86,6 +86,20 @@ def pair():
 
 
 @pytest.fixture
+def until(loop):
+    """Turns the loop until `is_true()`."""
+    def turn_until(is_true):
+        async def wait():
+            for _ in range(100_000):
+                if is_true():
+                    return
+                await asyncio.sleep(0)
+            raise AssertionError('it never came true')
+        loop.run_until_complete(wait())
+    return turn_until
+
+
+@pytest.fixture
 def run_python(loop_type):
     """Runs a program in a process of its own; `make_loop()` in it makes the loop under test."""
     maker = 'import asyncio, uwsgi_tornado\nmake_loop = ' + (

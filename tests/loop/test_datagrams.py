@@ -30,18 +30,8 @@ class Recorder(asyncio.DatagramProtocol):
         self.lost.set()
 
 
-def until(loop, is_true):
-    async def wait():
-        for _ in range(100_000):
-            if is_true():
-                return
-            await asyncio.sleep(0)
-        raise AssertionError('it never came true')
-    loop.run_until_complete(wait())
-
-
 @pytest.fixture
-def endpoint(loop):
+def endpoint(loop, until):
     """endpoint(...) makes one of 127.0.0.1, or of what it is given, and gives its protocol."""
     made = []
 
@@ -54,7 +44,7 @@ def endpoint(loop):
     yield make
     for protocol in made:
         protocol.transport.close()
-        until(loop, protocol.lost.is_set)
+        until(protocol.lost.is_set)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -76,11 +66,11 @@ def address_of(protocol):
 
 # --- To and fro --------------------------------------------------------------------------------
 
-def test_datagrams_come_and_go(loop, endpoint, family, peer):
+def test_datagrams_come_and_go(loop, endpoint, family, peer, until):
     protocol = endpoint(family=family)
     for data in (b'x', b'y' * 1000, os.urandom(65_507)):
         peer.sendto(data, address_of(protocol))
-        until(loop, lambda: protocol.received)
+        until(lambda: protocol.received)
         assert protocol.received == [(data, peer.getsockname())]
         (received, sender), = protocol.received
         assert type(received) is bytes and type(sender) is tuple
@@ -89,14 +79,14 @@ def test_datagrams_come_and_go(loop, endpoint, family, peer):
         protocol.received.clear()
 
 
-def test_an_empty_datagram_comes(loop, endpoint, family, peer):
+def test_an_empty_datagram_comes(loop, endpoint, family, peer, until):
     protocol = endpoint(family=family)
     peer.sendto(b'', address_of(protocol))
-    until(loop, lambda: protocol.received)
+    until(lambda: protocol.received)
     assert protocol.received == [(b'', peer.getsockname())]
 
 
-def test_a_connected_endpoint(loop, endpoint, family, peer):
+def test_a_connected_endpoint(loop, endpoint, family, peer, until):
     protocol = endpoint(remote_addr=peer.getsockname()[:2])
     protocol.transport.sendto(b'hello')
     data, address = peer.recvfrom(100)
@@ -106,7 +96,7 @@ def test_a_connected_endpoint(loop, endpoint, family, peer):
     with pytest.raises(ValueError, match='Invalid address: must be None or'):
         protocol.transport.sendto(b'data', ('127.0.0.2', 1))
     peer.sendto(b'back', address)
-    until(loop, lambda: protocol.received)
+    until(lambda: protocol.received)
     assert protocol.received == [(b'back', peer.getsockname())]
 
 
@@ -137,10 +127,10 @@ def test_what_cannot_be_sent(loop, endpoint):
 
 
 @pytest.mark.parametrize('address', ('text', (1, 2, 3), ('127.0.0.1', 'port'), ('127.0.0.1', 70000), ('127.0.0.1', -1), (None, 1), 1))
-def test_a_wrong_address_is_fatal(loop, endpoint, errors, address):
+def test_a_wrong_address_is_fatal(loop, endpoint, errors, address, until):
     protocol = endpoint()
     protocol.transport.sendto(b'x', address)
-    until(loop, protocol.lost.is_set)
+    until(protocol.lost.is_set)
     assert [told['message'] for told in errors] == ['Fatal write error on datagram transport']
     errors.clear()
 
@@ -153,13 +143,13 @@ def test_a_name_is_resolved(endpoint):
         assert peer.recv(100) == b'data'
 
 
-def test_nobody_listens(loop, endpoint, family):
+def test_nobody_listens(loop, endpoint, family, until):
     with socket.socket(family, socket.SOCK_DGRAM) as gone:
         gone.bind((FAMILIES[family], 0))
         address = gone.getsockname()[:2]
     protocol = endpoint(remote_addr=address)
     protocol.transport.sendto(b'data')
-    until(loop, lambda: protocol.errors)
+    until(lambda: protocol.errors)
     protocol.transport.sendto(b'data')
     protocol.transport.sendto(b'data')  # Finds the error of the one before.
     assert all(type(error) is ConnectionRefusedError for error in protocol.errors) and len(protocol.errors) == 2
@@ -168,21 +158,21 @@ def test_nobody_listens(loop, endpoint, family):
 
 # --- Many at once ------------------------------------------------------------------------------
 
-def test_all_come_in_their_order(loop, endpoint, family, peer):
+def test_all_come_in_their_order(loop, endpoint, family, peer, until):
     protocol = endpoint(family=family)
     sent = [b'%d' % number for number in range(50)]
     for data in sent:
         peer.sendto(data, address_of(protocol))
-    until(loop, lambda: len(protocol.received) == 50)
+    until(lambda: len(protocol.received) == 50)
     assert [data for data, _ in protocol.received] == sent
 
 
 @pytest.mark.parametrize('end', ('close', 'abort'))
-def test_none_comes_after_the_end(loop, endpoint, family, peer, end):
+def test_none_comes_after_the_end(loop, endpoint, family, peer, end, until):
     protocol = endpoint(lambda transport: getattr(transport, end)(), family=family)
     for _ in range(5):
         peer.sendto(b'data', address_of(protocol))
-    until(loop, protocol.lost.is_set)
+    until(protocol.lost.is_set)
     assert len(protocol.received) == 1
 
 
@@ -195,7 +185,7 @@ def test_none_comes_after_the_loop_was_stopped(loop, endpoint, family, peer):
         assert len(protocol.received) == count
 
 
-def test_a_protocol_that_raises_gets_the_next_ones(loop, endpoint, errors, family, peer):
+def test_a_protocol_that_raises_gets_the_next_ones(loop, endpoint, errors, family, peer, until):
     error = LookupError('of the protocol')
 
     def act(transport):
@@ -203,25 +193,25 @@ def test_a_protocol_that_raises_gets_the_next_ones(loop, endpoint, errors, famil
     protocol = endpoint(act, family=family)
     for _ in range(3):
         peer.sendto(b'data', address_of(protocol))
-    until(loop, lambda: len(protocol.received) == 3 and len(errors) == 3)
+    until(lambda: len(protocol.received) == 3 and len(errors) == 3)
     assert all(told['exception'] is error for told in errors) and not protocol.transport.is_closing()
     errors.clear()
     error.__traceback__ = None
 
 
 @pytest.mark.parametrize('exit', (SystemExit, KeyboardInterrupt))
-def test_an_exit_ends_the_run(loop, endpoint, errors, family, peer, exit):
+def test_an_exit_ends_the_run(loop, endpoint, errors, family, peer, exit, until):
     def act(transport):
         protocol.act = lambda transport: None
         raise exit
     protocol = endpoint(act, family=family)
     peer.sendto(b'data', address_of(protocol))
     with pytest.raises(exit):
-        until(loop, lambda: False)
+        until(lambda: False)
     assert not errors and not protocol.transport.is_closing()
 
 
-def test_the_protocol_is_changed_between_two(loop, endpoint, family, peer):
+def test_the_protocol_is_changed_between_two(loop, endpoint, family, peer, until):
     def act(transport):
         latter.connection_made(transport)
         transport.set_protocol(latter)
@@ -229,12 +219,12 @@ def test_the_protocol_is_changed_between_two(loop, endpoint, family, peer):
     former = endpoint(act, family=family)
     for _ in range(3):
         peer.sendto(b'data', address_of(former))
-    until(loop, lambda: len(latter.received) == 2)
+    until(lambda: len(latter.received) == 2)
     assert len(former.received) == 1
     former.transport.set_protocol(former)
 
 
-def test_others_have_their_turn(loop, endpoint, family, peer):
+def test_others_have_their_turn(loop, endpoint, family, peer, until):
     turns = []
     protocol = endpoint(lambda transport: turns.append('data'), family=family)
     for _ in range(50):
@@ -245,18 +235,18 @@ def test_others_have_their_turn(loop, endpoint, family, peer):
         if len(protocol.received) < 50:
             loop.call_soon(turn)
     loop.call_soon(turn)
-    until(loop, lambda: len(protocol.received) == 50)
+    until(lambda: len(protocol.received) == 50)
     longest = max(len(row) for row in ''.join(name[0] for name in turns).split('t'))
     assert longest <= 16
 
 
 # --- The transport -----------------------------------------------------------------------------
 
-def test_how_much_of_a_datagram_comes(loop, endpoint, family, peer):
+def test_how_much_of_a_datagram_comes(loop, endpoint, family, peer, until):
     protocol = endpoint(family=family)
     protocol.transport.max_size = 3
     peer.sendto(b'datagram', address_of(protocol))
-    until(loop, lambda: protocol.received)
+    until(lambda: protocol.received)
     assert protocol.received[0][0] == b'dat'
 
 
@@ -272,7 +262,7 @@ def test_after_the_end_nothing_is_sent(loop, endpoint, peer, family, caplog):
         peer.recv(100)
 
 
-def test_unix_datagrams(loop, endpoint, tmp_path):
+def test_unix_datagrams(loop, endpoint, tmp_path, until):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
         peer.bind(str(tmp_path / 'peer'))
         ours.bind(str(tmp_path / 'ours'))
@@ -281,11 +271,11 @@ def test_unix_datagrams(loop, endpoint, tmp_path):
         protocol.transport.sendto(b'hello', str(tmp_path / 'peer'))
         assert peer.recvfrom(100) == (b'hello', str(tmp_path / 'ours'))
         peer.sendto(b'back', str(tmp_path / 'ours'))
-        until(loop, lambda: protocol.received)
+        until(lambda: protocol.received)
         assert protocol.received == [(b'back', str(tmp_path / 'peer'))]
 
 
-def test_methods_of_another_kind_of_socket_are_called(loop, endpoint, peer, family):
+def test_methods_of_another_kind_of_socket_are_called(loop, endpoint, peer, family, until):
     class Counting(socket.socket):
         sent = received = 0
 
@@ -302,7 +292,7 @@ def test_methods_of_another_kind_of_socket_are_called(loop, endpoint, peer, fami
     protocol = endpoint(sock=counting)
     protocol.transport.sendto(b'hello', peer.getsockname())
     peer.sendto(b'back', counting.getsockname())
-    until(loop, lambda: protocol.received)
+    until(lambda: protocol.received)
     assert counting.sent == 1 and counting.received >= 1
 
 
@@ -315,7 +305,7 @@ def test_a_transport_knows_its_socket(loop, endpoint, family, loop_type):
     assert type(transport).__module__ == ('uwsgi_tornado' if loop_type is uwsgi_tornado.EventLoop else 'asyncio.selector_events')
 
 
-def test_the_socket_is_closed_and_its_number_used_again(loop, endpoint, errors):
+def test_the_socket_is_closed_and_its_number_used_again(loop, endpoint, errors, until):
     """While datagrams wait: those of another socket are not this protocol's."""
     sock, other = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
     for each in (sock, other):
@@ -331,14 +321,14 @@ def test_the_socket_is_closed_and_its_number_used_again(loop, endpoint, errors):
         peer.sendto(b"other's", other.getsockname())
         for data in (b'first', b'second'):
             peer.sendto(data, sock.getsockname())
-    until(loop, lambda: protocol.received)
+    until(lambda: protocol.received)
     assert [data for data, _ in protocol.received] == [b'first']
     os.set_blocking(other.fileno(), False)
     assert other.recv(100) == b"other's"
     os.close(number)
     other.close()
     protocol.transport.abort()
-    until(loop, protocol.lost.is_set)
+    until(protocol.lost.is_set)
     errors.clear()
 AUDITED = '''
 import socket, sys

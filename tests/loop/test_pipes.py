@@ -49,23 +49,13 @@ def pipe(loop):
         loop.run_until_complete(asyncio.sleep(0))
 
 
-def until(loop, is_true):
-    async def wait():
-        for _ in range(100_000):
-            if is_true():
-                return
-            await asyncio.sleep(0)
-        raise AssertionError('it never came true')
-    loop.run_until_complete(wait())
-
-
-def test_data_come_as_they_are_written(loop, pipe):
+def test_data_come_as_they_are_written(loop, pipe, until):
     protocol = Recorder()
     writing = pipe(protocol)
     for data in (b'x', DATA[:1000], DATA[:65536]):
         protocol.received = b''
         os.write(writing, data)
-        until(loop, lambda: len(protocol.received) == len(data))
+        until(lambda: len(protocol.received) == len(data))
         assert protocol.received == data
 
 
@@ -80,33 +70,33 @@ def test_the_end_comes_after_the_data(loop):
     assert protocol.received == b'last' and protocol.told == [4, 'eof', None]
 
 
-def test_a_paused_transport_reads_nothing(loop, pipe):
+def test_a_paused_transport_reads_nothing(loop, pipe, until):
     protocol = Recorder(lambda transport: transport.pause_reading())
     writing = pipe(protocol)
     for data in (b'a', b'b'):
         os.write(writing, data)
-        until(loop, lambda: protocol.received)
+        until(lambda: protocol.received)
         os.write(writing, b'later')
         loop.run_until_complete(asyncio.sleep(0.001))
         assert protocol.received == data
         protocol.received = b''
         protocol.transport.resume_reading()
-        until(loop, lambda: protocol.received)
+        until(lambda: protocol.received)
         assert protocol.received == b'later'
         protocol.received = b''
         protocol.transport.resume_reading()
 
 
-def test_how_much_comes_at_once(loop, pipe):
+def test_how_much_comes_at_once(loop, pipe, until):
     protocol = Recorder()
     writing = pipe(protocol)
     protocol.transport.max_size = 3
     os.write(writing, b'abcdefgh')
-    until(loop, lambda: len(protocol.received) == 8)
+    until(lambda: len(protocol.received) == 8)
     assert protocol.told == [3, 3, 2]
 
 
-def test_a_protocol_that_raises_keeps_its_pipe(loop, pipe, errors):
+def test_a_protocol_that_raises_keeps_its_pipe(loop, pipe, errors, until):
     error = LookupError('of the protocol')
 
     def act(transport):
@@ -114,11 +104,11 @@ def test_a_protocol_that_raises_keeps_its_pipe(loop, pipe, errors):
     protocol = Recorder(act)
     writing = pipe(protocol)
     os.write(writing, b'a')
-    until(loop, lambda: errors)
+    until(lambda: errors)
     assert errors[0]['exception'] is error and not protocol.transport.is_closing()
     protocol.act = lambda transport: None
     os.write(writing, b'b')
-    until(loop, lambda: protocol.received == b'ab')
+    until(lambda: protocol.received == b'ab')
     errors.clear()
     error.__traceback__ = None
 
