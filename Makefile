@@ -419,7 +419,7 @@ test-bench: test-deps $(BUILD)/tornado_plugin.so ## check the output of `make be
 	$(PYTEST) tests/bench
 
 bench-loop: $(BUILD)/$(EXTENSION) ## measure the event loop beside asyncio's and uvloop (two minutes)
-	$(PYTHON) bench/loop.py
+	$(PYTHON) bench/loop.py --floor
 
 site: test-deps ## build the documentation as HTML with search: build/site/html/index.html
 	@tools/build-site $(BUILD)/site

@@ -1,5 +1,6 @@
 """Echo servers on an event loop, for loop.py. The client is echo.cc, in a process of its own; with TLS one in Python."""
 import asyncio
+import contextlib
 import functools
 import os
 import resource
@@ -77,9 +78,10 @@ async def sock_into(loop):
 
 async def streams(loop):
     async def serve(reader, writer):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+        with contextlib.suppress(ConnectionError):  # Ten tracebacks would cost as much as a thousand echoes.
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
         writer.close()
     server = await asyncio.start_server(serve, '127.0.0.1', 0, backlog=BACKLOG)
     return server.sockets[0], [server]
@@ -154,13 +156,35 @@ async def run_client(loop, serve, connections, count):
     return float(done.stdout), serving
 
 
+def cpu_s_of_children():
+    """CPU time of those that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def echo_without_loop(connections, count):
+    """(echoes a second, CPU µs of the server for one) where the server is bare.cc."""
+    with subprocess.Popen([servers.build('bare'), 'echo'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        command = client(protocol, int(server.stdout.readline()), connections, count)
+        figure = float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        before = cpu_s_of_children()
+    return figure, (cpu_s_of_children() - before) / count * 1e6
+
+
+def ping_pong_without_loop(count):
+    done = subprocess.run([servers.build('bare'), 'ping-pong', str(count)], stdout=subprocess.PIPE, check=True)
+    return float(done.stdout), None
+
+
 def echo(serve, connections):
-    """A measurement: echoes a second; `cpu_us` of it is what the server spent on one."""
+    """A measurement: echoes a second; `cpu_us` of it is what the server spent on one, and `without_loop` measures bare.cc."""
     def measure(loop, count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
         cpu = time.process_time()
         figure, _ = loop.run_until_complete(run_client(loop, serve, connections, count))
         measure.cpu_us = (time.process_time() - cpu) / count * 1e6
         return figure
+    if serve not in (tls, datagrams):
+        measure.without_loop = functools.partial(echo_without_loop, connections)
     measure.__doc__ = f'{SIZE} bytes, {connections} connections; client in another process.'
     return measure

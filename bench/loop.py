@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Measures event loops beside each other: loop.py [--quick] [--all] [--costs] [ROW...]. Prints a table.
+"""Measures event loops beside each other: loop.py [--quick] [--all] [--floor] [--costs] [ROW...]. Prints a table.
 
-asyncio's own loop, uvloop and ours take turns (A B C A B C ...); figures are medians, more is better.
+asyncio's own loop, uvloop and ours take turns (A B C A B C ...); figures are medians, more is better. With --floor a program
+in C++ that makes the same system calls without any loop (bare.cc) takes its turn, too: no loop can be faster.
 `make bench-loop` builds what it needs. Each measurement is a process of its own.
 """
 import argparse
@@ -39,6 +40,7 @@ def make_ours():
 
 
 LOOPS = {'asyncio': make_asyncio, 'uvloop': make_uvloop, 'ours': make_ours}
+FLOOR = 'no loop, in C++'
 
 
 def nothing():
@@ -148,6 +150,9 @@ def ping_pong(loop, count):
     return figure
 
 
+ping_pong.without_loop = echoes.ping_pong_without_loop
+
+
 def pipes(loop, count):
     """1 KiB to and fro over two pipes, with their transports; both ends in this process."""
     class Echo(asyncio.Protocol):
@@ -205,6 +210,9 @@ ALL_ROWS = {**ROWS, **LONG_ROWS}
 def measure_here(row, name, count, warm_up):
     """Prints the figure, and the loop's CPU time for one where that matters."""
     measurement = ALL_ROWS[row][0]
+    if name == FLOOR:
+        print(json.dumps(measurement.without_loop(count)))
+        return
     loop = LOOPS[name]()
     if warm_up:
         measurement(loop, count // 10)
@@ -229,28 +237,39 @@ def measure(row, name, quick):
 
 # --- Rates ---------------------------------------------------------------------------------------
 
-def print_rates(rows, quick):
-    print('| thousands a second | ' + ' | '.join(LOOPS) + ' | x uvloop |\n| --- |' + ' ---: |' * (len(LOOPS) + 1))
+def print_rates(rows, quick, floor):
+    names = [*LOOPS, *([FLOOR] if floor else ())]
+    print('| thousands a second | ' + ' | '.join(names) + ' | x uvloop |\n| --- |' + ' ---: |' * (len(names) + 1))
     for row in rows:
-        figures, cpu = {name: [] for name in LOOPS}, {name: [] for name in LOOPS}
+        measured = [name for name in names if name != FLOOR or hasattr(ALL_ROWS[row][0], 'without_loop')]
+        figures, cpu = {name: [] for name in measured}, {name: [] for name in measured}
         for _ in range(3 if quick else ROUNDS):
-            for name in LOOPS:
+            for name in measured:
                 figure, cpu_us = measure(row, name, quick)
                 figures[name].append(figure)
                 cpu[name].append(cpu_us)
-        print(as_line(row, {name: statistics.median(values) / 1000 for name, values in figures.items()}), flush=True)
+        print(as_line(row, names, {name: statistics.median(values) / 1000 for name, values in figures.items()}), flush=True)
         if any(cpu.values()) and next(iter(cpu.values()))[0] is not None:
-            spent = ' | '.join(f'{statistics.median(values):.1f}' for values in cpu.values())
+            spent = in_cells(names, {name: statistics.median(values) for name, values in cpu.items()})
             print(f'| {row}: CPU µs each | {spent} | |', flush=True)
 
 
-def as_line(row, medians):
+def in_cells(names, medians):
+    return ' | '.join(f'{medians[name]:,.1f}' if name in medians else '' for name in names)
+
+
+def as_line(row, names, medians):
     target = ALL_ROWS[row][2]
-    ratio = medians['ours'] / medians['uvloop'] if {'ours', 'uvloop'} <= set(medians) else None
+
+    def times_uvloop(name):
+        return medians[name] / medians['uvloop'] if {name, 'uvloop'} <= set(medians) else None
+    ratio, most = times_uvloop('ours'), times_uvloop(FLOOR)
     verdict = '' if ratio is None else f'{ratio:.2f}'
     if ratio is not None and target is not None:
         verdict += f' (wanted {target}: {"met" if ratio >= target else "MISSED"})'
-    return f'| {row} | ' + ' | '.join(f'{value:,.1f}' for value in medians.values()) + f' | {verdict} |'
+    if most is not None:
+        verdict += f'; no loop {most:.2f}'
+    return f'| {row} | {in_cells(names, medians)} | {verdict} |'
 
 
 # --- Costs, which a busy machine does not change much ---------------------------------------------
@@ -290,6 +309,7 @@ def main():
     parser.add_argument('--quick', action='store_true', help='fewer rounds, less work')
     parser.add_argument('--all', action='store_true', help='the rows of 1,000 connections, too')
     parser.add_argument('--costs', action='store_true', help='user instructions and system calls of one operation, not rates; needs valgrind and strace')
+    parser.add_argument('--floor', action='store_true', help='what the system calls alone take, where a row can be measured so')
     parser.add_argument('--only', choices=LOOPS, help='one loop')
     parser.add_argument('--here', type=int, help=argparse.SUPPRESS)
     parser.add_argument('--cold', action='store_true', help=argparse.SUPPRESS)
@@ -307,7 +327,7 @@ def main():
     if asked.costs:
         print_costs(rows)
     else:
-        print_rates(rows, asked.quick)
+        print_rates(rows, asked.quick, asked.floor)
 
 
 if __name__ == '__main__':

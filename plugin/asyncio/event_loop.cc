@@ -178,6 +178,16 @@ PyRef EventLoop::call_at(double when, PyObject* when_object, const Call& call) {
   return ref;
 }
 
+PyRef EventLoop::create_future() {
+  static PyObject* const no_arguments = py_check(PyTuple_New(0)).release();
+  static PyObject* const name = py_check(PyUnicode_InternFromString("loop")).release();
+  if (!future_options_) {
+    future_options_ = py_check(PyDict_New());
+    py_check_status(PyDict_SetItem(future_options_.get(), name, self_));
+  }
+  return py_check(PyObject_Call(asyncio_names().future, no_arguments, future_options_.get()));
+}
+
 void EventLoop::add_ready(PyRef handle) {
   ready_.push_back(std::move(handle));
   if (attached()) ask_for_drain();
@@ -436,7 +446,7 @@ void EventLoop::clear() noexcept {
   batch.swap(batch_);
   polled.swap(polled_);
   next_ = 0;
-  const PyRef transports = std::move(transports_by_fd_);
+  const PyRef transports = std::move(transports_by_fd_), options = std::move(future_options_);
 }
 
 void EventLoop::close() noexcept {
@@ -450,6 +460,7 @@ int EventLoop::traverse(visitproc visit, void* arg) const noexcept {
   }
   Py_VISIT(asyncgen_hooks_before_.get());
   Py_VISIT(transports_by_fd_.get());
+  Py_VISIT(future_options_.get());
   if (const int found = timers_.traverse(visit, arg)) return found;
   return io_ ? io_->fds.traverse(visit, arg) : 0;
 }

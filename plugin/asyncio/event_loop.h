@@ -68,6 +68,7 @@ class EventLoop final : public loop::TurnObserver {
   PyRef call_soon_threadsafe(const Call& call);
   // `when_object` may be null.
   PyRef call_at(double when, PyObject* when_object, const Call& call);
+  PyRef create_future();
   static double time() noexcept;
   // time() + delay_s. Callbacks of one turn share a reading of the clock, so a delay of 0 costs none.
   double time_in(double delay_s) noexcept;
@@ -175,6 +176,7 @@ class EventLoop final : public loop::TurnObserver {
   PyObject* current_handle_ = nullptr;  // The handle that is running, in debug mode only.
   PyRef asyncgen_hooks_before_;
   PyRef transports_by_fd_;  // asyncio's dict of them, weak ones; null before it is needed.
+  PyRef future_options_;    // {'loop': this one}; null before it is needed.
 
   // The list of all loops, for after_fork_in_child().
   EventLoop* next_loop_;

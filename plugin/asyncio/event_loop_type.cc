@@ -37,6 +37,7 @@ bool is_named(PyObject* name, const char* text) noexcept {
 // method([moment,] callback, *args, context=None). `moment` is null for the methods without.
 Scheduled parse(const char* method, const char* moment, PyObject* const* args, Py_ssize_t count,
                 PyObject* names) {
+  static PyObject* const context = py_check(PyUnicode_InternFromString("context")).release();
   Scheduled parsed;
   const Py_ssize_t leading = moment == nullptr ? 1 : 2;
   if (moment != nullptr && count >= 1) parsed.moment = args[0];
@@ -48,7 +49,7 @@ Scheduled parse(const char* method, const char* moment, PyObject* const* args, P
   for (Py_ssize_t i = 0; names != nullptr && i < PyTuple_GET_SIZE(names); ++i) {
     PyObject* const name = PyTuple_GET_ITEM(names, i);
     PyObject* const value = args[count + i];
-    if (is_named(name, "context")) {
+    if (name == context || is_named(name, "context")) {
       parsed.call.context = value == Py_None ? nullptr : value;
     } else if (parsed.call.callback == nullptr && is_named(name, "callback")) {
       parsed.call.callback = value;
@@ -260,10 +261,7 @@ PyObject* finalise(PyObject* self, PyObject*) noexcept {
 }
 
 PyObject* create_future(PyObject* self, PyObject*) noexcept {
-  return py_boundary([=] {
-    static PyObject* const names = py_check(Py_BuildValue("(s)", "loop")).release();
-    return py_check(vectorcall(asyncio_names().future, &self, 0, names));
-  });
+  return py_boundary([=] { return loop_of(self).create_future(); });
 }
 
 constexpr Py_ssize_t kTaskOptions = 2;

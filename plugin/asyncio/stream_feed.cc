@@ -74,9 +74,15 @@ PyRef plain_reader_of(PyObject* protocol) {
 
 // Whether object.name is this function of its class: not that of an instance or of a test.
 bool has_method(PyObject* object, PyObject* name, PyObject* function) {
+#if PY_VERSION_HEX >= 0x03090000 && PY_VERSION_HEX < 0x030D0000  // Without an object for the method.
+  PyObject* found = nullptr;
+  const bool of_class = _PyObject_GetMethod(object, name, &found) == 1;
+  return py_check(found).get() == function && of_class;
+#else
   const PyRef method = py_check(PyObject_GetAttr(object, name));
   return PyMethod_Check(method.get()) && PyMethod_GET_FUNCTION(method.get()) == function &&
          PyMethod_GET_SELF(method.get()) == object;
+#endif
 }
 
 // A reader pauses its transport when it has more than twice its limit.

@@ -198,7 +198,12 @@ inline std::string_view text_of(PyObject* text) noexcept {
 // object.method(argument); no argument if that is null. `method` is an interned string: CPython's cache of
 // methods would keep each new one, and not find the last.
 inline PyRef call_method(PyObject* object, PyObject* method, PyObject* argument = nullptr) {
+#if PY_VERSION_HEX >= 0x03090000  // Cheaper than the general call.
+  PyObject* const given[] = {object, argument};
+  return py_check(PyObject_VectorcallMethod(method, given, argument == nullptr ? 1 : 2, nullptr));
+#else
   return py_check(PyObject_CallMethodObjArgs(object, method, argument, nullptr));
+#endif
 }
 
 // function(*args, name=value)

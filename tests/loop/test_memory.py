@@ -68,6 +68,16 @@ def test_a_loop_that_is_forgotten_is_collected_with_all_it_holds(loop_type):
         os.close(fd)
 
 
+def test_a_loop_that_made_a_future_after_its_end_is_collected(loop_type):
+    loop = loop_type()
+    loop.close()
+    assert loop.create_future().get_loop() is loop
+    seen = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert seen() is None
+
+
 def test_a_handle_in_a_cycle_is_collected(loop):
     thing = Thing()
     thing.handle = loop.call_soon(thing.method)
@@ -122,7 +132,7 @@ def test_references_balance_over_many_turns():
 
 @pytest.mark.parametrize('left', [
     '', 'loop.call_soon(print)', 'loop.call_later(9, print)', 'loop.add_reader(0, print)',
-    'loop.run_until_complete(asyncio.sleep(0))', 'loop.run_in_executor(None, print)',
+    'loop.run_until_complete(asyncio.sleep(0))', 'loop.create_future()', 'loop.run_in_executor(None, print)',
     'import signal; loop.add_signal_handler(signal.SIGTERM, print)'])
 @pytest.mark.parametrize('kept', ['asyncio.set_event_loop(loop)', 'loop.itself = loop', 'import builtins; builtins.kept = loop'],
                          ids=['set', 'cycle', 'kept'])

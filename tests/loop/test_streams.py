@@ -265,6 +265,24 @@ def test_methods_that_somebody_replaces_later_are_called(loop, of):
     loop.run_until_complete(main())
 
 
+def test_what_somebody_has_put_in_a_method_s_place_is_called_as_it_is(loop, errors):
+    """Also where that is the function of the class, which is then called without its object."""
+    async def main():
+        reader, writer, peer = await connected(loop)
+        reader.feed_data = asyncio.StreamReader.feed_data
+        peer.send(b'data')
+        with pytest.raises(TypeError):
+            await reader.read(100)
+        assert [told['message'] for told in errors] == ['Fatal error: protocol.data_received() call failed.']
+        with pytest.raises(TypeError):
+            await writer.wait_closed()
+        peer.close()
+        await asyncio.sleep(0)
+    loop.run_until_complete(main())
+    errors.clear()
+    gc.collect()
+
+
 def test_methods_of_another_reader_have_the_context_of_the_connection(loop):
     of_whom = contextvars.ContextVar('of_whom', default='nobody')
     seen = []
