@@ -37,7 +37,6 @@ bool is_named(PyObject* name, const char* text) noexcept {
 // method([moment,] callback, *args, context=None). `moment` is null for the methods without.
 Scheduled parse(const char* method, const char* moment, PyObject* const* args, Py_ssize_t count,
                 PyObject* names) {
-  static PyObject* const context = py_check(PyUnicode_InternFromString("context")).release();
   Scheduled parsed;
   const Py_ssize_t leading = moment == nullptr ? 1 : 2;
   if (moment != nullptr && count >= 1) parsed.moment = args[0];
@@ -49,7 +48,7 @@ Scheduled parse(const char* method, const char* moment, PyObject* const* args, P
   for (Py_ssize_t i = 0; names != nullptr && i < PyTuple_GET_SIZE(names); ++i) {
     PyObject* const name = PyTuple_GET_ITEM(names, i);
     PyObject* const value = args[count + i];
-    if (name == context || is_named(name, "context")) {
+    if (is_named(name, "context")) {
       parsed.call.context = value == Py_None ? nullptr : value;
     } else if (parsed.call.callback == nullptr && is_named(name, "callback")) {
       parsed.call.callback = value;

@@ -256,7 +256,13 @@ PyRef allocate() {
   object->transport.high_water = {PyRef::borrow(high), 64 * 1024};
   object->transport.low_water = {PyRef::borrow(low), 16 * 1024};
   PyObject_GC_Track(self);
-  return PyRef::steal(self);
+  PyRef owned = PyRef::steal(self);
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+  // CPython 3.11 looks methods up slowly (LOAD_METHOD without a cache) on objects whose dict is to be made
+  // yet.
+  object->dict = py_check(PyDict_New()).release();
+#endif
+  return owned;
 }
 
 // Only a loop makes transports: asyncio's constructor would find nothing that it knows.
