@@ -245,7 +245,7 @@ PyObject* make_datagram_transport(PyObject* loop, PyObject* args, PyObject* kwar
     static PyObject* type = nullptr;
     if (type == nullptr) type = make_type();
     const bool udp = PyTuple_GET_SIZE(args) > 0 && is_udp(PyTuple_GET_ITEM(args, 0));
-    return call_with_loop(udp ? type : asyncios, loop, args, kwargs);
+    return call_with_first(udp ? type : asyncios, loop, args, kwargs);
   });
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "plugin/asyncio/asyncio_names.h"
+#include "plugin/asyncio/derived_type.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/static_type.h"
 
@@ -121,20 +122,9 @@ bool kernel_has_pidfds() noexcept {
 // up to CPython 3.11 that starts a thread for each child. Ours is asyncio's own function, for which
 // `events` is our watcher.
 void add_subprocess_methods(PyObject* class_body) {
-  constexpr char kName[] = "_make_subprocess_transport";
-  const PyRef original = py_check(PyObject_GetAttrString(asyncio_names().base_loop, kName));
   const bool has_watchers = PyObject_HasAttrString(asyncio_names().unix_events, "ThreadedChildWatcher");
-  if (!has_watchers || !PyFunction_Check(original.get()) || !kernel_has_pidfds()) return;
-
-  const PyRef globals = py_check(PyDict_Copy(PyFunction_GetGlobals(original.get())));
-  const PyRef watcher = make_child_watcher();
-  py_check_status(PyDict_SetItemString(globals.get(), "events", watcher.get()));
-  const PyRef function = py_check(PyFunction_New(PyFunction_GetCode(original.get()), globals.get()));
-  for (const char* field : {"__defaults__", "__kwdefaults__", "__qualname__"}) {
-    const PyRef value = py_check(PyObject_GetAttrString(original.get(), field));
-    py_check_status(PyObject_SetAttrString(function.get(), field, value.get()));
-  }
-  py_check_status(PyDict_SetItemString(class_body, kName, function.get()));
+  if (!has_watchers || !kernel_has_pidfds()) return;
+  replace_global(class_body, "_make_subprocess_transport", "events", make_child_watcher().get());
 }
 
 }  // namespace python

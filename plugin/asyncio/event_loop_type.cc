@@ -469,6 +469,7 @@ PyRef make_event_loop_type() {
   const PyRef body =
       py_check(Py_BuildValue("{s:s,s:s}", "__module__", "uwsgi_tornado", "__doc__", kEventLoopDoc));
   add_subprocess_methods(body.get());
+  add_tls_methods(body.get());
   PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(OO)O",
                                               "EventLoop", core_type(), names.base_loop, body.get()));
   watch_for_forks();

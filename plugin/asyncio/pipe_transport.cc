@@ -73,7 +73,7 @@ PyObject* make_read_pipe_transport(PyObject* loop, PyObject* args, PyObject* kwa
   return py_boundary([=] {
     static PyObject* type = nullptr;
     if (type == nullptr) type = make_type();
-    return call_with_loop(is_fifo(args) ? type : asyncios, loop, args, kwargs);
+    return call_with_first(is_fifo(args) ? type : asyncios, loop, args, kwargs);
   });
 }
 

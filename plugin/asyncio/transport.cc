@@ -6,6 +6,7 @@
 
 #include "plugin/asyncio/socket_fields.h"
 #include "plugin/asyncio/stream_feed.h"
+#include "plugin/asyncio/tls_protocol.h"
 #include "plugin/asyncio/transport_names.h"
 #include "plugin/python/except_clause.h"
 
@@ -104,6 +105,7 @@ void SocketTransport::open(PyObject* loop, PyObject* sock, const Options& option
 void SocketTransport::set_protocol(PyObject* protocol) {
   buffered_ = is_instance(protocol, asyncio_names().buffered_protocol);
   feeds_stream_ = is_plain_stream(protocol);
+  is_below_tls_ = is_tls_protocol(protocol);
   const PyRef before = std::exchange(protocol_, PyRef::borrow(protocol));
   protocol_connected_ = true;
 }

@@ -40,6 +40,9 @@ class SocketTransport final : public EventTaker {
   SocketTransport(const SocketTransport&) = delete;
   SocketTransport& operator=(const SocketTransport&) = delete;
 
+  // The transport that `object` is; null for any other object, and for one that was given attributes of its
+  // own.
+  static SocketTransport* of(PyObject* object) noexcept;
   // True for a plain socket.socket that is open. The methods of other types may do more than a socket's.
   static bool can_take(PyObject* sock);
   // Begins. REQUIRES: can_take(sock), `loop` is an EventLoop. To be called once.
@@ -131,6 +134,7 @@ class SocketTransport final : public EventTaker {
   void read_data();
   void receive_data(const PyRef& data);
   void read_into_buffer();
+  void read_encrypted();
   void on_eof();
   std::size_t send_now(const void* data, std::size_t size) const;
   std::size_t send_queued() const;
@@ -158,6 +162,7 @@ class SocketTransport final : public EventTaker {
   int fd_ = -1;
   bool buffered_ = false;
   bool feeds_stream_ = false;
+  bool is_below_tls_ = false;
   int read_error_ = 0;  // Of a read whose handle is to run yet.
   bool reads_much_ = false;
   bool closing_ = false;
@@ -178,5 +183,7 @@ void need_socket_transport_type();
 // A loop's _make_socket_transport() and _make_ssl_transport(), as methods with keywords.
 PyObject* make_socket_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept;
 PyObject* make_ssl_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept;
+// Adds start_tls() to the dict `class_body` of a loop. Throws PyError.
+void add_tls_methods(PyObject* class_body);
 
 }  // namespace python

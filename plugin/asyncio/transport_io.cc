@@ -8,6 +8,7 @@
 
 #include "plugin/asyncio/socket_fields.h"
 #include "plugin/asyncio/stream_feed.h"
+#include "plugin/asyncio/tls_protocol.h"
 #include "plugin/asyncio/transport.h"
 #include "plugin/asyncio/transport_names.h"
 #include "plugin/python/except_clause.h"
@@ -17,9 +18,14 @@ namespace {
 
 // asyncio's: writes to a connection that is lost are logged from this one on.
 constexpr long kLostWritesUnlogged = 5;
+constexpr char kReadFailed[] = "Fatal read error on socket transport";
 constexpr char kReceiveFailed[] = "Fatal error: protocol.data_received() call failed.";
+constexpr char kUpdateFailed[] = "Fatal error: protocol.buffer_updated() call failed.";
 // What a read takes at first. Where that is not all, the next reads take `max_size`.
 constexpr std::size_t kFewBytes = 64 * 1024;
+
+// What asyncio's TLS reads at once.
+constexpr std::size_t kEncryptedBytes = 256 * 1024;
 
 // Nothing is sent where the kernel has no room.
 std::size_t sent_or_throw(ssize_t sent) {
@@ -89,7 +95,8 @@ void SocketTransport::resume_reading() {
 
 void SocketTransport::read_ready() {
   if (conn_lost_ != 0) return;
-  if (buffered_) read_into_buffer();
+  if (is_below_tls_) read_encrypted();
+  else if (buffered_) read_into_buffer();
   else read_data();
 }
 
@@ -119,7 +126,7 @@ PyRef SocketTransport::read_bytes() {
 
 void SocketTransport::read_data() {
   PyRef data;
-  if (!try_or_fail("Fatal read error on socket transport", [&] { data = read_bytes(); }) || !data) return;
+  if (!try_or_fail(kReadFailed, [&] { data = read_bytes(); }) || !data) return;
   if (PyBytes_GET_SIZE(data.get()) == 0) return on_eof();
   receive_data(data);
 }
@@ -158,7 +165,7 @@ void SocketTransport::read_into_buffer() {
     return;
   }
   ssize_t got = -1;
-  if (!try_or_fail("Fatal read error on socket transport", [&] {
+  if (!try_or_fail(kReadFailed, [&] {
         const View view(buffer.get(), PyBUF_WRITABLE);
         got = receive(view.data(), view.size());
       })) {
@@ -166,9 +173,19 @@ void SocketTransport::read_into_buffer() {
   }
   if (got < 0) return;
   if (got == 0) return on_eof();
-  try_or_fail("Fatal error: protocol.buffer_updated() call failed.", [&] {
+  try_or_fail(kUpdateFailed, [&] {
     call_method(protocol.get(), transport_names().buffer_updated, py_check(PyLong_FromSsize_t(got)).get());
   });
+}
+
+// As read_into_buffer(), from memory for all transports, which TLS copies at once.
+void SocketTransport::read_encrypted() {
+  static char encrypted[kEncryptedBytes];  // The GIL protects it.
+  const PyRef protocol = protocol_;
+  ssize_t got = -1;
+  if (!try_or_fail(kReadFailed, [&] { got = receive(encrypted, sizeof encrypted); }) || got < 0) return;
+  if (got == 0) return on_eof();
+  try_or_fail(kUpdateFailed, [&] { tls_received(protocol.get(), encrypted, static_cast<std::size_t>(got)); });
 }
 
 void SocketTransport::on_eof() {

@@ -20,6 +20,7 @@ struct TransportNames {
   PyObject* connection_lost = interned("connection_lost");
   PyObject* pause_writing = interned("pause_writing");
   PyObject* resume_writing = interned("resume_writing");
+  PyObject* write = interned("write");
   PyObject* add_reader = interned("_add_reader");
   PyObject* read_ready = interned("_read_ready");
   PyObject* write_ready = interned("_write_ready");

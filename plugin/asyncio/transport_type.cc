@@ -7,6 +7,7 @@
 
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/event_loop_fields.h"
+#include "plugin/asyncio/tls_protocol.h"
 #include "plugin/asyncio/transport.h"
 
 namespace python {
@@ -363,9 +364,8 @@ PyRef make_tls_transport(PyObject* loop, PyObject* args, PyObject* kwargs) {
   }
   const PyRef protocol_args = py_check(PySequence_List(args));
   py_check_status(PyList_SetItem(protocol_args.get(), 0, PyRef::borrow(loop).release()));
-  const PyRef protocol =
-      py_check(PyObject_Call(imported("asyncio.sslproto", "SSLProtocol").get(),
-                             py_check(PyList_AsTuple(protocol_args.get())).get(), options.get()));
+  const PyRef protocol = py_check(PyObject_Call(
+      tls_protocol_type(loop).get(), py_check(PyList_AsTuple(protocol_args.get())).get(), options.get()));
   make_transport(loop, first_of(args),
                  {protocol.get(), nullptr, none_to_null(extra.get()), none_to_null(server.get())});
   return py_check(PyObject_GetAttrString(protocol.get(), "_app_transport"));
@@ -375,6 +375,12 @@ PyRef make_tls_transport(PyObject* loop, PyObject* args, PyObject* kwargs) {
 
 void need_socket_transport_type() {
   if (type_ == nullptr) type_ = make_type();
+}
+
+SocketTransport* SocketTransport::of(PyObject* object) noexcept {
+  if (Py_TYPE(object) != type_) return nullptr;
+  PyObject* const own = object_of(object).dict;
+  return own == nullptr || PyDict_GET_SIZE(own) == 0 ? &transport_of(object) : nullptr;
 }
 
 PyObject* make_socket_transport(PyObject* loop, PyObject* args, PyObject* kwargs) noexcept {

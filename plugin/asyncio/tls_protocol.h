@@ -1,0 +1,28 @@
+// asyncio's TLS, with its frequent calls in C++.
+#pragma once
+
+#include <Python.h>
+
+#include <cstddef>
+
+#include "plugin/python/py_ref.h"
+
+namespace python {
+
+// What is to be used for asyncio.sslproto.SSLProtocol on `loop`: uwsgi_tornado._SSLProtocol, which is derived
+// from it, or the class itself in debug mode, where it is not as known, and where somebody has replaced it or
+// one of its methods. Throws PyError.
+PyRef tls_protocol_type(PyObject* loop);
+
+// Exactly uwsgi_tornado._SSLProtocol.
+bool is_tls_protocol(PyObject* object) noexcept;
+
+// Does what get_buffer() and buffer_updated() would with bytes of the peer. REQUIRES:
+// is_tls_protocol(protocol). Throws PyError.
+void tls_received(PyObject* protocol, char* data, std::size_t size);
+
+// Does what transport.write() of asyncio's does. REQUIRES: is_tls_protocol(protocol). False where nothing has
+// been done, as asyncio's method must be called. Throws PyError.
+bool tls_write(PyObject* protocol, PyObject* data);
+
+}  // namespace python
