@@ -1,4 +1,4 @@
-"""Echo servers on an event loop, for loop.py. The client is echo.cc, in a process of its own; with TLS one in Python."""
+"""Echo servers on an event loop, for loop.py. The client is echo.cc, in a process of its own; with TLS echo_tls.cc."""
 import asyncio
 import contextlib
 import functools
@@ -7,40 +7,12 @@ import resource
 import socket
 import ssl
 import subprocess
-import sys
 import time
 
 import servers
 
 SIZE = 1024
 BACKLOG = 1024
-
-TLS_CLIENT = r'''
-import selectors, socket, ssl, sys, time
-port, connections, count, size = map(int, sys.argv[1:5])
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-message, selector = b'x' * size, selectors.DefaultSelector()
-for _ in range(connections):
-    connection = context.wrap_socket(socket.create_connection(('127.0.0.1', port)))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(message)
-    connection.setblocking(False)
-    selector.register(connection, selectors.EVENT_READ)
-done, started, got = 0, time.perf_counter(), {}
-while done < count:
-    for key, _ in selector.select():
-        try:
-            received = got.get(key.fd, 0) + len(key.fileobj.recv(65536))
-        except ssl.SSLWantReadError:
-            continue
-        if received == size:
-            received, done = 0, done + 1
-            key.fileobj.sendall(message)
-        got[key.fd] = received
-print(count / (time.perf_counter() - started))
-'''
-
 
 # --- Servers: each returns the socket that clients connect to, and what must be kept ------------
 
@@ -145,7 +117,7 @@ async def datagrams(loop):
 def client(serve, port, connections, count):
     numbers = [str(number) for number in (port, connections, count, SIZE)]
     if serve is tls:
-        return [sys.executable, '-c', TLS_CLIENT, *numbers]
+        return [str(servers.build('echo_tls', '-lssl', '-lcrypto')), *numbers]
     return [str(servers.build('echo')), *numbers, *(['datagrams'] if serve is datagrams else [])]
 
 
