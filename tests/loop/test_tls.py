@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import socket
 import ssl
 import sys
@@ -337,6 +338,28 @@ def test_a_large_record_whose_end_comes_later(loop, connect_one, make, missing):
     peer.send_bytes(whole[-missing:])
     received(loop, protocol, DATA[:16384])
     assert [what for what, *_ in protocol.told] == ['made', 'data']
+
+
+@pytest.mark.parametrize('make', [Recorder, Buffered, lambda: Buffered(1000)], ids=['Recorder', 'Buffered', 'small'])
+@pytest.mark.parametrize('seed', range(3))
+def test_what_is_complete_is_received_before_more_comes(loop, connect, make, seed):
+    """Whatever the sizes of records and segments are: nobody waits for what OpenSSL has already."""
+    protocol, chosen = make(), random.Random(seed)
+    peer = connect(protocol)
+    sent, ends, stream = b'', [], b''
+    for _ in range(100):
+        piece = DATA[:chosen.choice((1, 10, 999, 5000, 16384))]
+        sent += piece
+        stream += peer.records(piece)
+        ends.append((len(stream), len(sent)))
+    start = 0
+    while start < len(stream):
+        end = start + chosen.choice((1, 5, 21, 1000, 16000, 50_000))
+        peer.send_bytes(stream[start:end])
+        complete = max([size for at, size in ends if at <= end], default=0)
+        until(loop, lambda: len(protocol.received) >= complete)
+        start = end
+    assert protocol.received == sent
 
 
 @pytest.mark.parametrize('size', [1, 100, 999, 1000, 1001])
