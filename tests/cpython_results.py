@@ -8,7 +8,7 @@ import traceback
 import unittest
 
 TEST_TIMEOUT_S = 60
-VERSION = re.compile(r'(?:(\d+\.\d+)\+ )?(.*)')
+VERSION = re.compile(r'(?:(\d+\.\d+(?:\.\d+)?)\+ )?(.*)')
 
 
 class Lines(unittest.TestResult):

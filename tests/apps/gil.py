@@ -338,6 +338,8 @@ def process(own):
     child.start()
     answer = here.recv()
     child.join()
+    while child.exitcode is None:  # Where another request's start() has reaped it, and is about to keep how it ended.
+        time.sleep(0.001)
     # Before 3.13 a child forked off the main thread exits with 1 (an assertion in threading).
     assert child.exitcode == 0 or sys.version_info < (3, 13)
     return str(answer)

@@ -20,7 +20,8 @@ def test_log_tells_what_a_request_waited_for(server):
     running = server('timed.py', *LOG)
     running.get_all(['/sleep?0.3', '/locked?0.2', '/quick'])
     times = logged(running, 3)
-    assert times['sleep'][2] >= 300 and times['sleep'][3] == 'sleep' and times['sleep'][1] < 250
+    # A sleep ends at a time that was read before the wait began, so the wait alone may be shorter.
+    assert sum(times['sleep'][1:3]) >= 300 and times['sleep'][3] == 'sleep' and times['sleep'][1] < 250
     assert times['locked'][2] >= 190 and times['locked'][3] == 'lock'
     assert times['quick'][2] < 200
     assert all(0 <= queued < 1000 for queued, _, _, _ in times.values())
@@ -63,7 +64,7 @@ def test_server_timing_tells_what_was_before_the_header(server):
     running = server('timed.py', '--tornado-server-timing')
     _, headers, body = running.get('/sleep?0.3')
     queued, ran, waited, what = timing(headers)
-    assert body == b'done' and waited >= 300 and what == 'sleep' and ran < 250 and queued < 1000
+    assert body == b'done' and ran + waited >= 300 and what == 'sleep' and ran < 250 and queued < 1000
     _, headers, body = running.get('/sleep_after_header?0.3')
     assert body == b'begun done' and timing(headers)[2] < 200
 
