@@ -37,6 +37,7 @@ local = threading.local()
 database_slots = threading.BoundedSemaphore(DATABASE_CONNECTIONS)
 
 
+worker = os.getpid()
 running = 0  # Requests.
 wrong = []  # In a real thread.
 
@@ -163,7 +164,8 @@ class Program:
         """Objects whose finalisers wait, and whose exceptions are for nobody."""
         class Dying:
             def __del__(dying):
-                self.wait()
+                if os.getpid() == worker:  # A child ends the threads it does not have, whose locks nobody frees there.
+                    self.wait()
                 raise RuntimeError('in __del__')
 
         class Collected:  # Wherever the collector runs: in another request, or in a thread.
