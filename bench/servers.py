@@ -259,6 +259,9 @@ class Postgres(Database):
             raise Missing('PostgreSQL is not installed')
         self.programs = found[-1]
         super().__init__('postgres')
+        # It listens before it lets anybody in.
+        while subprocess.run([f'{self.programs}/pg_isready', '-q', '-h', '127.0.0.1', '-p', str(self.port)]).returncode == 1:
+            time.sleep(0.02)
         self.environ = {'BENCH_POSTGRES': f'host=127.0.0.1 port={self.port} user=bench dbname=postgres'}
 
     def set_up(self):
