@@ -1,4 +1,4 @@
-// What the rows of loop.py take without any loop: nothing but epoll_wait(), recv() and send().
+// The rows of loop.py without any loop: only epoll_wait(), recv() and send().
 // bare echo: prints the port that it listens on, and sends back what comes until its input ends.
 // bare ping-pong COUNT: sends a byte to and fro over a socketpair; prints how often a second.
 #include <netinet/tcp.h>
