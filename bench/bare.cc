@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kEventsMost = 1024;
 
-void check(bool good, const char* what) {
-  if (good) return;
-  std::perror(what);
-  std::exit(1);
-}
-
 void watch(int poll, int fd) {
   epoll_event event{EPOLLIN, {}};
   event.data.fd = fd;

@@ -5,25 +5,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "load_program.h"
 
 namespace {
-
-[[noreturn]] void die(const char* what) {
-  std::fprintf(stderr, "%s: %s\n", what, std::strerror(errno));
-  std::exit(1);
-}
-
-void check(bool good, const char* what) {
-  if (!good) die(what);
-}
 
 int connect_to(int port, bool datagrams) {
   const int fd = socket(AF_INET, datagrams ? SOCK_DGRAM : SOCK_STREAM, 0);

@@ -14,12 +14,6 @@
 
 namespace {
 
-void check(bool good, const char* what) {
-  if (good) return;
-  std::perror(what);
-  std::exit(1);
-}
-
 // Has shaken hands, and does not block.
 SSL* connect_to(SSL_CTX* context, int port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);

@@ -8,7 +8,16 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <vector>
+
+// Ends the program with the error of the call that failed.
+inline void check(bool good, const char* what) {
+  if (good) return;
+  std::perror(what);
+  std::exit(1);
+}
 
 inline double now_s() {
   using namespace std::chrono;

@@ -9,9 +9,9 @@
 
 namespace python {
 
-// What is to be used for asyncio.sslproto.SSLProtocol on `loop`: uwsgi_tornado._SSLProtocol, which is derived
-// from it, or the class itself in debug mode, where it is not as known, and where somebody has replaced it or
-// one of its methods. Throws PyError.
+// The class to use for asyncio.sslproto.SSLProtocol on `loop`: uwsgi_tornado._SSLProtocol, which is derived
+// from it. In debug mode, in Pythons whose class is not as known, and if somebody has replaced the class or a
+// method, it is asyncio's. Throws PyError.
 PyRef tls_protocol_type(PyObject* loop);
 
 // Exactly uwsgi_tornado._SSLProtocol.

@@ -1,4 +1,4 @@
-// What a TLS protocol of asyncio's has, read and written without a call.
+// The attributes of a TLS protocol, read and written without a call.
 #pragma once
 
 #include <Python.h>
@@ -10,8 +10,8 @@
 
 namespace python {
 
-// Attributes of asyncio.sslproto.SSLProtocol that are slots of the class derived from it, but for the last,
-// which is only there.
+// Attributes of asyncio.sslproto.SSLProtocol that are slots of the class derived from it. Only that class has
+// the last one.
 enum class TlsField : std::size_t {
   kState,
   kSslObject,

@@ -1,5 +1,6 @@
 """The same tests run on asyncio's loop, as the reference, and on ours."""
 import asyncio
+import functools
 import gc
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import recorder
 import uwsgi_tornado
 from _pytest.logging import caplog_records_key
 
@@ -88,15 +90,7 @@ def pair():
 @pytest.fixture
 def until(loop):
     """Turns the loop until `is_true()`."""
-    def turn_until(is_true):
-        async def wait():
-            for _ in range(100_000):
-                if is_true():
-                    return
-                await asyncio.sleep(0)
-            raise AssertionError('it never came true')
-        loop.run_until_complete(wait())
-    return turn_until
+    return functools.partial(recorder.until, loop)
 
 
 @pytest.fixture

@@ -43,6 +43,23 @@ class Recorder(asyncio.Protocol):
         return [name for name, before in zip(names, [None] + names) if (name, before) != ('data', 'data')]
 
 
+class BufferedRecorder(Recorder, asyncio.BufferedProtocol):
+    """The same, with a buffer that it brings."""
+
+    def __init__(self, room, **act):
+        super().__init__(**act)
+        self.room = room
+
+    def get_buffer(self, size_hint):
+        if 'get_buffer' in self.act:
+            return self.act['get_buffer'](self.transport)
+        return self.room
+
+    def buffer_updated(self, count):
+        self.received += self.room[:count]
+        self.does('data')
+
+
 def raising(error):
     def act(transport):
         raise error

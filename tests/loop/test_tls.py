@@ -14,28 +14,19 @@ from unittest import mock
 
 import pytest
 import uwsgi_tornado
-from recorder import Recorder, lost, raising, turn, until
+from recorder import BufferedRecorder, Recorder, lost, raising, turn, until
 
 DATA = os.urandom(1_500_000)
 OLD = sys.version_info < (3, 11)  # asyncio's TLS was another one.
 
 
-class Buffered(Recorder, asyncio.BufferedProtocol):
-    """The same, with a buffer of its own."""
-
+class Buffered(BufferedRecorder):
     def __init__(self, size=50_000, **act):
-        super().__init__(**act)
-        self.room = memoryview(bytearray(size))
+        super().__init__(memoryview(bytearray(size)), **act)
 
     def get_buffer(self, size_hint):
         assert size_hint >= 0
-        if 'get_buffer' in self.act:
-            return self.act['get_buffer'](self.transport)
-        return self.room
-
-    def buffer_updated(self, count):
-        self.received += self.room[:count]
-        self.does('data')
+        return super().get_buffer(size_hint)
 
 
 class Peer:

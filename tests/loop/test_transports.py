@@ -11,27 +11,18 @@ import weakref
 
 import pytest
 import uwsgi_tornado
-from recorder import Recorder, lost, raising, turn, until
+from recorder import BufferedRecorder, Recorder, lost, raising, turn, until
 
 DATA = os.urandom(2_000_000)
 
 
-class Buffered(Recorder, asyncio.BufferedProtocol):
-    """The same, with a buffer of its own."""
-
+class Buffered(BufferedRecorder):
     def __init__(self, **act):
-        super().__init__(**act)
-        self.room = bytearray(50_000)
+        super().__init__(bytearray(50_000), **act)
 
     def get_buffer(self, size_hint):
         assert size_hint == -1
-        if 'get_buffer' in self.act:
-            return self.act['get_buffer'](self.transport)
-        return self.room
-
-    def buffer_updated(self, count):
-        self.received += self.room[:count]
-        self.does('data')
+        return super().get_buffer(size_hint)
 
 
 def pair(family):
