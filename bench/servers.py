@@ -269,7 +269,7 @@ class Postgres(Database):
 
     def command(self):
         return [f'{self.programs}/postgres', '-D', str(self.folder / 'data'), '-p', str(self.port), '-h', '127.0.0.1',
-                '-k', str(self.folder), '-N', '250', '-F']
+                '-k', str(self.folder), '-N', '600', '-F']
 
 
 class MariaDB(Database):
