@@ -11,8 +11,9 @@ void end(PyObject* self) noexcept {
   CoroutineObject& coroutine = CoroutineObject::of(self);
   if (coroutine.over) return;
   coroutine.over = true;
+  if (coroutine.end == nullptr && coroutine.future == nullptr) return;
   const ErrorAside error;
-  coroutine.end(self);
+  if (coroutine.end != nullptr) coroutine.end(self);
   Py_CLEAR(coroutine.future);
 }
 
@@ -51,8 +52,13 @@ PyRef advance(PyObject* self, PyRef& yielded) {
       if (!waits) end(self);
     }
   } ends{self};
-  const PyRef awaited = PyRef::borrow(coroutine.future);
+  PyRef awaited = PyRef::borrow(coroutine.future);
   PyRef result = awaited ? result_of(awaited.get()) : coroutine.step(self);
+  if (awaited && result && coroutine.after_future == CoroutineObject::AfterFuture::kGoesOn) {
+    awaited = {};
+    Py_CLEAR(coroutine.future);
+    result = coroutine.step(self);
+  }
   if (!result) yielded = yield(coroutine.future, static_cast<bool>(awaited));
   ends.waits = !result;
   return result;
@@ -62,6 +68,13 @@ void check_sent(PyObject* self, PyObject* value) {
   const CoroutineObject& coroutine = CoroutineObject::of(self);
   if (coroutine.begun || coroutine.over || value == nullptr || value == Py_None) return;
   raise(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+}
+
+// The end as tp_iternext tells it.
+[[noreturn]] void raise_stop(const PyRef& result) {
+  const PyRef stop = py_check(PyObject_CallFunctionObjArgs(PyExc_StopIteration, result.get(), nullptr));
+  PyErr_SetObject(PyExc_StopIteration, stop.get());
+  throw PyError{};
 }
 
 PyObject* send(PyObject* self, PyObject* value) noexcept {
@@ -169,18 +182,13 @@ PyAsyncMethods async_methods = {
 
 }  // namespace
 
-void CoroutineObject::begin(const char* function, Step steps, End ends) noexcept {
+void CoroutineObject::begin(const char* function, Step steps, End ends, AfterFuture after) noexcept {
   future = weak_references = nullptr;
   name = function;
   step = steps;
   end = ends;
+  after_future = after;
   begun = over = false;
-}
-
-void raise_stop(const PyRef& result) {
-  const PyRef stop = py_check(PyObject_CallFunctionObjArgs(PyExc_StopIteration, result.get(), nullptr));
-  PyErr_SetObject(PyExc_StopIteration, stop.get());
-  throw PyError{};
 }
 
 void be_coroutine(PyTypeObject& type) {

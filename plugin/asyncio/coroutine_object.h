@@ -10,9 +10,10 @@ namespace python {
 // The base of an object that is a coroutine (collections.abc.Coroutine). It does nothing until it is awaited,
 // and makes a future only where it has to wait.
 struct CoroutineObject {
-  // Goes on; null: `future` has been set to an asyncio.Future, and once that is done its result is this
-  // coroutine's. Throws PyError, which ends the coroutine.
+  // Goes on; null: `future` has been set to an asyncio.Future. Once that is done, its result is this
+  // coroutine's, or the coroutine goes on by another step. Throws PyError, which ends the coroutine.
   using Step = PyRef (*)(PyObject* self);
+  enum class AfterFuture { kHasItsResult, kGoesOn };
   // Called once, as it ends, in whichever way. It may be dropped without.
   using End = void (*)(PyObject* self) noexcept;
 
@@ -21,17 +22,18 @@ struct CoroutineObject {
   const char* name;  // Of the function.
   Step step;
   End end;
+  AfterFuture after_future;
   bool begun;
   bool over;
 
   static CoroutineObject& of(PyObject* object) noexcept {
     return *reinterpret_cast<CoroutineObject*>(object);
   }
-  void begin(const char* function, Step steps, End ends) noexcept;
+  // `ends` may be null.
+  void begin(const char* function, Step steps, End ends,
+             AfterFuture after = AfterFuture::kHasItsResult) noexcept;
 };
 
-// A coroutine's end as tp_iternext tells it: StopIteration(result).
-[[noreturn]] void raise_stop(const PyRef& result);
 // Fills a type in whose objects begin with a CoroutineObject: the methods of a coroutine.
 void be_coroutine(PyTypeObject& type);
 // For its tp_dealloc, first: warns of a coroutine that was never awaited, as Python does, and clears weak

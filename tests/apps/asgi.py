@@ -95,6 +95,12 @@ async def at_once(scope, receive, send):
     seen['ran'] = list(ran)
 
 
+async def forgets_await(scope, receive, send):
+    receive()
+    send({'type': 'http.response.start', 'status': 500, 'headers': []})
+    await answer(send, b'not by that')
+
+
 async def stream(scope, receive, send):
     await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'content-type', b'text/plain')]})
     for number in range(int(scope['query_string'] or 5)):

@@ -51,6 +51,14 @@ def test_code_on_the_fiber_has_the_name_of_the_request(server, path, where):
     assert re.findall(r'app: (\S+) in (\S+)\n', running.log)[0] == (where, 'uWSGIWorker1Core49')
 
 
+def test_what_is_not_awaited_does_nothing_and_says_so(start):
+    """As where they are coroutines written in Python."""
+    running = start()
+    assert running.get('/forgets_await')[::2] == (200, b'not by that')
+    for name in 'receive', 'send':
+        running.wait_for_log(f"RuntimeWarning: coroutine '{name}' was never awaited")
+
+
 def test_application_begins_at_once(start):
     """What it schedules before it answers has not run by then."""
     running = start()
