@@ -107,13 +107,16 @@ void encrypt(PyObject* self, const TlsConnection& connection, PyObject* data) {
   else if (done < size) keep(self, py_check(PySequence_GetSlice(data, done, size)).get());
 }
 
-// One of which len() is the number of bytes.
+// Whether len() is the number of bytes, and not 0. A memoryview that was released has no length: asyncio's
+// method raises for it.
 bool is_plain_data(PyObject* data) noexcept {
   if (PyBytes_CheckExact(data)) return PyBytes_GET_SIZE(data) > 0;
   if (PyByteArray_CheckExact(data)) return PyByteArray_GET_SIZE(data) > 0;
   if (!PyMemoryView_Check(data)) return false;
+  const Py_ssize_t length = PyObject_Size(data);
+  if (length < 0) PyErr_Clear();
   const Py_buffer& view = *PyMemoryView_GET_BUFFER(data);
-  return view.ndim == 1 && view.itemsize == 1 && view.len > 0;
+  return length > 0 && view.ndim == 1 && view.itemsize == 1;
 }
 
 // --- Reading ----------------------------------------------------------------------------------

@@ -10,8 +10,8 @@
 namespace python {
 
 // The class to use for asyncio.sslproto.SSLProtocol on `loop`: uwsgi_tornado._SSLProtocol, which is derived
-// from it. In debug mode, in Pythons whose class is not as known, and if somebody has replaced the class or a
-// method, it is asyncio's. Throws PyError.
+// from it. In debug mode, on a loop that is no EventLoop, in Pythons whose class is not as known, and if
+// somebody has replaced the class or a method, it is asyncio's. Throws PyError.
 PyRef tls_protocol_type(PyObject* loop);
 
 // Exactly uwsgi_tornado._SSLProtocol.

@@ -278,8 +278,9 @@ PyObject* make_protocol(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
 PyRef tls_protocol_type(PyObject* loop) {
   need_types();
   PyRef now = imported("asyncio.sslproto", "SSLProtocol");
+  EventLoop* const core = EventLoop::of(loop);
   const bool ours = classes.protocol != nullptr && now.get() == as_object(classes.their_protocol) &&
-                    !EventLoop::of(loop)->debug() && !is_replaced();
+                    core != nullptr && !core->debug() && !is_replaced();
   return ours ? PyRef::borrow(as_object(classes.protocol)) : now;
 }
 
