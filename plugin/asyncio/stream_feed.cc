@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "plugin/asyncio/library_function.h"
 #include "plugin/asyncio/transport_names.h"
 
 namespace python {
@@ -9,29 +10,36 @@ namespace {
 
 // Objects of asyncio.streams, borrowed: they live as long as the process.
 struct Streams {
+  PyObject* module = py_check(PyImport_ImportModule("asyncio.streams")).release();
   PyTypeObject* protocol = type_of("StreamReaderProtocol");
   PyTypeObject* reader = type_of("StreamReader");
-  PyObject* data_received = method_of(protocol, "data_received");
-  PyObject* reader_of = method_of(protocol, "_stream_reader");
-  PyObject* feed_data = method_of(reader, "feed_data");
-  PyObject* wake_up = method_of(reader, "_wakeup_waiter");
+  PyObject* data_received = kept_method_of(protocol, "data_received");
+  PyObject* reader_of = kept_method_of(protocol, "_stream_reader");
+  PyObject* feed_data = kept_method_of(reader, "feed_data");
+  PyObject* wake_up = kept_method_of(reader, "_wakeup_waiter");
 
   // False where a name that this needs is missing, in an asyncio to come.
   bool known() const noexcept { return data_received && reader_of && feed_data && wake_up; }
-  // Whether nobody has replaced a method since.
+  // Whether nobody has replaced a method, before the first look or since.
   bool same() const {
-    return method_of(protocol, "data_received") == data_received &&
-           method_of(protocol, "_stream_reader") == reader_of &&
-           method_of(reader, "feed_data") == feed_data && method_of(reader, "_wakeup_waiter") == wake_up;
+    return has(protocol, "data_received", data_received) && has(reader, "feed_data", feed_data) &&
+           has(reader, "_wakeup_waiter", wake_up) && method_of(protocol, "_stream_reader") == reader_of;
   }
 
-  static PyTypeObject* type_of(const char* name) {
-    return reinterpret_cast<PyTypeObject*>(imported("asyncio.streams", name).release());
+ private:
+  bool has(PyTypeObject* type, const char* name, PyObject* method) const {
+    return method_of(type, name) == method && is_library_function(method, module, name);
+  }
+  PyTypeObject* type_of(const char* name) const {
+    return reinterpret_cast<PyTypeObject*>(py_check(PyObject_GetAttrString(module, name)).release());
   }
   static PyObject* method_of(PyTypeObject* type, const char* name) {
     PyObject* const method = PyDict_GetItemString(type->tp_dict, name);
     PyErr_Clear();
     return method;
+  }
+  static PyObject* kept_method_of(PyTypeObject* type, const char* name) {
+    return PyRef::borrow(method_of(type, name)).release();
   }
 };
 

@@ -1,5 +1,6 @@
 #include "plugin/asyncio/tls_library.h"
 
+#include "plugin/asyncio/library_function.h"
 #include "plugin/asyncio/transport_names.h"
 #include "plugin/python/static_type.h"
 
@@ -17,14 +18,12 @@ struct Library {
   PyObject* read = method_of(connection, "read");
   PyObject* write = method_of(connection, "write");
   PyObject* pending = method_of(connection, "pending");
-  PyObject* object_read = method_of(object, "read");
-  PyObject* object_write = method_of(object, "write");
   PyObject* again = found("asyncio.sslproto", "SSLAgainErrors");
   PyObject* connection_name = TransportNames::interned("_sslobj");
 
   bool known() const noexcept {
-    return bio_read && bio_write && bio_pending && read && write && pending && object_read && object_write &&
-           again && Py_TYPE(bio_pending) == &PyGetSetDescr_Type;
+    return bio_read && bio_write && bio_pending && read && write && pending && object && again &&
+           Py_TYPE(bio_pending) == &PyGetSetDescr_Type;
   }
 
   static PyObject* found(const char* module, const char* name) noexcept {
@@ -86,11 +85,12 @@ PyTypeObject* memory_type() {
 
 bool know_tls_library() { return library().known(); }
 
-bool is_tls_library_same() noexcept {
-  const auto has = [](const char* name, PyObject* method) {
-    return PyDict_GetItemString(library().object->tp_dict, name) == method;
+bool is_tls_library_same() {
+  const PyRef ssl = py_check(PyImport_ImportModule("ssl"));
+  const auto is_same = [&](const char* name) {
+    return is_library_function(PyDict_GetItemString(library().object->tp_dict, name), ssl.get(), name);
   };
-  return has("read", library().object_read) && has("write", library().object_write);
+  return is_same("read") && is_same("write");
 }
 
 // --- Memory -----------------------------------------------------------------------------------

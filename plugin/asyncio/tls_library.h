@@ -12,8 +12,9 @@ namespace python {
 // Looks the objects up once. False where this Python has no module ssl, or one of other names. Throws
 // PyError.
 bool know_tls_library();
-// Whether nobody has replaced read() or write() of ssl.SSLObject since. REQUIRES: know_tls_library().
-bool is_tls_library_same() noexcept;
+// Whether read() and write() of ssl.SSLObject are Python's: nobody has replaced them. REQUIRES:
+// know_tls_library(). Throws PyError.
+bool is_tls_library_same();
 
 // Memory as an object with a buffer, for a call that keeps no reference to it.
 class MemoryObject {

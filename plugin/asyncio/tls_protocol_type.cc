@@ -8,6 +8,7 @@
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/derived_type.h"
 #include "plugin/asyncio/event_loop.h"
+#include "plugin/asyncio/library_function.h"
 #include "plugin/asyncio/stream_feed.h"
 #include "plugin/asyncio/tls_library.h"
 #include "plugin/asyncio/tls_methods.h"
@@ -19,7 +20,7 @@
 namespace python {
 namespace {
 
-// asyncio's methods that are replaced here, or that C++ does without.
+// asyncio's methods that are replaced here, or that C++ code does without.
 constexpr const char* kReplaced[] = {
     "__init__",
     "_set_app_protocol",
@@ -41,14 +42,12 @@ constexpr const char* kCalled[] = {
     "_do_handshake", "_do_flush", "_do_shutdown", "_start_shutdown", "_call_eof_received", "_fatal_error",
 };
 
-// asyncio's classes as they were at first, and ours. Borrowed: they live as long as the process.
+// asyncio's classes, and ours. Borrowed: they live as long as the process. Null as long as asyncio's are not
+// as known.
 struct Classes {
-  PyObject* module = nullptr;  // asyncio.sslproto
   PyTypeObject* their_protocol = nullptr;
   PyTypeObject* their_transport = nullptr;
-  PyObject* their_methods[std::size(kReplaced)] = {};
-  PyObject* their_write = nullptr;
-  PyTypeObject* protocol = nullptr;  // Null where asyncio's are not as known.
+  PyTypeObject* protocol = nullptr;
   PyTypeObject* transport = nullptr;
   Py_ssize_t protocol_of_transport = 0;  // The slot's place.
 };
@@ -147,18 +146,32 @@ PyMethodDef transport_methods[] = {
 
 // --- Making the types ---------------------------------------------------------------------------
 
-bool is_replaced() noexcept {
-  for (std::size_t i = 0; i < std::size(kReplaced); ++i) {
-    if (entry_of(classes.their_protocol, kReplaced[i]) != classes.their_methods[i]) return true;
+// asyncio's module and two of its classes, as they are now.
+struct Theirs {
+  PyRef module = py_check(PyImport_ImportModule("asyncio.sslproto"));
+  PyRef protocol = py_check(PyObject_GetAttrString(module.get(), "SSLProtocol"));
+  PyRef transport = py_check(PyObject_GetAttrString(module.get(), "_SSLProtocolTransport"));
+
+  PyTypeObject* protocol_type() const noexcept { return reinterpret_cast<PyTypeObject*>(protocol.get()); }
+  PyTypeObject* transport_type() const noexcept { return reinterpret_cast<PyTypeObject*>(transport.get()); }
+
+  // Whether nobody has replaced a method that is not called.
+  bool are_original() const {
+    if (!PyType_Check(protocol.get()) || !PyType_Check(transport.get())) return false;
+    for (const char* name : kReplaced) {
+      if (!is_library_function(entry_of(protocol_type(), name), module.get(), name)) return false;
+    }
+    return is_library_function(entry_of(transport_type(), "write"), module.get(), "write") &&
+           know_tls_library() && is_tls_library_same();
   }
-  return entry_of(classes.their_transport, "write") != classes.their_write || !is_tls_library_same();
-}
+};
 
 // Whether asyncio's methods have the attribute that is one of our slots.
-bool is_used(const char* attribute_name) {
+bool is_used(const Theirs& theirs, const char* attribute_name) {
   const PyRef name = py_check(PyUnicode_InternFromString(attribute_name));
-  for (PyObject* method : classes.their_methods) {
-    const PyRef code = py_check(PyObject_GetAttrString(method, "__code__"));
+  for (const char* replaced : kReplaced) {
+    const PyRef code =
+        py_check(PyObject_GetAttrString(entry_of(theirs.protocol_type(), replaced), "__code__"));
     const int has =
         PySequence_Contains(py_check(PyObject_GetAttrString(code.get(), "co_names")).get(), name.get());
     py_check_status(has);
@@ -167,31 +180,16 @@ bool is_used(const char* attribute_name) {
   return false;
 }
 
-bool find_theirs() {
-  classes.module = py_check(PyImport_ImportModule("asyncio.sslproto")).release();
-  const auto type = [](const char* name) {
-    return reinterpret_cast<PyTypeObject*>(py_check(PyObject_GetAttrString(classes.module, name)).release());
-  };
-  classes.their_protocol = type("SSLProtocol");
-  classes.their_transport = type("_SSLProtocolTransport");
-  for (std::size_t i = 0; i < std::size(kReplaced); ++i) {
-    PyObject* const method = entry_of(classes.their_protocol, kReplaced[i]);
-    if (method == nullptr || !PyFunction_Check(method)) return false;
-    classes.their_methods[i] = PyRef::borrow(method).release();
-  }
-  classes.their_write = PyRef::borrow(entry_of(classes.their_transport, "write")).release();
-  return classes.their_write != nullptr;
-}
-
 // Up to CPython 3.10 asyncio had another protocol, and from 3.15 on it may have one.
-bool are_as_known() {
+bool are_as_known(const Theirs& theirs) {
   constexpr bool known_version = PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030F0000;
-  if (!known_version || !find_theirs() || !know_tls_library()) return false;
+  if (!known_version) return false;
   for (const char* name : kCalled) {
-    if (entry_of(classes.their_protocol, name) == nullptr) return false;
+    if (entry_of(theirs.protocol_type(), name) == nullptr) return false;
   }
   for (std::size_t i = 0; i < kTlsFields; ++i) {
-    if (i != static_cast<std::size_t>(TlsField::kFeedsStream) && !is_used(kTlsFieldNames[i])) return false;
+    if (i != static_cast<std::size_t>(TlsField::kFeedsStream) && !is_used(theirs, kTlsFieldNames[i]))
+      return false;
   }
   return true;
 }
@@ -204,8 +202,8 @@ Py_ssize_t place_of(PyTypeObject* type, const char* name) {
   return reinterpret_cast<PyMemberDescrObject*>(slot)->d_member->offset;
 }
 
-void know_methods() {
-  const PyRef states = py_check(PyObject_GetAttrString(classes.module, "SSLProtocolState"));
+void know_methods(const Theirs& theirs) {
+  const PyRef states = py_check(PyObject_GetAttrString(theirs.module.get(), "SSLProtocolState"));
   const auto state = [&](const char* name) {
     return py_check(PyObject_GetAttrString(states.get(), name)).release();
   };
@@ -234,29 +232,31 @@ PyTypeObject* make(PyTypeObject* base, const char* name, const char* doc, PyMeth
       derived_type(as_object(base), name, doc, methods, slots.get()).release());
 }
 
-void make_types() {
-  if (!are_as_known()) return;
-  know_methods();
+void make_types(const Theirs& theirs) {
+  if (!are_as_known(theirs)) return;
+  know_methods(theirs);
   const PyRef fields = py_check(PyTuple_New(kTlsFields));
   for (std::size_t i = 0; i < kTlsFields; ++i) {
     PyTuple_SET_ITEM(fields.get(), static_cast<Py_ssize_t>(i), TransportNames::interned(kTlsFieldNames[i]));
   }
   PyTypeObject* const protocol =
-      make(classes.their_protocol, "_SSLProtocol", "TLS over a transport.", protocol_methods, fields);
+      make(theirs.protocol_type(), "_SSLProtocol", "TLS over a transport.", protocol_methods, fields);
   for (std::size_t i = 0; i < kTlsFields; ++i) TlsState::offsets[i] = place_of(protocol, kTlsFieldNames[i]);
-  classes.transport = make(classes.their_transport, "_SSLProtocolTransport", "A transport over TLS.",
+  classes.transport = make(theirs.transport_type(), "_SSLProtocolTransport", "A transport over TLS.",
                            transport_methods, py_check(Py_BuildValue("(s)", "_ssl_protocol")));
   classes.protocol_of_transport = place_of(classes.transport, "_ssl_protocol");
+  classes.their_protocol = reinterpret_cast<PyTypeObject*>(PyRef(theirs.protocol).release());
+  classes.their_transport = reinterpret_cast<PyTypeObject*>(PyRef(theirs.transport).release());
   classes.protocol = protocol;
 }
 
-// Once: where that fails, asyncio's classes are used.
-void need_types() {
+// Once: where that fails, asyncio's classes are used. REQUIRES: theirs.are_original().
+void need_types(const Theirs& theirs) {
   static bool done = false;
   if (done) return;
   done = true;
   try {
-    make_types();
+    make_types(theirs);
   } catch (const PyError&) {
     if (!PyErr_ExceptionMatches(PyExc_Exception)) throw;
     PyErr_Clear();
@@ -276,12 +276,13 @@ PyObject* make_protocol(PyObject*, PyObject* args, PyObject* kwargs) noexcept {
 }  // namespace
 
 PyRef tls_protocol_type(PyObject* loop) {
-  need_types();
-  PyRef now = imported("asyncio.sslproto", "SSLProtocol");
+  const Theirs theirs;
   EventLoop* const core = EventLoop::of(loop);
-  const bool ours = classes.protocol != nullptr && now.get() == as_object(classes.their_protocol) &&
-                    core != nullptr && !core->debug() && !is_replaced();
-  return ours ? PyRef::borrow(as_object(classes.protocol)) : now;
+  if (core == nullptr || core->debug() || !theirs.are_original()) return theirs.protocol;
+  need_types(theirs);
+  const bool ours = classes.protocol != nullptr && theirs.protocol_type() == classes.their_protocol &&
+                    theirs.transport_type() == classes.their_transport;
+  return ours ? PyRef::borrow(as_object(classes.protocol)) : theirs.protocol;
 }
 
 bool is_tls_protocol(PyObject* object) noexcept {
