@@ -210,6 +210,7 @@ GCC_LIST = [
     'plugin/asyncio/transport_io.cc',
     'plugin/asyncio/transport_type.cc',
     'plugin/asyncio/write_queue.cc',
+    'plugin/asyncio/kept_writes.cc',
     'plugin/asyncio/tls_library.cc',
     'plugin/asyncio/tls_protocol.cc',
     'plugin/asyncio/tls_protocol_type.cc',

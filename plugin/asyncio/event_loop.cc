@@ -18,23 +18,28 @@ constexpr int kPollsAfterVainLook = 64;
 // asyncio's: the resolution of the clock.
 constexpr double kResolutionS = 1e-9;
 
-// True while this lives.
-class Raised {
- public:
-  explicit Raised(bool& flag) noexcept : flag_(flag) { flag_ = true; }
-  ~Raised() { flag_ = false; }
-  Raised(const Raised&) = delete;
-  Raised& operator=(const Raised&) = delete;
-
- private:
-  bool& flag_;
-};
-
 void track_coroutine_origins(PyObject* loop, bool on) {
   py_check(PyObject_CallMethod(loop, "_set_coroutine_origin_tracking", "O", on ? Py_True : Py_False));
 }
 
 }  // namespace
+
+// While this lives, callbacks run.
+class EventLoop::CallbacksRun {
+ public:
+  explicit CallbacksRun(EventLoop& loop) noexcept : loop_(loop) {
+    loop_.callbacks_on_ = suspend::current_thread_pointer();
+  }
+  ~CallbacksRun() {
+    loop_.callbacks_on_ = 0;
+    if (!loop_.kept_writes_.empty()) loop_.kept_writes_.send_untold();  // That of one that raised.
+  }
+  CallbacksRun(const CallbacksRun&) = delete;
+  CallbacksRun& operator=(const CallbacksRun&) = delete;
+
+ private:
+  EventLoop& loop_;
+};
 
 EventLoop::Io::Io(EventLoop& owner, loop::IoLoop* host)
     : owned(host == nullptr ? std::make_unique<loop::IoLoop>() : nullptr),
@@ -50,6 +55,7 @@ EventLoop::EventLoop(PyObject* self, loop::IoLoop* host, OnExit on_exit)
     : self_(self),
       attached_(host != nullptr),
       on_exit_(on_exit),
+      kept_writes_(attached_),
       io_(std::make_unique<Io>(*this, host)),
       next_loop_(first_loop_),
       previous_link_(&first_loop_) {
@@ -71,14 +77,10 @@ void EventLoop::after_fork() noexcept {
   if (!attached()) io().after_fork();
 }
 
-void EventLoop::after_fork_in_child() noexcept {
-  for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_) loop->after_fork();
-}
-
 double EventLoop::time() noexcept { return loop::monotonic_s(); }
 
 double EventLoop::time_in(double delay_s) noexcept {
-  if (delay_s > 0 || !callbacks_run_) return time() + delay_s;
+  if (delay_s > 0 || callbacks_on_ == 0) return time() + delay_s;
   if (callbacks_time_ == 0) callbacks_time_ = time();
   return callbacks_time_ + delay_s;
 }
@@ -130,10 +132,11 @@ PyRef EventLoop::take_newest() noexcept {
 
 void EventLoop::run_now(PyRef handle) noexcept {
   callbacks_time_ = 0;
-  const Raised callbacks_run(callbacks_run_);
+  const CallbacksRun callbacks_run(*this);
   try {
     if (debug_) run_one_in_debug_mode(handle.get());
     else run_one(handle.get());
+    kept_writes_.send();
   } catch (const PyError&) {
     exited();
   }
@@ -362,12 +365,13 @@ void EventLoop::run_ready() {
   }
   next_ = 0;
   callbacks_time_ = 0;
-  const Raised callbacks_run(callbacks_run_);
+  const CallbacksRun callbacks_run(*this);
   while (next_ < batch_.size()) {
     const PyRef handle = std::move(batch_[next_++]);
     if (is_sock_operation(handle.get())) sock_operation_ready(handle.get());
     else if (debug_) run_one_in_debug_mode(handle.get());
     else run_one(handle.get());
+    kept_writes_.send();
   }
 }
 

@@ -9,10 +9,12 @@
 #include "plugin/asyncio/event_loop_fd.h"
 #include "plugin/asyncio/event_loop_signals.h"
 #include "plugin/asyncio/handle.h"
+#include "plugin/asyncio/kept_writes.h"
 #include "plugin/asyncio/timer_heap.h"
 #include "plugin/loop/io_loop.h"
 #include "plugin/loop/watcher.h"
 #include "plugin/python/py_ref.h"
+#include "suspend/thread_pointer.h"
 
 namespace python {
 
@@ -63,7 +65,11 @@ class EventLoop final : public loop::TurnObserver {
   // Runs a handle at once, as a turn would. REQUIRES: attached, and no callback is running.
   void run_now(PyRef handle) noexcept;
   // Whether a callback is running. If so, a task may be current, and no other may run before it returns.
-  bool runs_callbacks() const noexcept { return callbacks_run_; }
+  bool runs_callbacks() const noexcept { return callbacks_on_ != 0; }
+  // Whether the caller is such a callback: no other thread, and no fiber.
+  bool in_callback() const noexcept { return callbacks_on_ == suspend::current_thread_pointer(); }
+  // What the running callback has written. REQUIRES: in_callback().
+  KeptWrites& kept_writes() noexcept { return kept_writes_; }
   // From any thread.
   PyRef call_soon_threadsafe(const Call& call);
   // `when_object` may be null.
@@ -106,8 +112,9 @@ class EventLoop final : public loop::TurnObserver {
 
   // In a forked child: gives this loop descriptors of its own.
   void after_fork() noexcept;
-  // The same for every loop. Python calls it after os.fork().
-  static void after_fork_in_child() noexcept;
+  // Has Python call that for every loop in children of os.fork(), before which all that callbacks have
+  // written is sent. Throws PyError.
+  static void watch_for_forks();
 
   // --- For asyncio's code, which sets fields, and the garbage collector --------------------
 
@@ -130,6 +137,7 @@ class EventLoop final : public loop::TurnObserver {
 
  private:
   struct Io;
+  class CallbacksRun;
 
   void end_run(loop::TurnObserver* observer_before) noexcept;
   void take_polled();
@@ -160,7 +168,8 @@ class EventLoop final : public loop::TurnObserver {
   std::vector<PyRef> polled_;
   TimerHeap timers_;
   double timer_armed_for_ = 0;
-  bool callbacks_run_ = false;
+  suspend::ThreadPointer callbacks_on_ = 0;  // The thread that runs one; 0 while none runs.
+  KeptWrites kept_writes_;
   double callbacks_time_ = 0;  // The clock as the first callback of this turn read it; 0 before.
   int polls_to_look_ = 0;      // How many polls to come; the last kLooksInARow of them do not sleep.
   std::unique_ptr<Io> io_;
@@ -178,7 +187,7 @@ class EventLoop final : public loop::TurnObserver {
   PyRef transports_by_fd_;  // asyncio's dict of them, weak ones; null before it is needed.
   PyRef future_options_;    // {'loop': this one}; null before it is needed.
 
-  // The list of all loops, for after_fork_in_child().
+  // The list of all loops, for forks.
   EventLoop* next_loop_;
   EventLoop** previous_link_;
   static inline EventLoop* first_loop_ = nullptr;

@@ -9,6 +9,7 @@
 
 #include "plugin/asyncio/asyncio_names.h"
 #include "plugin/asyncio/derived_type.h"
+#include "plugin/asyncio/event_loop.h"
 #include "plugin/python/py_ref.h"
 #include "plugin/python/static_type.h"
 
@@ -125,6 +126,29 @@ void add_subprocess_methods(PyObject* class_body) {
   const bool has_watchers = PyObject_HasAttrString(asyncio_names().unix_events, "ThreadedChildWatcher");
   if (!has_watchers || !kernel_has_pidfds()) return;
   replace_global(class_body, "_make_subprocess_transport", "events", make_child_watcher().get());
+}
+
+// --- Forks ------------------------------------------------------------------------------------
+
+// A child that goes on in the callback would send what that has written once more.
+void EventLoop::watch_for_forks() {
+  const auto send = [](PyObject*, PyObject*) noexcept -> PyObject* {
+    for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_)
+      loop->kept_writes_.send_untold();
+    return none().release();
+  };
+  const auto make_new = [](PyObject*, PyObject*) noexcept -> PyObject* {
+    for (EventLoop* loop = first_loop_; loop != nullptr; loop = loop->next_loop_) loop->after_fork();
+    return none().release();
+  };
+  static PyMethodDef before = {"before_fork", send, METH_NOARGS, nullptr};
+  static PyMethodDef after = {"after_fork_in_child", make_new, METH_NOARGS, nullptr};
+  const PyRef before_fork = py_check(PyCFunction_New(&before, nullptr));
+  const PyRef after_fork = py_check(PyCFunction_New(&after, nullptr));
+  const PyRef options =
+      py_check(Py_BuildValue("{s:O,s:O}", "before", before_fork.get(), "after_in_child", after_fork.get()));
+  py_check(
+      PyObject_Call(imported("os", "register_at_fork").get(), py_check(PyTuple_New(0)).get(), options.get()));
 }
 
 }  // namespace python

@@ -450,18 +450,6 @@ constexpr char kEventLoopDoc[] =
     "frequent calls in C++. There may be any number of them; one thread at a time runs each. Use it\n"
     "through run(), EventLoopPolicy, or asyncio.Runner(loop_factory=uwsgi_tornado.EventLoop).";
 
-PyObject* on_fork_in_child(PyObject*, PyObject*) noexcept {
-  EventLoop::after_fork_in_child();
-  return none().release();
-}
-
-void watch_for_forks() {
-  static PyMethodDef method = {"after_fork_in_child", on_fork_in_child, METH_NOARGS, nullptr};
-  const PyRef callback = py_check(PyCFunction_New(&method, nullptr));
-  call_with_option(imported("os", "register_at_fork").get(), py_check(PyTuple_New(0)), "after_in_child",
-                   callback.get());
-}
-
 PyRef make_event_loop_type() {
   const AsyncioNames& names = asyncio_names();
   need_handle_types();
@@ -472,7 +460,7 @@ PyRef make_event_loop_type() {
   add_tls_methods(body.get());
   PyRef type = py_check(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyType_Type), "s(OO)O",
                                               "EventLoop", core_type(), names.base_loop, body.get()));
-  watch_for_forks();
+  EventLoop::watch_for_forks();
   return type;
 }
 

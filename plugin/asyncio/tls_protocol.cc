@@ -2,7 +2,9 @@
 #include "plugin/asyncio/tls_protocol.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "plugin/asyncio/stream_feed.h"
 #include "plugin/asyncio/tls_library.h"
@@ -117,6 +119,38 @@ bool is_plain_data(PyObject* data) noexcept {
   if (length < 0) PyErr_Clear();
   const Py_buffer& view = *PyMemoryView_GET_BUFFER(data);
   return length > 0 && view.ndim == 1 && view.itemsize == 1;
+}
+
+// One object with `count` pieces, which have `size` bytes.
+PyRef joined(PyObject* const* pieces, std::size_t count, std::size_t size) {
+  PyRef all = py_check(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
+  char* to = PyBytes_AS_STRING(all.get());
+  for (std::size_t i = 0; i < count; ++i) {
+    Py_buffer view;
+    py_check_status(PyObject_GetBuffer(pieces[i], &view, PyBUF_SIMPLE));
+    assert(to + view.len <= PyBytes_AS_STRING(all.get()) + size);
+    std::memcpy(to, view.buf, static_cast<std::size_t>(view.len));
+    to += view.len;
+    PyBuffer_Release(&view);
+  }
+  return all;
+}
+
+// What to encrypt at once: a large piece, or small ones that have room in one record.
+std::vector<PyRef> records_of(PyObject* const* pieces, std::size_t count) {
+  std::vector<PyRef> records;
+  const auto size_of = [&](std::size_t i) {
+    const Py_ssize_t size = PyObject_Size(pieces[i]);
+    if (size < 0) throw PyError{};
+    return static_cast<std::size_t>(size);
+  };
+  for (std::size_t first = 0, end; first < count; first = end) {
+    std::size_t size = size_of(first);
+    for (end = first + 1; end < count && size + size_of(end) <= kRecordMost; ++end) size += size_of(end);
+    records.push_back(end == first + 1 ? PyRef::borrow(pieces[first])
+                                       : joined(pieces + first, end - first, size));
+  }
+  return records;
 }
 
 // --- Reading ----------------------------------------------------------------------------------
@@ -280,6 +314,26 @@ bool tls_write(PyObject* self, PyObject* data) {
   if (!connection) return false;
   try_or_fail(self, [&] {
     encrypt(self, connection, data);
+    call_process_outgoing(self);
+  });
+  return true;
+}
+
+bool tls_writelines(PyObject* self, PyObject* given) {
+  const TlsState tls(self);
+  if ((!PyList_CheckExact(given) && !PyTuple_CheckExact(given)) ||
+      tls.peek(TlsField::kState) != tls_methods().wrapped || backlog_size(tls) > 0) {
+    return false;
+  }
+  PyObject* const* const pieces = PySequence_Fast_ITEMS(given);
+  const auto count = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(given));
+  const TlsConnection connection = TlsConnection::of(tls.get(TlsField::kSslObject).get());
+  if (!connection || !std::all_of(pieces, pieces + count, is_plain_data)) return false;
+  try_or_fail(self, [&] {
+    for (const PyRef& record : records_of(pieces, count)) {
+      if (backlog_size(tls) > 0) keep(self, record.get());
+      else encrypt(self, connection, record.get());
+    }
     call_process_outgoing(self);
   });
   return true;

@@ -24,5 +24,7 @@ void tls_received(PyObject* protocol, char* data, std::size_t size);
 // Does what transport.write() of asyncio's does. REQUIRES: is_tls_protocol(protocol). False where nothing has
 // been done, as asyncio's method must be called. Throws PyError.
 bool tls_write(PyObject* protocol, PyObject* data);
+// The same for transport.writelines(). Small pieces share a record, of which asyncio makes one for each.
+bool tls_writelines(PyObject* protocol, PyObject* pieces);
 
 }  // namespace python

@@ -125,22 +125,36 @@ PyMethodDef protocol_methods[] = {
 
 // --- The transport of the application -----------------------------------------------------------
 
-PyObject* write(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+// What C++ leaves alone is asyncio's method's.
+using InCpp = bool (*)(PyObject* protocol, PyObject* data);
+PyObject* write_by(InCpp in_cpp, PyObject* name, PyObject* self, PyObject* const* args, Py_ssize_t count,
+                   PyObject* names) noexcept {
   return py_boundary([=] {
     const PyRef protocol = PyRef::borrow(
         *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(self) + classes.protocol_of_transport));
     const bool plain = count == 1 && names == nullptr && protocol && is_tls_protocol(protocol.get());
-    if (plain && tls_write(protocol.get(), args[0])) return none();
-    const PyRef theirs = attribute(as_object(classes.their_transport), transport_names().write);
-    const PyRef bound = py_check(PyMethod_New(theirs.get(), self));
+    if (plain && in_cpp(protocol.get(), args[0])) return none();
+    const PyRef bound =
+        py_check(PyMethod_New(attribute(as_object(classes.their_transport), name).get(), self));
     return py_check(vectorcall(bound.get(), args, static_cast<std::size_t>(count), names));
   });
+}
+
+PyObject* write(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+  return write_by(tls_write, transport_names().write, self, args, count, names);
+}
+
+PyObject* writelines(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+  static PyObject* const name = TransportNames::interned("writelines");
+  return write_by(tls_writelines, name, self, args, count, names);
 }
 
 PyMethodDef transport_methods[] = {
     {"write", as_method(write), METH_FASTCALL | METH_KEYWORDS,
      "write($self, data)\n--\n\nEncrypts bytes and sends them, and keeps those that the kernel does not take "
      "yet."},
+    {"writelines", as_method(writelines), METH_FASTCALL | METH_KEYWORDS,
+     "writelines($self, list_of_data)\n--\n\nDoes so with several pieces of bytes, together."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -161,8 +175,10 @@ struct Theirs {
     for (const char* name : kReplaced) {
       if (!is_library_function(entry_of(protocol_type(), name), module.get(), name)) return false;
     }
-    return is_library_function(entry_of(transport_type(), "write"), module.get(), "write") &&
-           know_tls_library() && is_tls_library_same();
+    for (const char* name : {"write", "writelines"}) {
+      if (!is_library_function(entry_of(transport_type(), name), module.get(), name)) return false;
+    }
+    return know_tls_library() && is_tls_library_same();
   }
 };
 

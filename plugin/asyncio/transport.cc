@@ -79,6 +79,7 @@ void SocketTransport::describe_socket() {
 
 void SocketTransport::open(PyObject* loop, PyObject* sock, const Options& options) {
   const AsyncioNames& asyncio = asyncio_names();
+  core_ = EventLoop::of(loop);
   loop_ = PyRef::borrow(loop);
   extra_ = options.extra != nullptr ? PyRef::borrow(options.extra) : py_check(PyDict_New());
   sock_ = PyRef::borrow(sock);
@@ -144,6 +145,7 @@ int SocketTransport::descriptor() const {
 // --- sendfile -------------------------------------------------------------------------------
 
 PyRef SocketTransport::make_empty_waiter() {
+  send_kept_first();
   if (empty_waiter_) raise(PyExc_RuntimeError, "Empty waiter is already set");
   if (!loop_) raise(PyExc_RuntimeError, "the transport is closed");
   empty_waiter_ = py_check(PyObject_CallMethod(loop_.get(), "create_future", nullptr));
@@ -162,6 +164,7 @@ void SocketTransport::end_empty_waiter(const char* method, PyObject* argument) {
 // --- The end --------------------------------------------------------------------------------
 
 void SocketTransport::close() {
+  send_kept_first();
   if (closing_) return;
   closing_ = true;
   unwatch(EV_READ);
@@ -172,6 +175,7 @@ void SocketTransport::close() {
 }
 
 void SocketTransport::force_close(PyObject* exception) {
+  send_kept_first();
   if (conn_lost_ != 0) return;
   if (!queue_.empty()) {
     queue_.clear();
@@ -230,6 +234,8 @@ void SocketTransport::connection_lost(PyObject* exception) {
 void SocketTransport::release_socket() {
   const PyRef sock = std::move(sock_), protocol = std::move(protocol_), server = std::move(server_);
   const PyRef loop = std::move(loop_);
+  unlink();
+  only_ = {};
   queue_.clear();
   ErrorState error;
   if (!PyRef::steal(PyObject_CallMethod(sock.get(), "close", nullptr))) error.fetch();
@@ -243,6 +249,11 @@ void SocketTransport::release_socket() {
 void SocketTransport::finalise() noexcept {
   if (!sock_) return;
   const ErrorAside error;
+  try {
+    send_kept_first();
+  } catch (const PyError&) {
+    PyErr_WriteUnraisable(self_);
+  }
   if (PyErr_ResourceWarning(self_, 1, "unclosed transport %R", self_) < 0) PyErr_WriteUnraisable(self_);
   drop_socket();
 }
@@ -279,6 +290,8 @@ int SocketTransport::traverse(visitproc visit, void* arg) const noexcept {
 }
 
 void SocketTransport::clear() noexcept {
+  unlink();
+  only_ = {};
   closing_ = true;
   conn_lost_ = std::max(conn_lost_, 1L);
   for (PyRef* held :

@@ -3,10 +3,12 @@
 
 #include <Python.h>
 
+#include <cassert>
 #include <cstddef>
 
 #include "plugin/asyncio/event_loop.h"
 #include "plugin/asyncio/handle.h"
+#include "plugin/asyncio/kept_writes.h"
 #include "plugin/asyncio/write_queue.h"
 #include "plugin/python/py_ref.h"
 
@@ -22,9 +24,13 @@ inline long live_socket_transports = 0;
 // It reads and writes the descriptor itself, without the methods of the socket object, but only while
 // that object has it: after socket.close() or socket.detach() the number may mean another file.
 //
+// What a callback of the loop writes is kept and sent together as the callback ends, or when that has to show
+// (kept_writes.h). It is never more than the high-water mark, so that writing is paused when asyncio pauses
+// it.
+//
 // Every member that throws throws PyError. A callback to the protocol may call any member; it may not end
 // this object, since whoever calls a member owns a reference to the Python object.
-class SocketTransport final : public EventTaker {
+class SocketTransport final : public KeepsWrites, public EventTaker {
  public:
   // The arguments of _make_socket_transport(); null for those not given.
   struct Options {
@@ -72,7 +78,12 @@ class SocketTransport final : public EventTaker {
   void read_ready();
   bool take_event() override;
   void write_ready();
+  void send_kept() override;
   void connection_lost(PyObject* exception);
+  // What has been written before is with the kernel now, or waits for its room.
+  void send_kept_first() {
+    if (linked()) send_kept();
+  }
 
   // --- Fields, and the garbage collector --------------------------------------------------
 
@@ -112,6 +123,8 @@ class SocketTransport final : public EventTaker {
   static void drop_all_of(PyObject* loop) noexcept;
 
  private:
+  class View;
+
   // Runs `step`. Returns false if it raised, which is fatal for the transport.
   template <typename Step>
   bool try_or_fail(const char* message, Step step) {
@@ -126,7 +139,11 @@ class SocketTransport final : public EventTaker {
   void tell_protocol(PyObject* method, const char* message);
   void report(PyObject* exception, const char* message);
   void check_writable(const char* method) const;
+  bool may_keep(std::size_t size) const noexcept;
+  bool may_keep_more(std::size_t size, std::size_t pieces) const noexcept;
+  void queue_only();
   bool send_or_queue(PyObject* data);
+  bool send_or_queue(const View& data);
   void count_lost_write();
   int descriptor() const;
   ssize_t receive(void* to, std::size_t size);
@@ -137,7 +154,7 @@ class SocketTransport final : public EventTaker {
   void read_encrypted();
   void on_eof();
   std::size_t send_now(const void* data, std::size_t size) const;
-  std::size_t send_queued() const;
+  std::size_t send_queued(const View* more = nullptr) const;
   bool try_send_queued();
   void shut_down_writing() const;
   void end_empty_waiter(const char* method, PyObject* argument);
@@ -147,16 +164,23 @@ class SocketTransport final : public EventTaker {
   void unwatch(int event);
   void call_soon(PyObject* method, PyObject* argument);
   void describe_socket();
-  EventLoop& core() const noexcept { return *EventLoop::of(loop_.get()); }
+  EventLoop& core() const noexcept {
+    assert(loop_);
+    return *core_;
+  }
   bool debug() const noexcept { return loop_ && core().debug(); }
 
   PyObject* const self_;
-  PyRef loop_;  // This and the next two are null once the connection is lost.
+  EventLoop* core_ = nullptr;  // The C++ side of `loop_`.
+  PyRef loop_;                 // This and the next two are null once the connection is lost.
   PyRef sock_;
   PyRef protocol_;
   PyRef server_;
   PyRef extra_;
   PyRef empty_waiter_;
+  // What is kept until the callback ends, if that is one object: most callbacks write once. It is not in the
+  // queue, which is empty.
+  PyRef only_;
   WriteQueue queue_;
   long conn_lost_ = 0;  // Not 0 once connection_lost() is due; counts writes from then on.
   int fd_ = -1;

@@ -18,6 +18,7 @@ namespace {
 
 // asyncio's: writes to a connection that is lost are logged from this one on.
 constexpr long kLostWritesUnlogged = 5;
+constexpr char kWriteFailed[] = "Fatal write error on socket transport";
 constexpr char kReadFailed[] = "Fatal read error on socket transport";
 constexpr char kReceiveFailed[] = "Fatal error: protocol.data_received() call failed.";
 constexpr char kUpdateFailed[] = "Fatal error: protocol.buffer_updated() call failed.";
@@ -26,6 +27,10 @@ constexpr std::size_t kFewBytes = 64 * 1024;
 
 // What asyncio's TLS reads at once.
 constexpr std::size_t kEncryptedBytes = 256 * 1024;
+
+// What is kept until a callback ends. No more pieces than fit in one call, with one that is not kept.
+constexpr std::size_t kKeptMost = 64 * 1024;
+constexpr std::size_t kPiecesKeptMost = 256;
 
 // Nothing is sent where the kernel has no room.
 std::size_t sent_or_throw(ssize_t sent) {
@@ -38,8 +43,10 @@ std::size_t sent_or_throw(ssize_t sent) {
 // else has the GIL meanwhile.
 char few[kFewBytes];
 
+}  // namespace
+
 // The bytes of an object that has some.
-class View {
+class SocketTransport::View {
  public:
   explicit View(PyObject* object, int flags = PyBUF_SIMPLE) : object_(object) {
     if (flags == PyBUF_SIMPLE && PyBytes_CheckExact(object)) {
@@ -58,6 +65,8 @@ class View {
 
   char* data() const noexcept { return static_cast<char*>(buffer_.buf); }
   std::size_t size() const noexcept { return static_cast<std::size_t>(buffer_.len); }
+  // Nobody can change them.
+  bool constant() const noexcept { return !owns_; }
   // The rest of `data` from `from` on, copied unless it is bytes, because its owner may change it.
   void push_to(WriteQueue& queue, std::size_t from) const {
     if (size() == from) return;
@@ -70,8 +79,6 @@ class View {
   Py_buffer buffer_;
   bool owns_ = false;
 };
-
-}  // namespace
 
 // --- Reading --------------------------------------------------------------------------------
 
@@ -218,12 +225,16 @@ std::size_t SocketTransport::send_now(const void* data, std::size_t size) const 
   return sent_or_throw(send(descriptor(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-// What fits in one call.
-std::size_t SocketTransport::send_queued() const {
+// What fits in one call. `more` comes after the queue. REQUIRES: with `more` the queue has less than IOV_MAX
+// pieces.
+std::size_t SocketTransport::send_queued(const View* more) const {
   static iovec pieces[IOV_MAX];  // The GIL protects it.
+  std::size_t count = queue_.front(pieces, IOV_MAX);
+  if (more != nullptr) pieces[count++] = {more->data(), more->size()};
+  if (count == 1) return send_now(pieces->iov_base, pieces->iov_len);
   msghdr message = {};
   message.msg_iov = pieces;
-  message.msg_iovlen = queue_.front(pieces, IOV_MAX);
+  message.msg_iovlen = count;
   return sent_or_throw(sendmsg(descriptor(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
@@ -235,7 +246,40 @@ void SocketTransport::write(PyObject* data) {
   if (send_or_queue(data)) maybe_pause_protocol();
 }
 
-// True where something is queued.
+// Whether so much may be kept until the callback ends.
+bool SocketTransport::may_keep(std::size_t size) const noexcept {
+  return size <= kKeptMost && static_cast<double>(size) <= high_water.value && core().in_callback();
+}
+
+// The same beside what is kept.
+bool SocketTransport::may_keep_more(std::size_t size, std::size_t pieces) const noexcept {
+  const auto kept = only_ ? static_cast<std::size_t>(PyBytes_GET_SIZE(only_.get())) : queue_.size();
+  return linked() && queue_.pieces() + pieces < kPiecesKeptMost && may_keep(kept + size);
+}
+
+void SocketTransport::queue_only() {
+  if (only_) queue_.push(std::move(only_));
+}
+
+// What a callback wrote, as it ends or before.
+void SocketTransport::send_kept() {
+  const PyRef self = PyRef::borrow(self_), only = std::move(only_);
+  unlink();
+  try_or_fail(kWriteFailed, [&] {
+    if (only) {
+      const auto size = static_cast<std::size_t>(PyBytes_GET_SIZE(only.get()));
+      const std::size_t sent = send_now(PyBytes_AS_STRING(only.get()), size);
+      if (sent == size) return;
+      queue_.push(only, sent);
+    } else {
+      queue_.drop_front(send_queued());
+      if (queue_.empty()) return;
+    }
+    watch(EV_WRITE, transport_names().write_ready);
+  });
+}
+
+// True where something waits for the kernel.
 bool SocketTransport::send_or_queue(PyObject* data) {
   const View view(data);
   if (view.size() == 0) return false;
@@ -243,16 +287,36 @@ bool SocketTransport::send_or_queue(PyObject* data) {
     count_lost_write();
     return false;
   }
+  if (view.constant() && !linked() && queue_.empty() && may_keep(view.size())) {
+    only_ = PyRef::borrow(data);
+    core().kept_writes().add(*this);
+    return false;
+  }
+  if (!view.constant() || !may_keep_more(view.size(), 1)) return send_or_queue(view);
+  queue_only();
+  view.push_to(queue_, 0);
+  return false;
+}
+
+// The same at once, with what is kept.
+bool SocketTransport::send_or_queue(const View& data) {
+  const bool kept = linked();
   std::size_t sent = 0;
-  if (queue_.empty()) {
-    if (!try_or_fail("Fatal write error on socket transport",
-                     [&] { sent = send_now(view.data(), view.size()); })) {
+  if (kept || queue_.empty()) {
+    queue_only();
+    unlink();
+    if (!try_or_fail(kWriteFailed, [&] {
+          sent = kept ? send_queued(&data) : send_now(data.data(), data.size());
+          const std::size_t of_queue = std::min(sent, queue_.size());
+          queue_.drop_front(of_queue);
+          sent -= of_queue;
+        })) {
       return false;
     }
-    if (sent == view.size()) return false;
+    if (sent == data.size()) return false;
     watch(EV_WRITE, transport_names().write_ready);
   }
-  view.push_to(queue_, sent);
+  data.push_to(queue_, sent);
   return true;
 }
 
@@ -265,9 +329,17 @@ void SocketTransport::writelines(PyObject* pieces) {
   }
   if (added.empty()) return;
   if (conn_lost_ != 0) return count_lost_write();
-  const bool first = queue_.empty();
+  const bool first = queue_.empty() || linked();
+  const bool kept = first && (linked() ? may_keep_more(added.size(), added.pieces())
+                                       : added.pieces() < kPiecesKeptMost && may_keep(added.size()));
+  queue_only();
   queue_.take(std::move(added));
+  if (kept) {
+    if (!linked()) core().kept_writes().add(*this);
+    return;
+  }
   if (first) {
+    unlink();
     if (!try_send_queued() || queue_.empty()) return;
     watch(EV_WRITE, transport_names().write_ready);
   }
@@ -276,13 +348,14 @@ void SocketTransport::writelines(PyObject* pieces) {
 
 // Returns false if that failed, which ends the transport.
 bool SocketTransport::try_send_queued() {
-  return try_or_fail("Fatal write error on socket transport", [&] { queue_.drop_front(send_queued()); });
+  return try_or_fail(kWriteFailed, [&] { queue_.drop_front(send_queued()); });
 }
 
 void SocketTransport::write_ready() {
   if (conn_lost_ != 0 || queue_.empty()) return;
   if (!try_send_queued()) return;
   maybe_resume_protocol();  // It may write more, or close.
+  send_kept_first();
   if (!queue_.empty() || !loop_) return;
   unwatch(EV_WRITE);
   end_empty_waiter("set_result", Py_None);
@@ -291,6 +364,7 @@ void SocketTransport::write_ready() {
 }
 
 void SocketTransport::write_eof() {
+  send_kept_first();
   if (closing_ || eof_) return;
   eof_ = true;
   if (queue_.empty()) shut_down_writing();
@@ -301,6 +375,7 @@ void SocketTransport::shut_down_writing() const {
 }
 
 void SocketTransport::maybe_pause_protocol() {
+  send_kept_first();
   if (protocol_paused_ || static_cast<double>(queue_.size()) <= high_water.value) return;
   protocol_paused_ = true;
   tell_protocol(transport_names().pause_writing, "protocol.pause_writing() failed");

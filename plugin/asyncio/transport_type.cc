@@ -54,13 +54,19 @@ PyObject* get_protocol(PyObject* self, PyObject*) noexcept {
 PyObject* can_write_eof(PyObject*, PyObject*) noexcept { return boolean(true).release(); }
 
 PyObject* get_write_buffer_size(PyObject* self, PyObject*) noexcept {
-  return PyLong_FromSize_t(transport_of(self).queue().size());
+  return py_boundary([=] {
+    transport_of(self).send_kept_first();
+    return py_check(PyLong_FromSize_t(transport_of(self).queue().size()));
+  });
 }
 
 PyObject* get_extra_info(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
   return py_boundary([=] {
     PyObject *name, *otherwise = Py_None;
     parse_arguments(args, kwargs, "O|O", {"name", "default"}, &name, &otherwise);
+    // The caller may send by the socket.
+    if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "socket") == 0)
+      transport_of(self).send_kept_first();
     PyObject* const extra = transport_of(self).extra();
     return py_check(PyObject_CallMethod(extra, "get", "OO", name, otherwise));
   });
@@ -137,7 +143,10 @@ PyObject* read_conn_lost(PyObject* self, void*) noexcept {
   return PyLong_FromLong(transport_of(self).conn_lost());
 }
 PyObject* read_buffer(PyObject* self, void*) noexcept {
-  return py_boundary([=] { return transport_of(self).queue().joined(); });
+  return py_boundary([=] {
+    transport_of(self).send_kept_first();
+    return transport_of(self).queue().joined();
+  });
 }
 
 // What a setter is given; it cannot be deleted.

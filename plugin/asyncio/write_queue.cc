@@ -29,7 +29,7 @@ void WriteQueue::take(WriteQueue&& other) {
 }
 
 std::size_t WriteQueue::front(iovec* pieces, std::size_t most) const noexcept {
-  const std::size_t count = std::min(most, pieces_.size() - first_);
+  const std::size_t count = std::min(most, this->pieces());
   for (std::size_t i = 0; i < count; ++i) {
     const Piece& piece = pieces_[first_ + i];
     pieces[i] = {piece.data(), piece.size()};

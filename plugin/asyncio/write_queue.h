@@ -17,6 +17,7 @@ class WriteQueue {
   bool empty() const noexcept { return size_ == 0; }
   // In bytes.
   std::size_t size() const noexcept { return size_; }
+  std::size_t pieces() const noexcept { return pieces_.size() - first_; }
   // Bytes before `from` have been sent already. REQUIRES: exactly of type bytes, and longer than `from`.
   void push(PyRef bytes, std::size_t from = 0);
   // Appends all that `other` has.

@@ -7,6 +7,8 @@
 #include <memory>
 
 #include "plugin/blocking/closing.h"
+#include "plugin/blocking/error_numbers.h"
+#include "plugin/blocking/kept_back.h"
 #include "plugin/blocking/registered_sockets.h"
 #include "plugin/blocking/signal_mask.h"
 #include "plugin/loop/watcher.h"
@@ -78,6 +80,14 @@ loop::IoLoop& gate_loop() noexcept {
   loop::IoLoop* const loop = open_loop_.load(std::memory_order_acquire);
   assert(loop != nullptr);
   return *loop;
+}
+
+void release_kept_back(KeptBack& kept) noexcept {
+  if (!on_loop_thread() || suspend::Fiber::current() != nullptr || gate() == nullptr || !in_own_process())
+    return;
+  const ErrorNumbers saved = ErrorNumbers::of_this_thread();
+  kept.release();
+  saved.set();
 }
 
 void post_to_loop(loop::Callback callback) noexcept {

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "plugin/blocking/gate.h"
+#include "plugin/blocking/kept_back.h"
 #include "plugin/loop/clock.h"
 
 namespace blocking {
@@ -32,6 +33,7 @@ const char* name_of(Refusal why) noexcept {
 }
 
 NativeCall::NativeCall(Tally& tally) noexcept : tally_(tally) {
+  release_kept_back();
   watched_ = on_loop_thread() && suspend::Fiber::current() != nullptr && gate() != nullptr;
   if (!watched_) return;
   why_ = gate()->why_not();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "plugin/blocking/error_numbers.h"
+#include "plugin/blocking/kept_back.h"
 #include "plugin/blocking/libc.h"
 #include "plugin/blocking/registered_sockets.h"
 #include "plugin/blocking/watched.h"
@@ -93,6 +94,7 @@ Woken wait(suspend::Baton& baton, Deadline deadline) noexcept {
 }
 
 void turn(Deadline deadline) noexcept {
+  release_kept_back();
   const Due due(nullptr, deadline);
   gate()->turn();
 }

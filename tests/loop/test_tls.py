@@ -501,6 +501,106 @@ def test_pieces_and_writes_keep_their_order(loop, connect):
     assert peer.receive(5) == b'12345'
 
 
+def sizes_of_records(data):
+    """Of application data, the encryption's own bytes included."""
+    sizes = []
+    while data:
+        size = int.from_bytes(data[3:5], 'big')
+        sizes += [size] if data[0] == 23 else []
+        data = data[5 + size:]
+    return sizes
+
+
+@pytest.fixture
+def messages_of(loop, server_tls, client_tls):
+    """messages_of(act) gives what each system call sent that act(transport), a callback, made, and all of it decrypted."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ends[0].setblocking(False)
+    peer, protocol, made = Peer(loop, ends[1], client_tls, server_hostname='localhost'), Recorder(), loop.create_future()
+    transport = loop._make_ssl_transport(ends[0], protocol, server_tls, made, server_side=True)
+    until(loop, lambda: (peer.shake(), made.done())[1])
+    turn(loop)
+    assert peer.read() is None  # Tickets of the session.
+
+    def messages_of(act):
+        loop.call_soon(act, transport)
+        turn(loop)
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                messages.append(ends[1].recv(1 << 18))
+        peer.incoming.write(b''.join(messages))
+        received = b''
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while True:
+                received += peer.tls.read(1 << 18)
+        return messages, received
+    yield messages_of
+    transport.abort()
+    ends[1].close()
+    turn(loop, 5)
+
+
+def test_records_of_one_callback_go_together(messages_of, expected):
+    def write(transport):
+        transport.write(b'head')
+        transport.write(b'body')
+        transport.writelines([b'ta', b'il'])
+    messages, received = messages_of(write)
+    assert received == b'headbodytail'
+    assert len(messages) == (1 if expected == 'ours' else 3)
+
+
+@pytest.mark.parametrize('kind', (list, tuple))
+def test_small_pieces_share_a_record(messages_of, expected, kind):
+    sizes = [4, 10_000, 6_380, 16_384, 20_000, 1, 1, 1]
+    pieces = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
+    pieces[1] = bytearray(pieces[1])
+    pieces[2] = memoryview(pieces[2])
+    messages, received = messages_of(lambda transport: transport.writelines(kind(pieces)))
+    assert received == b''.join(pieces)
+    records = sizes_of_records(b''.join(messages))
+    assert len(records) == (5 if expected == 'ours' else 9), records
+
+
+def test_pieces_that_nobody_joins(messages_of):
+    """An iterator, nothing, and items of two bytes."""
+    def write(transport):
+        transport.writelines(iter([b'1', b'2']))
+        transport.writelines([b'3', memoryview(bytearray(b'4455')).cast('H')])
+        transport.writelines([])
+    assert messages_of(write)[1] == b'1234455'
+
+
+def test_pieces_that_cannot_be_written(loop, connect_one, errors):
+    protocol = Recorder()
+    connect_one(protocol)
+    with pytest.raises(TypeError):
+        protocol.transport.writelines([b'1', 2])
+    with pytest.raises(TypeError):
+        protocol.transport.writelines(5)
+
+
+def test_a_view_that_was_released(loop, connect_one, errors):
+    protocol = Recorder()
+    peer = connect_one(protocol)
+    released = memoryview(bytearray(b'gone'))
+    released.release()
+    with pytest.raises(ValueError):
+        protocol.transport.write(released)
+    with pytest.raises(ValueError):
+        protocol.transport.writelines([released])
+    assert not errors and not protocol.transport.is_closing()
+
+
+def test_pieces_that_openssl_does_not_take_are_kept(loop, connect_one, expected):
+    protocol = Recorder()
+    peer = connect_one(protocol)
+    protocol.transport._test__append_write_backlog(b'1')
+    protocol.transport.writelines([b'2', b'3'])
+    assert peer.receive(3) == b'123'
+
+
 def test_what_openssl_did_not_take_yet_comes_first(connect_one):
     protocol = Recorder()
     peer = connect_one(protocol)
