@@ -1,4 +1,5 @@
 """Child processes, file locks and names, as an app for threads would use them."""
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -59,14 +60,23 @@ def pidfds_of(pid):
             pass
 
 
+def watched():
+    """The descriptors that those of epoll look at here."""
+    for fd in os.listdir('/proc/self/fdinfo'):
+        with contextlib.suppress(FileNotFoundError), open(f'/proc/self/fdinfo/{fd}') as info:
+            yield from (int(line.split()[1]) for line in info if line.startswith('tfd:'))
+
+
 def wait_with(close, n):
     """A descriptor is closed twice, and its number was that of the descriptor that announces the end of the
     process by then, if somebody waits so."""
     process = subprocess.Popen(['sh', '-c', f'read line; exit {n}'], stdin=subprocess.PIPE)
 
     def end():
-        time.sleep(0.3)  # Until the request waits.
-        for fd in pidfds_of(process.pid):
+        give_up = time.monotonic() + 5  # Where processes are waited for in another way.
+        while not (waited_for := set(pidfds_of(process.pid)) & set(watched())) and time.monotonic() < give_up:
+            time.sleep(0.01)
+        for fd in waited_for:
             close(fd)
         process.stdin.close()
     closer = threading.Thread(target=end)

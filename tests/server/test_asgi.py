@@ -196,16 +196,20 @@ def test_pieces_do_not_wait_for_an_application_that_computes(start, tmp_path):
 
 
 def test_the_watchdog_sleeps_while_pieces_wait_for_the_quantum(start, tmp_path):
-    def ticks(is_of):
-        thread, = filter(is_of, pathlib.Path(f'/proc/{running.process.pid}/task').iterdir())
+    def ticks(thread):
         return sum(map(int, (thread / 'stat').read_text().rsplit(')', 1)[1].split()[11:13]))
 
+    def watchdogs():
+        return [thread for thread in threads.iterdir() if (thread / 'comm').read_text() == 'uwsgi-watchdog\n']
+
     def of_loop():
-        return ticks(lambda thread: thread.name == str(running.process.pid))
+        return ticks(threads / str(running.process.pid))
 
     def of_watchdog():
-        return ticks(lambda thread: (thread / 'comm').read_text() == 'uwsgi-watchdog\n')
+        return ticks(*watchdogs())
     running = start()
+    threads = pathlib.Path(f'/proc/{running.process.pid}/task')
+    wait_until(watchdogs)  # It names itself.
     with running.connect() as connection:
         before = of_loop(), of_watchdog()
         connection.sendall(f'GET /compute_between_pieces?{tmp_path} HTTP/1.0\r\n\r\n'.encode())

@@ -35,6 +35,8 @@ def main():
         # Beside its tests the source has a package uvloop that is not built.
         (pathlib.Path(folder) / 'tests').symlink_to(pathlib.Path(source).resolve() / 'tests')
         modules = sorted(path.stem for path in pathlib.Path(source, 'tests').glob('test_*.py') if path.stem not in NOT_OURS)
+        if not modules:
+            sys.exit(f'no tests of uvloop in {source!r}')
         results = {}
         for name in asked or modules:
             results.update(run_module(folder, 'ours', [name]))
