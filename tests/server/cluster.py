@@ -1,7 +1,9 @@
 """Nodes of examples/cluster, each with an address of its own: in a network namespace where the machine allows that, else
 on a loopback address."""
 import contextlib
+import ipaddress
 import os
+import random
 import re
 import signal
 import socket
@@ -19,11 +21,18 @@ def run(*command):
     subprocess.run(command, check=True, capture_output=True)
 
 
+def some_block(of):
+    """The first address of one that nobody else uses now, in all likelihood: ports are those of the example, and tests may run twice."""
+    network = ipaddress.ip_network(of)
+    return network[4 * random.SystemRandom().randrange(1, network.num_addresses // 4 - COUNT)]
+
+
 class Namespaces:
     """A pair of devices to a namespace for each node; the router is outside."""
 
     def __init__(self):
-        self.tag = f'ut{os.getpid() % 100000}'
+        self.block = some_block('198.18.0.0/15')  # For tests of networks.
+        self.tag = f'ut{int(self.block) % 2**17 // 4}'
 
     def __enter__(self):
         self.undo = contextlib.ExitStack()
@@ -49,16 +58,19 @@ class Namespaces:
         self.undo.close()
 
     def router(self, number):
-        return f'198.18.{number}.1'  # Of the range for tests of networks.
+        return str(self.block + 4 * number + 1)
 
     def address(self, number):
-        return f'198.18.{number}.2'
+        return str(self.block + 4 * number + 2)
 
     def inside(self, number):
         return ['ip', 'netns', 'exec', f'{self.tag}-{number}']
 
 
 class Loopback:
+    def __init__(self):
+        self.block = some_block('127.1.0.0/16')
+
     def __enter__(self):
         return self
 
@@ -66,10 +78,10 @@ class Loopback:
         pass
 
     def router(self, number):
-        return '127.0.1.1'
+        return str(self.block)
 
     def address(self, number):
-        return f'127.0.2.{number}'
+        return str(self.block + number)
 
     def inside(self, number):
         return []
