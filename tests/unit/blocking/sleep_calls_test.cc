@@ -105,10 +105,13 @@ TEST_F(SleepOnFibersTest, LetsOthersSleepAtTheSameTime) {
 }
 
 TEST_F(SleepOnFibersTest, EndsInTheOrderOfTheDeadlines) {
+  const timespec begun = now_of(CLOCK_MONOTONIC);
   std::vector<int> order;
   for (const int ms : {40, 10, 30, 20}) {
-    spawn([&order, ms] {
-      calls().usleep(static_cast<useconds_t>(ms) * 1000);
+    // Late enough for all to sleep by then, on a busy machine, too.
+    const timespec deadline = later(begun, (1000 + ms) * 1000000L);
+    spawn([&order, deadline, ms] {
+      EXPECT_EQ(0, calls().clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, nullptr));
       order.push_back(ms);
     });
   }
