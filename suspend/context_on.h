@@ -7,6 +7,8 @@
 #include <memory>
 #include <utility>
 
+#include "suspend/sanitizer.h"
+
 namespace suspend {
 
 // The memory between `bottom` and `top` must outlive the context. Boost calls an allocator to free a
@@ -21,6 +23,7 @@ boost::context::fiber context_on(void* bottom, void* top, Entry entry) {
   whole.sp = top;
   whole.size = static_cast<std::size_t>(static_cast<char*>(top) - static_cast<char*>(bottom));
   const boost::context::preallocated memory(whole.sp, whole.size, whole);
+  const sanitizer::MakesContext makes_context({bottom, whole.size});
   return boost::context::fiber(std::allocator_arg, memory, BorrowedStack{}, std::move(entry));
 }
 

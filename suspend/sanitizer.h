@@ -51,6 +51,28 @@ class SwitchSide {
 #endif
 };
 
+// While this lives, a context is made. Boost enters it for a moment; if ASan then took its entry's frame from
+// this thread's memory for frames (detect_stack_use_after_return), that frame would end with the thread.
+class MakesContext {
+ public:
+#ifdef SUSPEND_WITH_ASAN
+  explicit MakesContext(const StackBounds& its) noexcept { side_.leave(its); }
+  ~MakesContext() {
+    StackBounds ours, its;
+    side_.arrive(&ours);
+    side_.leave(ours);
+    side_.arrive(&its);
+  }
+  MakesContext(const MakesContext&) = delete;
+  MakesContext& operator=(const MakesContext&) = delete;
+
+ private:
+  SwitchSide side_;
+#else
+  explicit MakesContext(const StackBounds&) noexcept {}
+#endif
+};
+
 // A fiber's entry frame never returns, so its red zones outlive the mapping.
 inline void forget_stack(const void* bottom, std::size_t size) noexcept {
 #ifdef SUSPEND_WITH_ASAN
